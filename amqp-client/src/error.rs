@@ -22,14 +22,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The URI cannot be read.
-    #[error("invalid AMQP URI: {0}")]
+    #[error("the AMQP URI is invalid: {0}")]
     InvalidUri(String),
     /// The caller's value cannot be sent: a name, a table or a message is over a limit of the
     /// protocol.
-    #[error("it cannot be sent")]
+    #[error("a value is over a limit of the protocol and cannot be sent")]
     Invalid(#[source] amqp_codec::Error),
     /// The host name has no address.
-    #[error("cannot resolve host {host}")]
+    #[error("cannot resolve the host name {host}")]
     Resolve {
         /// The host name.
         host: String,
@@ -45,7 +45,7 @@ pub enum Error {
         source: Arc<io::Error>,
     },
     /// TLS failed, in the certificates of this side or in the handshake, or this build has no TLS.
-    #[error("no TLS with {address}")]
+    #[error("cannot establish TLS with {address}")]
     Tls {
         /// Host and port.
         address: String,
@@ -53,11 +53,11 @@ pub enum Error {
         source: TlsError,
     },
     /// None of several hosts accepted the connection.
-    #[error("no broker took the connection: {}", .0.iter().map(|(address, error)| format!("{address}: {}", Report(error))).collect::<Vec<_>>().join("; "))]
+    #[error("no broker accepts the connection: {}", .0.iter().map(|(address, error)| format!("{address}: {}", Report(error))).collect::<Vec<_>>().join("; "))]
     NoHost(Arc<[(String, Error)]>),
     /// The connection was not open by the deadline, which covers name look-up, TCP, TLS and
     /// handshake.
-    #[error("no AMQP connection to {address} within {after:?}")]
+    #[error("the AMQP connection to {address} is not open after {after:?}, the time limit")]
     ConnectTimeout {
         /// Host and port.
         address: String,
@@ -65,13 +65,13 @@ pub enum Error {
         after: Duration,
     },
     /// The peer answered with the protocol header of another version.
-    #[error("the broker does not speak AMQP 0-9-1; it offers {0:02x?}")]
+    #[error("the broker does not speak AMQP 0-9-1; it offers the protocol header {0:02x?}")]
     VersionRefused([u8; 8]),
     /// The peer's first bytes are not AMQP.
-    #[error("the peer at the other end is not an AMQP broker")]
+    #[error("the peer is not an AMQP broker")]
     NotAmqp(#[source] amqp_codec::Error),
     /// The broker offers no login mechanism that this client has.
-    #[error("the broker offers the login mechanisms {offered:?}; this client has {wanted:?}")]
+    #[error("the broker offers none of this client's login mechanisms {wanted:?}; it offers {offered:?}")]
     NoMechanism {
         /// The mechanisms offered, separated by spaces.
         offered: String,
@@ -80,10 +80,10 @@ pub enum Error {
     },
     /// There are no credentials to log in with; the source is the error of the provider or the
     /// mechanism on this side.
-    #[error("there are no credentials to log in with")]
+    #[error("there are no usable credentials for the login")]
     Credentials(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The login was refused.
-    #[error("login refused for user {user:?}: {reason}")]
+    #[error("the broker refuses the login of user {user:?}: {reason}")]
     LoginRefused {
         /// The user name.
         user: String,
@@ -91,7 +91,7 @@ pub enum Error {
         reason: String,
     },
     /// The virtual host is unknown, or not open to this user.
-    #[error("virtual host {vhost:?} refused: {close}")]
+    #[error("the broker refuses access to virtual host {vhost:?}: {close}")]
     VhostRefused {
         /// The virtual host.
         vhost: String,
@@ -99,7 +99,7 @@ pub enum Error {
         close: Close,
     },
     /// The broker closed the channel.
-    #[error("channel {channel} closed by the broker: {close}")]
+    #[error("the broker closed channel {channel}: {close}")]
     ChannelClosed {
         /// The channel's number.
         channel: u16,
@@ -108,7 +108,7 @@ pub enum Error {
     },
     /// Another connection has exclusive use of a queue that was to be declared or consumed from
     /// (405), or another consumer has (403). The broker closed the channel.
-    #[error("queue {queue:?} is taken: {close}")]
+    #[error("queue {queue:?} is in exclusive use by another connection or consumer: {close}")]
     QueueTaken {
         /// The queue.
         queue: String,
@@ -116,28 +116,28 @@ pub enum Error {
         close: Close,
     },
     /// The broker closed the connection.
-    #[error("connection closed by the broker: {0}")]
+    #[error("the broker closed the connection: {0}")]
     ConnectionClosed(Close),
     /// The channel was closed by this side, by `close()` or by dropping its last handle.
-    #[error("channel {channel} was closed by this client")]
+    #[error("this client closed channel {channel}")]
     ChannelEnded {
         /// The channel's number.
         channel: u16,
     },
     /// The connection was closed by this side, by `close()` or by dropping its last handle.
-    #[error("the connection was closed by this client")]
+    #[error("this client closed the connection")]
     ConnectionEnded,
     /// The transport failed.
-    #[error("connection lost")]
+    #[error("the connection is lost")]
     ConnectionLost(#[source] Arc<io::Error>),
     /// Nothing was heard from the broker for two heartbeat intervals.
-    #[error("connection lost: nothing heard from the broker for {silent:?}")]
+    #[error("the connection is lost: the broker was silent for {silent:?}, two heartbeat intervals")]
     HeartbeatMissed {
         /// Twice the interval agreed on.
         silent: Duration,
     },
     /// The broker broke the protocol; the connection was closed with the error's reply code.
-    #[error("the broker broke the protocol on channel {channel}")]
+    #[error("the connection is closed because the broker violated the protocol on channel {channel}")]
     Protocol {
         /// The channel's number; 0 is the connection itself.
         channel: u16,
@@ -147,7 +147,9 @@ pub enum Error {
     /// The broker sent a message over
     /// [`max_message_size`](crate::ConnectOptions::max_message_size). The channel was closed with
     /// 311. The message is still in its queue, unless it was consumed without acknowledgement.
-    #[error("the broker sent a message of {size} bytes on channel {channel}; the limit is {limit}")]
+    #[error(
+        "channel {channel} is closed because the broker sent a message of {size} bytes; the limit is {limit} bytes"
+    )]
     MessageTooLarge {
         /// The channel's number.
         channel: u16,
@@ -159,7 +161,7 @@ pub enum Error {
     /// The message to publish is over
     /// [`max_message_size`](crate::ConnectOptions::max_message_size). Nothing of it was sent, and
     /// the channel is intact.
-    #[error("a message of {size} bytes cannot be published; the limit is {limit}")]
+    #[error("a message of {size} bytes cannot be published; the limit is {limit} bytes")]
     PublishTooLarge {
         /// The size of the body, in bytes.
         size: u64,
@@ -167,7 +169,9 @@ pub enum Error {
         limit: u64,
     },
     /// The broker answered with a method that was not expected; the connection was closed with 503.
-    #[error("the broker sent {got} on channel {channel} where {expected} was due")]
+    #[error(
+        "the connection is closed because the broker sent {got} on channel {channel}; expected {expected}"
+    )]
     UnexpectedMethod {
         /// The channel's number.
         channel: u16,
@@ -178,7 +182,7 @@ pub enum Error {
     },
     /// The broker did not answer within the call's deadline. The channel stays usable: a late
     /// answer is recognised and dropped.
-    #[error("no answer to {method} within {after:?}")]
+    #[error("the broker did not answer {method} within {after:?}")]
     CallTimeout {
         /// The method called.
         method: &'static str,
@@ -187,14 +191,14 @@ pub enum Error {
     },
     /// There was no room to publish within the publisher's deadline, although the broker does not
     /// block. The message was not sent.
-    #[error("no room to publish within {after:?}")]
+    #[error("the message is not sent: the publisher had no room for it within {after:?}")]
     PublishTimeout {
         /// The deadline.
         after: Duration,
     },
     /// The broker accepts no publishes, and the publisher does not wait, or no longer waits, for
     /// that to end. The message was not sent.
-    #[error("blocked by the broker: {reason}")]
+    #[error("the broker accepts no publishes: {reason}")]
     Blocked {
         /// The broker's words, such as "low on memory".
         reason: String,
@@ -204,7 +208,7 @@ pub enum Error {
     /// not confirmed may or may not have reached the broker. A consumer has been cancelled, and the
     /// deliveries that it handed out can still be settled.
     #[error(
-        "not drained within {after:?}: {unacked} deliveries unacked, {unconfirmed} publishes unconfirmed"
+        "the drain did not complete within {after:?}: unacked deliveries: {unacked}, unconfirmed publishes: {unconfirmed}"
     )]
     DrainTimeout {
         /// The deadline.
@@ -220,24 +224,26 @@ pub enum Error {
     Recovering,
     /// The connection was lost before the broker confirmed the publish: the broker may or may not
     /// have the message.
-    #[error("lost before it was confirmed")]
+    #[error("the publish is unconfirmed, and the broker may or may not have the message")]
     PublishLost(#[source] Box<Error>),
     /// The delivery came over a connection that was lost, or before the channel was reopened: the
     /// broker has requeued the message and delivers it again. Nothing was sent.
-    #[error("the delivery on channel {channel} is of a connection that was lost; it comes again")]
+    #[error(
+        "the delivery arrived before channel {channel} was reopened and cannot be settled; the broker delivers it again"
+    )]
     StaleDelivery {
         /// The channel's number.
         channel: u16,
     },
     /// The connection was lost in the middle of the transaction, which undid a part of it; the rest
     /// has been rolled back.
-    #[error("the transaction on channel {channel} was lost with the connection, and is rolled back")]
+    #[error("the transaction on channel {channel} is rolled back because the connection was lost")]
     TransactionLost {
         /// The channel's number.
         channel: u16,
     },
     /// The connection was lost and could not be recovered within the limits set.
-    #[error("not recovered after {attempts} attempts in {elapsed:?}")]
+    #[error("the connection is not recovered (attempts: {attempts}, elapsed: {elapsed:?})")]
     NotRecovered {
         /// How many attempts there were.
         attempts: u32,
@@ -248,7 +254,7 @@ pub enum Error {
         last: Box<Error>,
     },
     /// All channel numbers are in use.
-    #[error("all {limit} channels of the connection are open")]
+    #[error("all {limit} channels that the connection may have are open")]
     NoFreeChannel {
         /// The agreed limit (`channel_max`).
         limit: u16,
@@ -257,7 +263,8 @@ pub enum Error {
     /// allows: more than twice as many and 64 deliveries were unsettled. The consumer was
     /// cancelled, and its deliveries can still be settled; the channel goes on.
     #[error(
-        "consumer {tag:?} on channel {channel} has {unsettled} unsettled deliveries with a prefetch of {prefetch}"
+        "consumer {tag:?} on channel {channel} is cancelled because the broker exceeded its prefetch of {prefetch}: \
+         {unsettled} deliveries are unsettled"
     )]
     PrefetchExceeded {
         /// The channel's number.
@@ -270,7 +277,7 @@ pub enum Error {
         unsettled: u32,
     },
     /// The broker cancelled the consumer, as it does when the queue is deleted.
-    #[error("consumer {tag:?} was cancelled by the broker")]
+    #[error("the broker cancelled consumer {tag:?}")]
     ConsumerCancelled {
         /// The consumer's tag.
         tag: String,
@@ -512,7 +519,7 @@ mod tests {
         let error = Error::NoHost([("a.example:1".to_owned(), lost)].into());
         assert_eq!(
             error.to_string(),
-            "no broker took the connection: a.example:1: connection lost: the cause"
+            "no broker accepts the connection: a.example:1: the connection is lost: the cause"
         );
     }
 

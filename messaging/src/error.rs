@@ -555,7 +555,7 @@ mod tests {
     fn what_stands_between_a_user_and_the_cause_is_read_at_once() {
         assert_eq!(
             Report(&undelivered()).to_string(),
-            "the message to exchange \"\" with routing key \"q\" was not sent (attempts: 1, elapsed: 0ns): cannot publish: connection lost: the cause"
+            "the message to exchange \"\" with routing key \"q\" was not sent (attempts: 1, elapsed: 0ns): cannot publish: the connection is lost: the cause"
         );
         let refused = amqp_client::Error::Connect {
             address: "h:1".to_owned(),
@@ -567,6 +567,9 @@ mod tests {
             "there is no connection: cannot connect to h:1: connection refused"
         );
         let lost = Error::Connect { host: "h:1".to_owned(), source: client() };
-        assert_eq!(Report(&lost).to_string(), "there is no connection to h:1: connection lost: the cause");
+        assert_eq!(
+            Report(&lost).to_string(),
+            "there is no connection to h:1: the connection is lost: the cause"
+        );
     }
 }

@@ -127,7 +127,7 @@ impl Pem {
     fn place(&self) -> String {
         match self {
             Pem::File(path) => path.display().to_string(),
-            Pem::Bytes(_) => "what was given as bytes".into(),
+            Pem::Bytes(_) => "the PEM data given as bytes".into(),
         }
     }
 }

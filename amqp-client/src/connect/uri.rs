@@ -103,7 +103,7 @@ impl Uri {
         let mut uris = Self::parse_list(uri)?;
         match (uris.pop(), uris.is_empty()) {
             (Some(only), true) => Ok(only),
-            _ => Err(invalid("one host is due, and there are several")),
+            _ => Err(invalid("it names several hosts; expected one")),
         }
     }
 
@@ -114,7 +114,8 @@ impl Uri {
     /// The same as for [`parse`](Self::parse).
     pub fn parse_list(uri: &str) -> Result<Vec<Self>> {
         refuse_space(uri)?;
-        let (scheme, rest) = uri.split_once("://").ok_or_else(|| invalid("it has no scheme amqp://"))?;
+        let (scheme, rest) =
+            uri.split_once("://").ok_or_else(|| invalid("it has no scheme; expected amqp:// or amqps://"))?;
         let mut parsed = Uri::default();
         parsed.tls = match scheme.to_ascii_lowercase().as_str() {
             "amqp" => false,
@@ -122,7 +123,7 @@ impl Uri {
             other if is_scheme(other) => {
                 return Err(invalid(format!("the scheme is {other:?}, not amqp or amqps")));
             }
-            _ => return Err(invalid("it begins with no scheme amqp:// or amqps://")),
+            _ => return Err(invalid("it does not begin with the scheme amqp:// or amqps://")),
         };
         parsed.port = if parsed.tls { 5671 } else { 5672 };
 
@@ -132,14 +133,16 @@ impl Uri {
         // resolved or shown in an error.
         if [path, query].into_iter().flatten().any(|part| part.contains('@')) {
             return Err(invalid(
-                "there is an @ behind a / or ?: those in a user name or password are written with %2F and %3F, \
-                 and an @ in a virtual host or parameter with %40",
+                "there is an @ after a / or ?: in a user name or password write / as %2F and ? as %3F, \
+                 and in a virtual host or parameter write @ as %40",
             ));
         }
         let hosts = parsed.read_login(authority)?;
         if let Some(path) = path {
             if path.contains('/') {
-                return Err(invalid("a virtual host with a / in its name is written with %2F"));
+                return Err(invalid(
+                    "the path contains a second /: write a / in the name of a virtual host as %2F",
+                ));
             }
             if !path.is_empty() {
                 parsed.vhost = decode("virtual host", path)?;
@@ -166,7 +169,9 @@ impl Uri {
         let Some((userinfo, hosts)) = authority.rsplit_once('@') else { return Ok(authority) };
         // Otherwise a host would be taken for part of a password.
         if userinfo.contains('@') && userinfo.contains(',') {
-            return Err(invalid("all hosts share one login, before the first: user:password@host,host"));
+            return Err(invalid(
+                "there are several logins: all hosts share one login, before the first host: user:password@host,host",
+            ));
         }
         let (user, password) = split_once_or_end(userinfo, ':');
         self.user = decode("user", user)?;
@@ -186,7 +191,7 @@ impl Uri {
         // An empty port is the scheme's default (RFC 3986, section 3.2.3). An invalid port may be a
         // password whose host is missing, so it is not shown.
         if let Some(port) = port.filter(|port| !port.is_empty()) {
-            self.port = port.parse().map_err(|_| invalid("the port is no number from 0 to 65535"))?;
+            self.port = port.parse().map_err(|_| invalid("the port is not a number from 0 to 65535"))?;
         }
         Ok(self)
     }
@@ -234,7 +239,7 @@ impl Uri {
             Ok(())
         } else {
             // A user who sets one believes that the connection is private.
-            Err(invalid(format!("{key} is for amqps, and this is amqp")))
+            Err(invalid(format!("the parameter {key} requires amqps://, and the scheme is amqp://")))
         }
     }
 }
@@ -243,7 +248,7 @@ impl Uri {
 /// name.
 fn refuse_space(uri: &str) -> Result<()> {
     if uri.ends_with(['\n', '\r']) {
-        return Err(invalid("it ends with a newline: what is read from a file is to be trimmed"));
+        return Err(invalid("it ends with a newline: trim text that is read from a file"));
     }
     if uri.trim().len() < uri.len() {
         return Err(invalid("there is white space around it"));
@@ -263,7 +268,8 @@ fn is_scheme(text: &str) -> bool {
 /// Splits an address into host and port; the host of `[::1]:5672` is without brackets.
 fn split_port(address: &str) -> Result<(&str, Option<&str>)> {
     if let Some(rest) = address.strip_prefix('[') {
-        let (host, after) = rest.split_once(']').ok_or_else(|| invalid("the IPv6 address has no ]"))?;
+        let (host, after) =
+            rest.split_once(']').ok_or_else(|| invalid("the IPv6 address lacks its closing bracket"))?;
         return match (after.is_empty(), after.strip_prefix(':')) {
             (true, _) => Ok((host, None)),
             (_, Some(port)) => Ok((host, Some(port))),
@@ -271,7 +277,7 @@ fn split_port(address: &str) -> Result<(&str, Option<&str>)> {
         };
     }
     match address.split_once(':') {
-        Some((_, rest)) if rest.contains(':') => Err(invalid("an IPv6 address is written in brackets")),
+        Some((_, rest)) if rest.contains(':') => Err(invalid("an IPv6 address must be in brackets")),
         Some((host, port)) => Ok((host, Some(port))),
         None => Ok((address, None)),
     }
@@ -292,7 +298,7 @@ fn decode(what: &str, text: &str) -> Result<String> {
 }
 
 fn number<T: FromStr>(what: &str, text: &str) -> Result<T> {
-    text.parse().map_err(|_| invalid(format!("the {what} is {text:?}, which is no number in its range")))
+    text.parse().map_err(|_| invalid(format!("the {what} is {text:?}, which is not a number in its range")))
 }
 
 fn invalid(reason: impl Into<String>) -> Error {
@@ -378,7 +384,7 @@ mod tests {
         assert_eq!((uri.heartbeat, uri.channel_max, uri.frame_max), (Some(5), Some(10), Some(8192)));
         assert_eq!(uri.connection_timeout, Some(Duration::from_millis(1500)));
         let error = Uri::parse("amqp://h?heartbeats=5").unwrap_err().to_string();
-        assert_eq!(error, "invalid AMQP URI: unknown query parameter \"heartbeats\"");
+        assert_eq!(error, "the AMQP URI is invalid: unknown query parameter \"heartbeats\"");
     }
 
     #[test]
@@ -414,7 +420,7 @@ mod tests {
             ("amqp://u:hunter2@h:99999", "port"),
             ("amqp://u:hunter2@h:x/", "port"),
             ("amqp://::1/", "brackets"),
-            ("amqp://[::1", "]"),
+            ("amqp://[::1", "closing bracket"),
             ("amqp://h/a/b", "%2F"),
             ("amqp://h/%ff", "virtual host"),
             ("amqp://u:hunter2/x@h", "%2F"),

@@ -39,8 +39,8 @@ pub enum TlsError {
     /// The private key is encrypted: in PKCS#8, or in the older form of OpenSSL. The client does
     /// not ask for passwords.
     #[error(
-        "the private key in {place} is encrypted and only opened by its password, which cannot be given here; \
-         `openssl pkey -in KEY -out PLAIN` writes it as a plain one, for this user's eyes alone"
+        "the private key in {place} is encrypted, and this client takes no password for it; \
+         `openssl pkey -in KEY -out PLAIN` writes an unencrypted one, which only this user should be able to read"
     )]
     EncryptedKey {
         /// The file, or a note that it was given as bytes.
@@ -53,7 +53,7 @@ pub enum TlsError {
     #[error("the client certificate cannot be used with its key: {0}")]
     BadIdentity(String),
     /// The name to be verified is neither a DNS name nor an address.
-    #[error("{name:?} is no name that a certificate could be for")]
+    #[error("{name:?} is neither a DNS name nor an IP address, so no certificate can match it")]
     BadServerName {
         /// The name.
         name: String,
@@ -68,10 +68,10 @@ pub enum TlsError {
         presented: Vec<String>,
     },
     /// The broker's certificate cannot be trusted: its issuer is unknown, or it has expired.
-    #[error("the broker's certificate is refused: {}", handshake_words(.0))]
+    #[error("this client refuses the broker's certificate: {}", handshake_words(.0))]
     CertificateRefused(Arc<io::Error>),
     /// The broker refused the handshake, for instance because it requires a client certificate.
-    #[error("the broker refused the TLS handshake: {}", handshake_words(.0))]
+    #[error("the broker refuses the TLS handshake: {}", handshake_words(.0))]
     RefusedByBroker(Arc<io::Error>),
     /// The port does not speak TLS.
     #[error("the port does not speak TLS: {}", handshake_words(.0))]
@@ -142,8 +142,7 @@ fn handshake_words(error: &io::Error) -> String {
 /// Describes the names that a certificate has instead, and what to do if it has none.
 fn other_names(presented: &[String]) -> String {
     if presented.is_empty() {
-        " nor any other name: it has no subject alternative names, and a common name is not looked at; have it issued with \
-         subjectAltName"
+        ": it has no subject alternative names, and its common name does not count; have it issued with subjectAltName"
             .to_owned()
     } else {
         format!(" but for {}", presented.join(", "))

@@ -16,9 +16,12 @@ pub(crate) fn words(error: &Error) -> String {
     match error {
         Error::InconsistentKeys(_) => "they do not belong together".to_owned(),
         Error::InvalidCertificate(why) => certificate(why),
-        Error::InvalidMessage(_) => "what came is not TLS".to_owned(),
+        Error::InvalidMessage(_) => "the bytes received are not TLS".to_owned(),
         Error::AlertReceived(alert) => alert_words(*alert),
-        Error::PeerIncompatible(_) => "the broker speaks neither TLS 1.2 nor 1.3 as they are here".to_owned(),
+        Error::PeerIncompatible(_) => {
+            "the broker supports none of this client's versions and cipher suites of TLS (1.2 and 1.3)"
+                .to_owned()
+        }
         Error::General(text) => text.clone(),
         other => other.to_string(),
     }
@@ -28,24 +31,24 @@ pub(crate) fn words(error: &Error) -> String {
 fn certificate(why: &CertificateError) -> String {
     let plain = match why {
         CertificateError::UnknownIssuer => {
-            "its issuer is not among the authorities that are trusted here; name the issuer's certificate as the CA file, which of a \
-             self-signed one is itself"
+            "its issuer is not among the trusted authorities; name the issuer's certificate as the CA file \
+             (a self-signed certificate is its own issuer)"
         }
         CertificateError::BadEncoding => "it is malformed",
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet, by the clock here"
+            "it is not valid yet by the clock of this machine"
         }
         CertificateError::Revoked => "it was revoked",
-        CertificateError::BadSignature => "it is not signed as it says",
+        CertificateError::BadSignature => "its signature is wrong",
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "it is not for servers; have it issued with the extended key usage serverAuth"
+            "it may not be used by servers; have it issued with the extended key usage serverAuth"
         }
         // These are the names of the verifier's own errors, which have no other text.
         CertificateError::Other(other) => match other.0.to_string().as_str() {
             "CaUsedAsEndEntity" => {
-                "it is that of an authority, as self-signed ones mostly are; have one signed by it for the broker, or make it again \
-                 with the basic constraint CA:FALSE"
+                "it is the certificate of an authority, as self-signed ones mostly are; sign another one for the broker with it, \
+                 or issue it anew with the basic constraint CA:FALSE"
             }
             "UnsupportedCertVersion" => {
                 "it is of version 1, which has no names to verify; have it issued as version 3, with a subject alternative name"
@@ -59,19 +62,19 @@ fn certificate(why: &CertificateError) -> String {
 
 fn alert_words(alert: AlertDescription) -> String {
     let plain = match alert {
-        AlertDescription::CertificateRequired => "it requires a client certificate, and was shown none",
+        AlertDescription::CertificateRequired => "it requires a client certificate and received none",
         AlertDescription::UnknownCA => "it does not trust the authority of the client certificate",
         AlertDescription::BadCertificate
         | AlertDescription::CertificateUnknown
-        | AlertDescription::UnsupportedCertificate => "it does not take the client certificate",
+        | AlertDescription::UnsupportedCertificate => "it does not accept the client certificate",
         AlertDescription::CertificateExpired => "the client certificate has expired",
         AlertDescription::CertificateRevoked => "the client certificate was revoked",
-        AlertDescription::AccessDenied => "it does not let the owner of the client certificate in",
-        AlertDescription::ProtocolVersion => "there is no version of TLS that both speak",
+        AlertDescription::AccessDenied => "it denies access to the owner of the client certificate",
+        AlertDescription::ProtocolVersion => "it and this client have no version of TLS in common",
         AlertDescription::HandshakeFailure => {
-            "there is no cipher that both have, or it requires a client certificate and was shown none"
+            "it and this client have no cipher suite in common, or it requires a client certificate and received none"
         }
-        AlertDescription::UnrecognisedName => "it has no certificate for the name it was asked for",
+        AlertDescription::UnrecognisedName => "it has no certificate for the requested name",
         other => return format!("alert {} ({other:?})", u8::from(other)),
     };
     plain.to_owned()
@@ -90,9 +93,9 @@ pub(crate) fn name(told: &str) -> String {
 pub(crate) fn pem_words(error: &pem::Error) -> &'static str {
     match error {
         pem::Error::MissingSectionEnd { .. } => "a section has no end",
-        pem::Error::IllegalSectionStart { .. } => "a section does not begin as it should",
+        pem::Error::IllegalSectionStart { .. } => "the first line of a section is malformed",
         pem::Error::Base64Decode(_) => "a section is not in base64",
-        pem::Error::NoItemsFound => "there is none",
+        pem::Error::NoItemsFound => "there is no section of this kind",
         pem::Error::SectionTooLarge => "a section is too large",
         _ => "it cannot be read",
     }

@@ -27,7 +27,7 @@ pub trait SaslMechanism: Send {
     /// The reason why there is no answer. The default implementation knows no challenges.
     fn challenge(&mut self, credentials: &Credentials, challenge: &[u8]) -> Result<Secret, CredentialsError> {
         let _ = (credentials, challenge);
-        Err(format!("the broker asks for a second round, which {} has not", self.name()).into())
+        Err(format!("the broker sent a challenge, and {} answers none", self.name()).into())
     }
 }
 
@@ -90,7 +90,7 @@ impl SaslMechanism for Plain {
         let (user, password) = (&credentials.user, credentials.password.expose());
         // A NUL would end the user name or the password early.
         if user.contains('\0') || password.contains('\0') {
-            return Err("PLAIN cannot carry a user name or password with a NUL in it".into());
+            return Err("PLAIN cannot carry a user name or password that contains a NUL".into());
         }
         Ok(joined(&[b"\0", user.as_bytes(), b"\0", password.as_bytes()]))
     }
@@ -175,6 +175,6 @@ mod tests {
     #[test]
     fn a_second_round_is_refused_unless_the_mechanism_has_one() {
         let error = Plain.challenge(&Credentials::new("ada", "pw"), b"more").unwrap_err().to_string();
-        assert_eq!(error, "the broker asks for a second round, which PLAIN has not");
+        assert_eq!(error, "the broker sent a challenge, and PLAIN answers none");
     }
 }

@@ -150,7 +150,7 @@ impl Handshake {
     fn secure(&mut self, secure: &connection::Secure, link: &mut Link) -> Result<Progress> {
         self.rounds += 1;
         if self.rounds > MAX_ROUNDS {
-            return Err(self.login_refused(format!("no decision after {MAX_ROUNDS} rounds")));
+            return Err(self.login_refused(format!("the broker sent more than {MAX_ROUNDS} challenges")));
         }
         let expected =
             Error::UnexpectedMethod { channel: 0, expected: "connection.tune", got: "connection.secure" };

@@ -170,7 +170,7 @@ pub(crate) async fn first_connect(dialer: &Dialer, shared: &Arc<Shared>) -> Resu
             return Err(Error::NotRecovered { attempts, elapsed, last: Box::new(error) });
         }
         let delay = recovery.backoff.pause(attempts);
-        info!(attempt = attempts, error = %Report(&error), ?delay, "cannot connect yet; it is tried again");
+        info!(attempt = attempts, error = %Report(&error), ?delay, "cannot connect yet; the next attempt follows after the delay");
         sleep(delay).await;
     }
 }

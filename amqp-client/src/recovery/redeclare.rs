@@ -205,7 +205,7 @@ fn skip(report: &mut Recovered, what: String, error: Error) {
 }
 
 fn skipped_for(what: String, error: Error) -> Skipped {
-    warn!(error = %Report(&error), what, "cannot be declared again");
+    warn!(error = %Report(&error), what, "an entity cannot be declared again; recovery skips it");
     Skipped { what, error }
 }
 

@@ -65,7 +65,7 @@ impl Restorer<'_> {
                 self.lost_channels().await
             };
             if let Err(error) = restored {
-                warn!(error = %Report(&error), "the connection could not be restored; it is tried anew");
+                warn!(error = %Report(&error), "the connection could not be restored; the client connects again");
                 self.answers.shared.with(|engine| engine.abandon_transport(&error));
             }
         }
@@ -255,7 +255,7 @@ impl Restorer<'_> {
     fn fail(&self, key: ChannelKey, subscription: &Subscription, error: Error, report: &mut Recovered) {
         let tag = subscription.tag();
         let what = name_consumer(tag, &subscription.consume.queue);
-        warn!(error = %Report(&error), what, "cannot begin again");
+        warn!(error = %Report(&error), what, "a consumer cannot be restarted; it ends with this error");
         self.answers.shared.with(|engine| engine.fail_consumer(key, tag, error.clone()));
         report.skipped.push(Skipped { what, error });
     }

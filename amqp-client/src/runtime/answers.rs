@@ -40,7 +40,7 @@ impl<'a> Answers<'a> {
             // over.
             if !self.shared.with(|engine| engine.has_paused_reading()) {
                 return Err(Error::CallTimeout {
-                    method: "what restores the connection",
+                    method: "the methods that restore the connection",
                     after: self.patience,
                 });
             }

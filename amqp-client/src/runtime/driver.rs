@@ -250,7 +250,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 /// Reports the loss even if the runtime is shut down, so that nobody waits for ever.
 impl<T> Drop for Driver<T> {
     fn drop(&mut self) {
-        let gone = io::Error::other("the runtime that drove the connection has gone");
+        let gone = io::Error::other("the runtime that drives the connection has shut down");
         let error = Error::ConnectionLost(Arc::new(gone));
         self.shared.drive(&mut self.wakes, |engine| engine.handle_lost(Some(error)));
     }

@@ -49,7 +49,7 @@ pub(crate) fn resubscribe(
                 }
                 Err(error) => {
                     let queue = subscription.consume.queue.to_string();
-                    debug!(attempt, queue, error = %Report(&error), "the queue is not there again");
+                    debug!(attempt, queue, error = %Report(&error), "the queue does not exist yet; another attempt follows");
                     continue;
                 }
             }
@@ -60,7 +60,7 @@ pub(crate) fn resubscribe(
                 }
                 // The queue is gone once more, with the connection or without.
                 Err(error) if channel.status.ended.get().is_none() => {
-                    debug!(attempt, error = %Report(&error), "cannot consume again");
+                    debug!(attempt, error = %Report(&error), "cannot consume from the queue yet; another attempt follows");
                 }
                 consuming => return consuming,
             }

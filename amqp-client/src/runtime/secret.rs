@@ -62,7 +62,7 @@ impl Refresh {
                 }
                 Ok(None) => return,
                 Err(error) => {
-                    warn!(error = %Report(&*error), "the credentials were not renewed");
+                    warn!(error = %Report(&*error), "cannot renew the credentials; another attempt follows");
                     wait = (valid_for / 20).clamp(SOONEST, LATEST_RETRY);
                 }
             }
@@ -75,7 +75,7 @@ impl Refresh {
             timeout(self.patience, self.provider.0.credentials()).await??;
         let reason = ShortString::from_static("the credentials expire");
         update(&self.shared, &password, reason, self.patience).await?;
-        debug!("the credentials were renewed");
+        debug!("the credentials are renewed");
         Ok(valid_for)
     }
 }

@@ -47,41 +47,48 @@ impl Trace {
         let connection = &self.connection();
         match event {
             Event::Connected => {
-                info!(parent: connection, "connected");
+                info!(parent: connection, "the connection is open");
             }
             Event::Blocked(reason) => {
-                warn!(parent: connection, reason, "publishes are blocked by the broker");
+                warn!(parent: connection, reason, "the broker accepts no publishes");
             }
-            Event::Unblocked => info!(parent: connection, "the broker takes publishes again"),
+            Event::Unblocked => info!(parent: connection, "the broker accepts publishes again"),
             Event::DeliveryHeld { channel, held } => {
-                self.in_channel(*channel, || warn!(?held, "a delivery is held unacknowledged"));
+                self.in_channel(*channel, || {
+                    warn!(?held, "a delivery stays unsettled for long; the broker may close the channel");
+                });
             }
             Event::ChannelClosed { channel, reason } => {
-                self.in_channel(*channel, || warn!(reason = %Report(reason), "channel closed"));
+                self.in_channel(
+                    *channel,
+                    || warn!(reason = %Report(reason), "the channel is closed; the connection goes on"),
+                );
             }
             Event::Disconnected(reason) => {
-                warn!(parent: connection, reason = %Report(reason), "connection lost");
+                warn!(parent: connection, reason = %Report(reason), "the connection is lost; recovery begins");
             }
             Event::Reconnecting { attempt, delay } => {
-                info!(parent: connection, attempt, ?delay, "connecting again");
+                info!(parent: connection, attempt, ?delay, "the next attempt to connect follows after the delay");
             }
             Event::NotConnected { attempt, reason } => {
-                info!(parent: connection, attempt, reason = %Report(reason), "not connected again");
+                info!(parent: connection, attempt, reason = %Report(reason), "the attempt to connect again failed");
             }
             Event::Recovered(report) => {
                 let (renamed, skipped) = (report.renamed.len(), report.skipped.len());
                 let held = report.held.len();
-                info!(parent: connection, attempts = report.attempts, renamed, skipped, held, "connection recovered");
+                info!(parent: connection, attempts = report.attempts, renamed, skipped, held, "the connection is recovered");
             }
             Event::Held { what, attempt, delay, error } => {
-                info!(parent: connection, what, attempt, ?delay, error = %Report(error), "kept for the lost connection; trying again");
+                info!(parent: connection, what, attempt, ?delay, error = %Report(error), "the broker still reserves this for the lost connection; another attempt follows after the delay");
             }
-            Event::Released { what } => info!(parent: connection, what, "had back"),
+            Event::Released { what } => {
+                info!(parent: connection, what, "the broker reserves this no longer; it is restored");
+            }
             Event::NotRestored(Skipped { what, error }) => {
-                warn!(parent: connection, what, error = %Report(error), "not restored");
+                warn!(parent: connection, what, error = %Report(error), "this cannot be restored");
             }
             Event::ChannelReopened { channel, .. } => {
-                self.in_channel(*channel, || info!("channel opened again"));
+                self.in_channel(*channel, || info!("the channel is open again"));
             }
             Event::Closed(reason) => self.closed(reason),
         }
@@ -90,21 +97,25 @@ impl Trace {
     /// Reports that a host did not accept the connection, at the level debug, since the caller gets
     /// the error.
     pub(crate) fn not_connected(&self, reason: &Error) {
-        debug!(parent: &self.connection(), reason = %Report(reason), "not connected");
+        debug!(parent: &self.connection(), reason = %Report(reason), "the host did not accept the connection");
     }
 
     pub(crate) fn channel_opened(&self, channel: u16) {
-        self.in_channel(channel, || debug!("channel opened"));
+        self.in_channel(channel, || debug!("the channel is open"));
     }
 
     fn closed(&self, reason: &Error) {
         let connection = &self.connection();
         let words = Report(reason);
         match reason {
-            Error::ConnectionEnded => info!(parent: connection, "closed by this client"),
-            Error::ConnectionClosed(_) => warn!(parent: connection, reason = %words, "closed by the broker"),
-            Error::HeartbeatMissed { .. } => warn!(parent: connection, reason = %words, "heartbeats missed"),
-            _ => warn!(parent: connection, reason = %words, "connection ended"),
+            Error::ConnectionEnded => info!(parent: connection, "this client closed the connection"),
+            Error::ConnectionClosed(_) => {
+                warn!(parent: connection, reason = %words, "the broker closed the connection");
+            }
+            Error::HeartbeatMissed { .. } => {
+                warn!(parent: connection, reason = %words, "the connection ended because the broker was silent");
+            }
+            _ => warn!(parent: connection, reason = %words, "the connection ended"),
         }
     }
 

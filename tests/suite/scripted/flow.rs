@@ -78,7 +78,7 @@ async fn a_publisher_need_not_wait_for_a_blocked_connection() {
     let start = Instant::now();
     let error =
         ends(publisher.with_timeout(after).publish(("", "jobs"), Message::new("x"))).await.unwrap_err();
-    assert_eq!(error.to_string(), "blocked by the broker: low on memory");
+    assert_eq!(error.to_string(), "the broker accepts no publishes: low on memory");
     assert!(matches!(error, Error::Blocked { .. }), "it says why, not only that time ran out: {error:?}");
     assert_eq!(start.elapsed(), after);
     peer.expect_silence(after).await;

@@ -96,23 +96,28 @@ async fn what_happens_is_told_in_the_spans_of_connection_and_channel() {
     let (told, _guard) = Told::listen();
     let options = ConnectOptions::new().name("billing").heartbeat(Duration::ZERO);
     let (mut peer, connection) = connected(&options, QUIET).await;
-    assert_told(&told.take(), "INFO", None, "connected");
+    assert_told(&told.take(), "INFO", None, "the connection is open");
     let mut events = connection.events();
     let channel = opened(&mut peer, &connection, 1).await;
-    assert_told(&told.take(), "DEBUG", Some(1), "channel opened");
+    assert_told(&told.take(), "DEBUG", Some(1), "the channel is open");
 
     peer.send(0, connection::Blocked { reason: short("low on disk") }).await;
     all_idle().await;
-    assert_told(&told.take(), "WARN", None, "publishes are blocked by the broker reason=\"low on disk\"");
+    assert_told(&told.take(), "WARN", None, "the broker accepts no publishes reason=\"low on disk\"");
     peer.send(0, connection::Unblocked {}).await;
     all_idle().await;
-    assert_told(&told.take(), "INFO", None, "takes publishes again");
+    assert_told(&told.take(), "INFO", None, "accepts publishes again");
 
     let close =
         channel::Close { reply_code: 404, reply_text: short("NOT_FOUND - no queue"), ..Default::default() };
     peer.send(1, close).await;
     ends(channel.closed()).await;
-    assert_told(&told.take(), "WARN", Some(1), "channel closed reason=channel 1 closed by the broker: 404");
+    assert_told(
+        &told.take(),
+        "WARN",
+        Some(1),
+        "the channel is closed; the connection goes on reason=the broker closed channel 1: 404",
+    );
     let event = std::iter::from_fn(|| events.recv().now_or_never().flatten()).last();
     assert!(matches!(event, Some(Event::ChannelClosed { channel: 1, reason: Error::ChannelClosed { .. } })));
 
@@ -124,7 +129,7 @@ async fn what_happens_is_told_in_the_spans_of_connection_and_channel() {
         &told.take(),
         "WARN",
         None,
-        "closed by the broker reason=connection closed by the broker: 320",
+        "the broker closed the connection reason=the broker closed the connection: 320",
     );
 }
 
@@ -146,7 +151,7 @@ async fn a_close_by_the_user_is_no_warning() {
         peer.send(0, connection::CloseOk {}).await;
     });
     closed.unwrap();
-    assert_told(&told.take(), "INFO", None, "closed by this client");
+    assert_told(&told.take(), "INFO", None, "this client closed the connection");
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,10 +170,15 @@ async fn missed_heartbeats_and_deliveries_held_are_warned_of() {
     peer.expect_heartbeat().await;
     peer.send_bytes(&HEARTBEAT[..]).await;
     all_idle().await;
-    assert_told(&told.take(), "WARN", Some(1), "a delivery is held unacknowledged held=5");
+    assert_told(
+        &told.take(),
+        "WARN",
+        Some(1),
+        "a delivery stays unsettled for long; the broker may close the channel held=5",
+    );
     held.ack().await.unwrap();
     ends(connection.closed()).await;
-    assert_told(&told.take(), "WARN", None, "heartbeats missed");
+    assert_told(&told.take(), "WARN", None, "the connection ended because the broker was silent");
 }
 
 /// The connection is made in a span of the user, which ends long before it.
@@ -228,7 +238,7 @@ async fn no_secret_is_told_whatever_goes_wrong() {
     peer.send(0, connection::UpdateSecretOk {}).await;
     all_idle().await;
     let text = told.take();
-    assert!(text.contains("the credentials were renewed"), "{text}");
+    assert!(text.contains("the credentials are renewed"), "{text}");
 
     // The handles' own output must not show them either.
     let shown = format!("{connection:?} {uri} {uri:?} {options:?} {refused:?}");

@@ -86,12 +86,12 @@ impl Dialer {
             if uris.len() == 1 || is_final(&error) {
                 return Err(error);
             }
-            debug!(host = %uri.address(), error = %Report(&error), "cannot connect");
+            debug!(host = %uri.address(), error = %Report(&error), "cannot connect to this host; the next one is tried");
             failures.push((uri.address(), error));
             left = after.saturating_sub(begun.elapsed());
         }
         if failures.is_empty() {
-            return Err(Error::InvalidUri("there is no host".into()));
+            return Err(Error::InvalidUri("it names no host".into()));
         }
         Err(Error::NoHost(failures.into()))
     }

@@ -40,7 +40,12 @@ pub(crate) async fn tcp(uri: &Uri, share: Duration) -> Result<TcpStream> {
         } else {
             let left = share.saturating_sub(begun.elapsed());
             let part = left / u32::try_from(to_try).unwrap_or(u32::MAX);
-            let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {part:?}")));
+            let late = |_| {
+                Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("the host did not answer within {part:?}"),
+                ))
+            };
             timeout(part, connecting).await.unwrap_or_else(late)
         };
         match connected {
@@ -54,6 +59,6 @@ pub(crate) async fn tcp(uri: &Uri, share: Duration) -> Result<TcpStream> {
     }
     Err(match last {
         Some(error) => connect(error),
-        None => resolve(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+        None => resolve(io::Error::new(io::ErrorKind::NotFound, "the host name has no address")),
     })
 }

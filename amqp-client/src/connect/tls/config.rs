@@ -86,7 +86,11 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
         return Ok(roots);
     }
     let errors: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
-    Err(TlsError::NoSystemRoots(if errors.is_empty() { "none found".into() } else { errors.join("; ") }))
+    Err(TlsError::NoSystemRoots(if errors.is_empty() {
+        "no certificate was found".into()
+    } else {
+        errors.join("; ")
+    }))
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl Channel {
         let Some((consumer, withhold_over)) = self.consumers.find(deliver.consumer_tag) else {
             return Err(self.broken(CodecError::UnexpectedFrame {
                 expected: "a delivery to a consumer of this channel",
-                got: "one with an unknown consumer tag",
+                got: "a delivery with an unknown consumer tag",
             }));
         };
         // The offset is class 2, method 2, the tag's length octet 1, delivery tag 8, bits 1.
@@ -93,7 +93,7 @@ impl Channel {
         }
         let header = ContentHeader::decode(payload).map_err(|error| self.broken(error))?;
         if header.class_id != basic::CLASS_ID {
-            let (expected, got) = ("a content header of class basic", "one of another class");
+            let (expected, got) = ("a content header of class basic", "a content header of another class");
             return Err(self.broken(CodecError::UnexpectedFrame { expected, got }));
         }
         let size = header.body_size;
