@@ -4,7 +4,7 @@
 //! The file has two slots, which are written alternately, so that one is intact at any moment.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     os::unix::fs::FileExt,
     path::Path,
@@ -47,16 +47,19 @@ pub(super) struct MarkFile {
 }
 
 impl MarkFile {
-    /// Creates the file; its contents are on disk when this returns, but not yet its name.
+    /// Creates the file; its contents are on disk when this returns, but not yet its name. It gets
+    /// its name when it is whole: one that cannot be read would be taken for damage.
     pub(super) fn create(folder: &Path, mark: &Mark) -> io::Result<Self> {
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(true).clone();
-        let file = options.open(folder.join(NAME))?;
+        let new = folder.join(format!("{NAME}.new"));
+        let file = options.open(&new)?;
         file.set_len(2 * SLOT)?;
         let mut created = MarkFile { file, turn: 0, synced: 0 };
         created.write(mark)?;
         created.write(mark)?;
         created.file.sync_all()?;
         created.synced = created.turn;
+        fs::rename(new, folder.join(NAME))?;
         Ok(created)
     }
 
@@ -134,10 +137,26 @@ fn decode(slot: &[u8]) -> Option<(u64, Mark)> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     fn mark(number: u64) -> Mark {
         Mark { number, given_up: 3, is_clean: number == 2, journal: number / 2, secret: [7; 16] }
+    }
+
+    #[test]
+    fn who_looks_while_it_is_created_finds_it_whole_or_not_at_all() {
+        for _ in 0..50 {
+            let folder = tempfile::tempdir().unwrap();
+            thread::scope(|scope| {
+                let creation = scope.spawn(|| MarkFile::create(folder.path(), &mark(0)).unwrap());
+                while !creation.is_finished() {
+                    let found = MarkFile::open(folder.path()).unwrap();
+                    assert!(found.is_none_or(|(_, read)| read == mark(0)));
+                }
+            });
+        }
     }
 
     #[test]
