@@ -14,7 +14,7 @@ use amqp_codec::{ReplyCode, Report};
 use crate::error::mailbox::MailboxError;
 use crate::error::{conflict::Conflict, url::UrlError};
 #[cfg(feature = "oslo")]
-use crate::oslo::error::{OsloError, notify::NotifyError};
+use crate::oslo::error::{notify::NotifyError, oslo::OsloError};
 
 /// The error type of this crate. Its text does not repeat its
 /// [`source`](std::error::Error::source): a [`Report`](crate::Report) shows both in one line.

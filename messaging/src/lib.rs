@@ -8,11 +8,15 @@ mod error;
 #[cfg(feature = "mailbox")]
 pub mod mailbox;
 #[cfg(feature = "oslo")]
+pub mod notify;
+#[cfg(feature = "oslo")]
 mod oslo;
 #[cfg(any(feature = "oslo", feature = "mailbox"))]
 mod pattern;
 mod publish;
 mod retry;
+#[cfg(feature = "oslo")]
+pub mod rpc;
 mod serialize;
 mod simple_queue;
 pub mod tagged;
@@ -61,17 +65,15 @@ pub use error::conflict::Conflict;
 pub use error::url::UrlError;
 pub use error::{CompressionError, Error, Malformed, Outcome, SerializerError, Undecodable, Undelivered};
 #[cfg(feature = "oslo")]
-pub use oslo::error::{OsloError, RemoteError};
+pub use oslo::error::{oslo::OsloError, remote::RemoteError};
+#[cfg(feature = "oslo")]
+pub use oslo::settings::topology::{Quorum, StreamStart, Topology};
 #[cfg(feature = "oslo")]
 pub use oslo::wire::context::Context;
 #[cfg(feature = "oslo")]
 pub use oslo::wire::entity_serializer::EntitySerializer;
 #[cfg(feature = "oslo")]
 pub use oslo::wire::target::Target;
-#[cfg(feature = "oslo")]
-pub use oslo::wire::topology::{Quorum, StreamStart, Topology};
-#[cfg(feature = "oslo")]
-pub use oslo::{notify, rpc};
 pub use publish::options::PublishOptions;
 pub use publish::producer::Producer;
 pub use publish::publishing::Published;

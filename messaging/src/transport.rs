@@ -33,7 +33,10 @@ use crate::{
 };
 #[cfg(feature = "oslo")]
 use crate::{
-    oslo::{reply_queue::ReplyQueue, traffic::Traffic, wire::topology::Topology},
+    oslo::{
+        rpc::waiting::reply_queue::ReplyQueue,
+        settings::{topology::Topology, traffic::Traffic},
+    },
     url::take_topology,
 };
 

@@ -3,11 +3,8 @@
 pub(crate) mod bound_queue;
 pub(crate) mod consumer;
 pub(crate) mod consumer_builder;
-pub(crate) mod handling;
+pub(crate) mod handlers;
 pub(crate) mod header;
-pub(crate) mod held;
-pub(crate) mod inline_executor;
-pub(crate) mod permits;
 pub(crate) mod service;
 pub(crate) mod settle;
 pub(crate) mod source;

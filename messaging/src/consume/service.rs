@@ -13,8 +13,10 @@ use tokio::{
 use crate::{
     consume::{
         consumer::RawConsumer,
-        inline_executor::InlineExecutor,
-        permits::{Permit, Permits},
+        handlers::{
+            inline_executor::InlineExecutor,
+            permits::{Permit, Permits},
+        },
         source::Source,
     },
     error::Error,

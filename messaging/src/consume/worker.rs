@@ -23,10 +23,8 @@ use crate::{
     compress::{self, Budget},
     consume::{
         consumer::decode_plain,
-        handling::Handling,
+        handlers::{handling::Handling, inline_executor::InlineExecutor, permits::Permit},
         header,
-        inline_executor::InlineExecutor,
-        permits::Permit,
         service::Service,
         settle::{
             on_failure::{EXCHANGE, ROUTING_KEY, retries},

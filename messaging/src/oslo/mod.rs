@@ -1,9 +1,8 @@
 //! What oslo.messaging provides: RPC and notifications, and their wire formats.
 
 pub(crate) mod error;
-pub mod notify;
-pub(crate) mod reply_queue;
-pub mod rpc;
-pub(crate) mod traffic;
+pub(crate) mod notify;
+pub(crate) mod rpc;
+pub(crate) mod settings;
 mod transport;
 pub(crate) mod wire;

@@ -3,9 +3,14 @@
 use crate::{
     compress::Compression,
     oslo::{
-        notify::{BatchListener, Listener, Notifier, drivers::Messaging},
-        rpc::{Client, Server},
-        wire::{target::Target, topology::Topology},
+        notify::{
+            drivers::Messaging,
+            emit::notifier::Notifier,
+            listen::{batch_listener::BatchListener, listener::Listener},
+        },
+        rpc::{client::Client, server::Server},
+        settings::topology::Topology,
+        wire::target::Target,
     },
     transport::{Transport, TransportOptions},
 };

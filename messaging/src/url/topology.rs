@@ -6,13 +6,11 @@ use std::{borrow::Cow, time::Duration};
 
 use crate::{
     compress::Compression,
-    oslo::{
-        traffic::Traffic,
-        wire::topology::{Quorum, Topology},
-    },
-};
-use crate::{
     error::{CompressionError, url::UrlError},
+    oslo::settings::{
+        topology::{Quorum, Topology},
+        traffic::Traffic,
+    },
     url::options::{Given, OF_OSLO, decode},
 };
 

@@ -6,7 +6,7 @@ use amqp_client::{Acker, Received};
 use amqp_codec::RawProperties;
 use tokio::time::Instant;
 
-use crate::consume::permits::Permit;
+use crate::consume::handlers::permits::Permit;
 
 /// The shortest and longest pause before it is retried.
 const FIRST: Duration = Duration::from_millis(100);

@@ -234,7 +234,7 @@ fn log_wrong_clock(namespace: &Namespace, body: Option<&Value>) {
     let node = body.and_then(Value::as_object).and_then(|answers| answers.keys().next());
     let node = node.map_or("", String::as_str);
     if namespace.wrong_clocks.is_new(node) {
-        let node = crate::consume::handling::shown(node);
+        let node = crate::consume::handlers::handling::shown(node);
         tracing::warn!(
             node,
             "a reply carries a logical time that is no number or too far ahead; it is not adopted"

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     consume::{
-        handling::shown,
+        handlers::handling::shown,
         worker::{Incoming, Worker},
     },
     error::{Error, mailbox::MailboxError},

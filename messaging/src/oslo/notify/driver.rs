@@ -46,7 +46,7 @@ pub trait Driver: Send + Sync + 'static {
     /// taken responsibility for it.
     ///
     /// A driver of your own should report its failures as
-    /// [`NotifyError::Driver`](super::NotifyError::Driver).
+    /// [`NotifyError::Driver`](crate::notify::NotifyError::Driver).
     fn notify<'a>(&'a self, notification: &'a Notification, retry: RetryPolicy) -> Emitting<'a>;
 
     /// Whether anything is ever emitted; default true.

@@ -9,7 +9,7 @@ use serde_json::{
 
 use crate::{
     error::Error,
-    oslo::{error::OsloError, wire::context::Context},
+    oslo::{error::oslo::OsloError, wire::context::Context},
     serialize::{self, BoxError},
 };
 

@@ -7,4 +7,3 @@ pub(crate) mod envelope;
 pub(crate) mod fingerprint;
 pub(crate) mod id;
 pub(crate) mod target;
-pub(crate) mod topology;

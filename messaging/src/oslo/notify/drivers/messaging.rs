@@ -13,7 +13,8 @@ use crate::{
             notification::Notification,
             wire::Wire,
         },
-        wire::{envelope, topology::Topology},
+        settings::topology::Topology,
+        wire::envelope,
     },
     publish::{
         json_message::json_message, options::compressed, producer::Producer, publish_channel::Required,

@@ -139,7 +139,7 @@ impl TryFrom<BTreeMap<String, serde_json::Value>> for Accepted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oslo::error::OsloError;
+    use crate::oslo::error::oslo::OsloError;
 
     #[test]
     fn a_driver_accepts_what_fits_all_that_is_said_in_any_group() {

@@ -1,11 +1,11 @@
 //! Outgoing notifications, which are buffered while no broker accepts them.
 
-pub(super) mod backlog;
-pub(super) mod buffer;
-pub(super) mod emitter;
-pub(super) mod notifier;
+pub(crate) mod backlog;
+pub(crate) mod buffer;
+pub(crate) mod emitter;
+pub(crate) mod notifier;
 #[cfg(feature = "spool")]
-pub(super) mod spool;
+pub(crate) mod spool;
 #[cfg(not(feature = "spool"))]
 #[path = "no_spool.rs"]
-pub(super) mod spool;
+pub(crate) mod spool;

@@ -15,22 +15,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::oslo::notify::{
-    level::Level,
-    listen::{
-        batch::{BatchEndpoint, BatchResult},
-        deduplication::Deduplication,
-        event::Event,
-        listener::{Read, read},
-        sources::{Sources, sources},
-    },
-};
 use crate::{
     compress::{Budget, room::Taken},
     consume::{
-        handling::Handling,
-        inline_executor::InlineExecutor,
-        permits::Permit,
+        handlers::{handling::Handling, inline_executor::InlineExecutor, permits::Permit},
         service::Service,
         settle::{
             settling::Settling,
@@ -38,7 +26,19 @@ use crate::{
         },
     },
     error::Error,
-    oslo::wire::{envelope, fingerprint::Fingerprint},
+    oslo::{
+        notify::{
+            level::Level,
+            listen::{
+                batch::{BatchEndpoint, BatchResult},
+                deduplication::Deduplication,
+                event::Event,
+                listener::{Read, read},
+                sources::{Sources, sources},
+            },
+        },
+        wire::{envelope, fingerprint::Fingerprint},
+    },
     transport::Transport,
 };
 

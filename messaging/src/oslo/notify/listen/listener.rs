@@ -5,22 +5,10 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use amqp_client::{Acker, Delivery, Received, Report};
 use tokio::{sync::Semaphore, time::Instant};
 
-use crate::oslo::notify::{
-    level::Level,
-    listen::{
-        deduplication::Deduplication,
-        endpoint::{Endpoint, NotificationResult},
-        event::Event,
-        sources::{Sources, sources},
-    },
-    wire,
-};
 use crate::{
     compress::{Budget, room::Taken},
     consume::{
-        handling::Handling,
-        inline_executor::InlineExecutor,
-        permits::Permit,
+        handlers::{handling::Handling, inline_executor::InlineExecutor, permits::Permit},
         service::Service,
         settle::{
             on_failure::retries,
@@ -29,9 +17,21 @@ use crate::{
         },
     },
     error::{Error, Malformed},
-    oslo::wire::{
-        envelope::{self, Opened},
-        fingerprint::Fingerprint,
+    oslo::{
+        notify::{
+            level::Level,
+            listen::{
+                deduplication::Deduplication,
+                endpoint::{Endpoint, NotificationResult},
+                event::Event,
+                sources::{Sources, sources},
+            },
+            wire,
+        },
+        wire::{
+            envelope::{self, Opened},
+            fingerprint::Fingerprint,
+        },
     },
     trace_context::TraceContext,
     transport::Transport,

@@ -1,10 +1,10 @@
 //! Incoming notifications: one by one, or in batches.
 
-pub(super) mod batch;
-pub(super) mod batch_listener;
-pub(super) mod deduplication;
-pub(super) mod endpoint;
-pub(super) mod event;
-pub(super) mod filter;
-pub(super) mod listener;
-pub(super) mod sources;
+pub(crate) mod batch;
+pub(crate) mod batch_listener;
+pub(crate) mod deduplication;
+pub(crate) mod endpoint;
+pub(crate) mod event;
+pub(crate) mod filter;
+pub(crate) mod listener;
+pub(crate) mod sources;

@@ -8,16 +8,16 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::oslo::error::{OsloError, RemoteError};
-use crate::oslo::rpc::{
-    client::route::{Kind, Route, Sending},
-    wire::{ReceivedReply, Request},
-};
 use crate::{
     compress::Compression,
     error::Error,
     oslo::{
-        reply_queue::Expected,
+        error::{oslo::OsloError, remote::RemoteError},
+        rpc::{
+            client::route::{Kind, Route, Sending},
+            message::wire::{ReceivedReply, Request},
+            waiting::reply_queue::Expected,
+        },
         wire::{context::Context, entity_serializer::Conversion, envelope, id::Id, target::Target},
     },
     publish::{json_message::json_message, options::compressed},

@@ -7,7 +7,7 @@ use amqp_client::{Exchange, Message};
 
 use crate::{
     error::Error,
-    oslo::wire::{target::Target, topology::Topology},
+    oslo::{settings::topology::Topology, wire::target::Target},
     publish::producer::Producer,
     retry::RetryPolicy,
     transport::Transport,

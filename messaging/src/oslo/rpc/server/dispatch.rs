@@ -6,19 +6,19 @@ use amqp_client::Report;
 use futures_util::FutureExt as _;
 use serde_json::{Value, value::RawValue};
 
-use crate::oslo::rpc::{
-    failure::Failure,
-    field::Field,
-    server::{
-        access::AccessPolicy,
-        endpoint::{Answer, Endpoint, Found},
-        methods::Output,
-    },
-    wire::Received,
-};
 use crate::{
     error::Error,
-    oslo::wire::{context::Context, entity_serializer::Conversion},
+    oslo::{
+        rpc::{
+            message::{failure::Failure, field::Field, wire::Received},
+            server::{
+                access::AccessPolicy,
+                endpoint::{Answer, Endpoint, Found},
+                methods::Output,
+            },
+        },
+        wire::{context::Context, entity_serializer::Conversion},
+    },
     version::Version,
 };
 

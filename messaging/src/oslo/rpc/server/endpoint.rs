@@ -10,14 +10,19 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::oslo::rpc::{
-    failure::Failure,
-    server::{
-        access::AccessPolicy,
-        methods::{self, AnyMethods, Arguments, Methods, Output},
+use crate::{
+    oslo::{
+        rpc::{
+            message::failure::Failure,
+            server::{
+                access::AccessPolicy,
+                methods::{self, AnyMethods, Arguments, Methods, Output},
+            },
+        },
+        wire::context::Context,
     },
+    version::Version,
 };
-use crate::{oslo::wire::context::Context, version::Version};
 
 /// The answer of a method: its result as JSON, or its failure.
 pub(crate) type Answer = Result<Box<RawValue>, Failure>;

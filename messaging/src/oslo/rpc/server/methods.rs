@@ -6,8 +6,10 @@ use futures_util::future::{BoxFuture, FutureExt as _};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::oslo::rpc::failure::Failure;
-use crate::{oslo::wire::context::Context, serialize};
+use crate::{
+    oslo::{rpc::message::failure::Failure, wire::context::Context},
+    serialize,
+};
 
 /// A type whose methods are called by their names. It serves as the closures of
 /// [`Endpoint::method`](crate::rpc::Endpoint::method) do, but suits state that many methods share,

@@ -7,19 +7,20 @@ use amqp_client::Report;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::oslo::rpc::{
-    failure::Failure,
-    server::{endpoint::Answer, vanished::Vanished},
-    wire::Reply,
-};
 use crate::{
     compress::{
         Compression,
         room::{Room, Taken},
     },
-    consume::permits::Stopping,
+    consume::handlers::permits::Stopping,
     error::{Error, Outcome},
-    oslo::wire::envelope,
+    oslo::{
+        rpc::{
+            message::{failure::Failure, wire::Reply},
+            server::{endpoint::Answer, vanished::Vanished},
+        },
+        wire::envelope,
+    },
     publish::{json_message::json_message, options::compressed, producer::Producer},
 };
 

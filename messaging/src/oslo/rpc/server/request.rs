@@ -6,25 +6,26 @@ use amqp_client::{Acker, Delivery, Report};
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use crate::oslo::rpc::{
-    field::Field,
-    metrics::{Counts, ServerMetrics, count},
-    server::{
-        acknowledge::{Acknowledge, Arrival, KnownRequests},
-        dispatch::Dispatcher,
-        endpoint::Answer,
-        replies::{Replies, Unclaimed},
-    },
-    wire::Received,
-};
 use crate::{
     compress::Budget,
-    consume::{handling::Handling, permits::Permit},
+    consume::handlers::{handling::Handling, permits::Permit},
     error::Malformed,
-    oslo::wire::{
-        duplicates::RepeatWindow,
-        envelope::{self, Opened},
-        fingerprint::Fingerprint,
+    oslo::{
+        rpc::{
+            message::{field::Field, wire::Received},
+            server::{
+                acknowledge::{Acknowledge, Arrival, KnownRequests},
+                dispatch::Dispatcher,
+                endpoint::Answer,
+                metrics::{Counts, ServerMetrics, count},
+                replies::{Replies, Unclaimed},
+            },
+        },
+        wire::{
+            duplicates::RepeatWindow,
+            envelope::{self, Opened},
+            fingerprint::Fingerprint,
+        },
     },
 };
 

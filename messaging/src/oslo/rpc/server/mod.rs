@@ -5,6 +5,7 @@ pub(crate) mod acknowledge;
 pub(crate) mod dispatch;
 pub(crate) mod endpoint;
 pub(crate) mod methods;
+pub(crate) mod metrics;
 pub(crate) mod replies;
 pub(crate) mod request;
 pub(crate) mod vanished;
@@ -14,27 +15,26 @@ use std::sync::Arc;
 use amqp_client::Exchange;
 use serde::de::IgnoredAny;
 
-use crate::oslo::rpc::{
-    metrics::ServerMetrics,
-    server::{
-        access::AccessPolicy, acknowledge::Acknowledge, dispatch::Dispatcher, endpoint::Endpoint,
-        replies::Replies, request::RequestHandler,
-    },
-};
 use crate::{
     compress::{Budget, Compression},
     consume::{
-        inline_executor::InlineExecutor,
+        handlers::inline_executor::InlineExecutor,
         service::{Service, Stopper},
         source::Source,
         subscription::Subscription,
     },
     error::Error,
-    oslo::wire::{
-        duplicates::RepeatWindow,
-        entity_serializer::{Conversion, EntitySerializer},
-        target::Target,
-        topology::Topology,
+    oslo::{
+        rpc::server::{
+            access::AccessPolicy, acknowledge::Acknowledge, dispatch::Dispatcher, endpoint::Endpoint,
+            metrics::ServerMetrics, replies::Replies, request::RequestHandler,
+        },
+        settings::topology::Topology,
+        wire::{
+            duplicates::RepeatWindow,
+            entity_serializer::{Conversion, EntitySerializer},
+            target::Target,
+        },
     },
     transport::Transport,
 };
@@ -47,8 +47,8 @@ const PING: &str = "oslo_rpc_server_ping";
 const FALLBACKS: usize = 3;
 
 /// A server of a topic that is about to start.
-/// [`Transport::rpc_server`](crate::Transport::rpc_server) makes it. See [`Client`](super::Client)
-/// for an example.
+/// [`Transport::rpc_server`](crate::Transport::rpc_server) makes it. See
+/// [`Client`](crate::rpc::Client) for an example.
 ///
 /// Requests are acknowledged when their method is about to run, unless
 /// [`acknowledge`](Self::acknowledge) says otherwise. A request that comes again, recognised by its

@@ -5,7 +5,7 @@ use std::{any::type_name, error::Error};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::oslo::error::RemoteError;
+use crate::oslo::error::remote::RemoteError;
 
 /// The module of Python's own exceptions.
 const BUILTINS: &str = "builtins";
@@ -69,7 +69,7 @@ impl Failure {
     }
 
     /// Marks the failure as expected: it is logged at debug level only. See
-    /// [`Endpoint::expect`](super::Endpoint::expect) for whole classes.
+    /// [`Endpoint::expect`](crate::rpc::Endpoint::expect) for whole classes.
     #[must_use]
     pub fn expected(mut self) -> Self {
         self.0.expected = true;

@@ -13,7 +13,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::consume::held::Held;
+use crate::consume::handlers::held::Held;
 
 /// The permits of a service.
 pub(crate) struct Permits {

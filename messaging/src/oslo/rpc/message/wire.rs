@@ -9,12 +9,14 @@ use serde::{
 };
 use serde_json::{Map, Value, value::RawValue};
 
-use super::{failure::Failure, field::Field};
-use crate::oslo::error::RemoteError;
 use crate::{
-    oslo::wire::{
-        context::{Context, PREFIX},
-        id::Id,
+    oslo::{
+        error::remote::RemoteError,
+        rpc::message::{failure::Failure, field::Field},
+        wire::{
+            context::{Context, PREFIX},
+            id::Id,
+        },
     },
     serialize,
     version::Version,

@@ -22,7 +22,7 @@ use crate::{
     consume::{consumer::RawConsumer, subscription::Subscription},
     error::{Error, Malformed},
     oslo::{
-        rpc::wire::ReceivedReply,
+        rpc::message::wire::ReceivedReply,
         wire::{
             envelope,
             id::{Id, IdHasher},

@@ -1,25 +1,27 @@
 //! The client: calling methods of other processes.
 
 pub(crate) mod call;
-pub(crate) mod route;
+mod route;
 
 use std::{sync::Arc, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::oslo::error::OsloError;
-use crate::oslo::rpc::{
-    client::call::{Call, Caller},
-    metrics::Metrics,
-};
 use crate::{
     compress::Compression,
     error::Error,
-    oslo::wire::{
-        context::Context,
-        entity_serializer::{Conversion, EntitySerializer},
-        target::Target,
+    oslo::{
+        error::oslo::OsloError,
+        rpc::{
+            client::call::{Call, Caller},
+            waiting::metrics::Metrics,
+        },
+        wire::{
+            context::Context,
+            entity_serializer::{Conversion, EntitySerializer},
+            target::Target,
+        },
     },
     retry::RetryPolicy,
     transport::Transport,

@@ -1,17 +1,6 @@
-//! The counts of a client's calls, and of a server's requests.
+//! The counts of a server's requests.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// The calls of a transport at this moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Metrics {
-    /// Calls that wait for their reply.
-    pub in_flight: usize,
-    /// Replies that came when nobody waited for them, since the transport was opened: the call was
-    /// dropped, its time was up, or it had a reply already.
-    pub late_replies: u64,
-}
 
 /// The requests of a server since it started, counted by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

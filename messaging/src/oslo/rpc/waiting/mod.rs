@@ -1,0 +1,4 @@
+//! Calls that wait for their replies.
+
+pub(crate) mod metrics;
+pub(crate) mod reply_queue;
