@@ -91,7 +91,8 @@ impl Channel {
     /// # Errors
     /// 406 when it exists with other properties, 403 for reserved names; [`Error::QueueTaken`]
     /// (405) when another connection holds the queue; 404 for a passive declaration of something
-    /// that does not exist.
+    /// that does not exist; [`Error::UnnamedQueue`] for a queue without a name that is declared
+    /// with [`no_wait`](crate::Queue::no_wait).
     pub async fn declare<D: Declare>(&self, entity: D) -> Result<D::Info> {
         let request = entity.request()?;
         if entity.is_no_wait() {

@@ -1,6 +1,7 @@
 //! Connecting: from options and URIs to an open connection.
 
 pub(crate) mod dial;
+pub(crate) mod into_uris;
 pub(crate) mod options;
 pub(crate) mod recovery;
 pub(crate) mod tls;
@@ -17,6 +18,7 @@ use crate::{
             dialer::{Connector, Dialer, Target},
             transport::BoxedStream,
         },
+        into_uris::IntoUris,
         options::ConnectOptions,
         uri::Uri,
     },
@@ -35,40 +37,18 @@ use crate::{
 ///
 /// # Errors
 /// The same as for [`ConnectOptions::connect`].
-pub async fn connect(uri: &str) -> Result<Connection> {
-    ConnectOptions::new().connect(uri).await
+pub async fn connect(uris: impl IntoUris) -> Result<Connection> {
+    ConnectOptions::new().connect(uris).await
 }
 
 impl ConnectOptions {
-    /// Connects to the broker at `uri` (`amqp://user:password@host:port/vhost`), within the connect
-    /// deadline. If the URI has several hosts (`amqps://a.example,b.example:5673/vhost`), connects
-    /// to the first that accepts the connection, as [`connect_any`](Self::connect_any) does.
+    /// Connects to a broker within the connect deadline. The broker is given as the text of a URI
+    /// (`amqp://user:password@host:port/vhost`), or as a [`Uri`].
     ///
-    /// # Errors
-    /// An invalid URI, an unknown host, a refused connection, a failure of TLS, a peer that is no
-    /// AMQP broker, a refused login or virtual host, the deadline; for several hosts
-    /// [`Error::NoHost`](crate::Error::NoHost).
-    ///
-    /// # Cancel safety
-    /// Dropping the future abandons the attempt.
-    pub async fn connect(&self, uri: &str) -> Result<Connection> {
-        self.connect_any(&Uri::parse_list(uri)?).await
-    }
-
-    /// Connects to a broker whose URI is already parsed, or was built from its parts.
-    ///
-    /// # Errors
-    /// The same as for [`connect`](Self::connect), except for an invalid URI.
-    ///
-    /// # Cancel safety
-    /// Dropping the future abandons the attempt.
-    pub async fn connect_to(&self, uri: &Uri) -> Result<Connection> {
-        self.connect_any(std::slice::from_ref(uri)).await
-    }
-
-    /// Connects to the first of several brokers that accepts the connection, trying them in the
-    /// order given or shuffled. With [`recovery`](Self::recovery) the same holds for each later
-    /// attempt.
+    /// Several are given by a URI with several hosts (`amqps://a.example,b.example:5673/vhost`), or
+    /// as several [`Uri`]s. They are tried in the order given or shuffled, and the first that
+    /// accepts the connection is taken; with [`recovery`](Self::recovery) the same holds for each
+    /// later attempt.
     ///
     /// One deadline covers all hosts: that of the first URI that sets one, or else that of the
     /// options. Each host gets an equal share of the remaining time, so that a silent host leaves
@@ -77,14 +57,29 @@ impl ConnectOptions {
     /// and trying a wrong password on each would lock the user out sooner. A fault on this side,
     /// such as an unreadable certificate file, also ends it.
     ///
+    /// ```no_run
+    /// use amqp_client::{ConnectOptions, Uri};
+    ///
+    /// # async fn run() -> amqp_client::Result<()> {
+    /// let options = ConnectOptions::new();
+    /// options.connect("amqp://a.example,b.example").await?;
+    /// let a = Uri { host: "a.example".into(), ..Uri::default() };
+    /// options.connect(&a).await?;
+    /// options.connect(&[a, Uri::default()]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// With one host, its error; with several, [`Error::NoHost`](crate::Error::NoHost) with the
-    /// error of each; without any, [`Error::InvalidUri`](crate::Error::InvalidUri).
+    /// An invalid URI, an unknown host, a refused connection, a failure of TLS, a peer that is no
+    /// AMQP broker, a refused login or virtual host, the deadline. With several hosts
+    /// [`Error::NoHost`](crate::Error::NoHost) has the error of each; without any it is
+    /// [`Error::InvalidUri`](crate::Error::InvalidUri).
     ///
     /// # Cancel safety
     /// Dropping the future abandons the attempt.
-    pub async fn connect_any(&self, uris: &[Uri]) -> Result<Connection> {
-        self.establish(Target::Hosts(uris.to_vec())).await
+    pub async fn connect(&self, uris: impl IntoUris) -> Result<Connection> {
+        self.establish(Target::Hosts(uris.into_uris()?)).await
     }
 
     /// Connects over an existing stream: an in-memory duplex to an embedded broker, a tunnel, a

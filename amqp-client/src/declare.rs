@@ -86,6 +86,9 @@ impl Declare for Queue {
     type Request = queue::Declare;
 
     fn request(&self) -> Result<queue::Declare> {
+        if self.no_wait && self.name.is_empty() {
+            return Err(Error::UnnamedQueue);
+        }
         Ok(queue::Declare {
             queue: short("queue", &self.name)?,
             passive: self.passive,

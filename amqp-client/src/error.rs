@@ -28,6 +28,10 @@ pub enum Error {
     /// protocol.
     #[error("a value is over a limit of the protocol and cannot be sent")]
     Invalid(#[source] amqp_codec::Error),
+    /// A queue was to be declared without a name and without waiting for the broker's answer, from
+    /// which alone one learns the name that the broker generates. Nothing was sent.
+    #[error("a queue that is declared without waiting for the answer needs a name")]
+    UnnamedQueue,
     /// The host name has no address.
     #[error("cannot resolve the host name {host}")]
     Resolve {
@@ -384,6 +388,7 @@ impl Error {
         !matches!(
             self,
             Error::Invalid(_)
+                | Error::UnnamedQueue
                 | Error::ChannelClosed { .. }
                 | Error::QueueTaken { .. }
                 | Error::ChannelEnded { .. }
@@ -456,6 +461,7 @@ mod tests {
         for error in &all {
             match error {
                 Error::InvalidUri(_)
+                | Error::UnnamedQueue
                 | Error::NoHost(_)
                 | Error::ConnectTimeout { .. }
                 | Error::VersionRefused(_)

@@ -7,6 +7,7 @@
 //!
 //! | operation | its variants |
 //! |---|---|
+//! | [`connect(uri)`](ConnectOptions::connect) | several hosts: [`IntoUris`]; all others: [`ConnectOptions`] |
 //! | [`declare(&queue)`](Channel::declare), or an exchange | [`passive`](Queue::passive), [`no_wait`](Queue::no_wait) and all others: [`Queue`], [`Exchange`] |
 //! | [`bind(binding)`](Channel::bind), [`unbind(binding)`](Channel::unbind) | a queue or an exchange, routing key, arguments: [`Binding`] |
 //! | [`publish(route, message)`](Publisher::publish), [without confirms](Channel::publish) | [`mandatory`](Route::mandatory): [`Route`]; properties: [`Message`] |
@@ -97,6 +98,7 @@ mod topology;
 pub use amqp_codec::{Array, Properties, ReplyCode, Report, Secret, ShortString, Table, Value};
 pub use channel::Channel;
 pub use connect::connect;
+pub use connect::into_uris::IntoUris;
 pub use connect::options::ConnectOptions;
 pub use connect::recovery::Recovery;
 pub use connect::tls::TlsOptions;

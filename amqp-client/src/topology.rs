@@ -196,8 +196,10 @@ impl Queue {
     }
 
     /// Sets whether a declaration does not wait for the broker's answer: a refusal then ends the
-    /// channel some time later. The queue needs a name, and the numbers in its [`QueueInfo`] are 0,
-    /// because the broker does not send them.
+    /// channel some time later. The queue needs a name, because nobody would learn the one that the
+    /// broker generates: without one the declaration fails with
+    /// [`Error::UnnamedQueue`](crate::Error::UnnamedQueue), and nothing is sent. The numbers in its
+    /// [`QueueInfo`] are 0, because the broker does not send them.
     pub fn no_wait(mut self, no_wait: bool) -> Self {
         self.no_wait = no_wait;
         self

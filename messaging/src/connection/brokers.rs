@@ -54,7 +54,7 @@ impl Brokers {
     pub(crate) async fn connect(&self, options: &ConnectOptions) -> Result<Connection, SetupError> {
         match self {
             Brokers::Network(uris) => {
-                let connected = options.connect_any(uris).await;
+                let connected = options.connect(uris).await;
                 connected.map_err(|source| SetupError::Connect { host: hosts(uris), source })
             }
             #[cfg(feature = "memory")]

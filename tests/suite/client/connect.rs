@@ -95,7 +95,23 @@ async fn when_no_host_takes_the_connection_each_is_named_with_its_reason() {
     for port in [one, other] {
         assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
     }
-    assert!(matches!(ConnectOptions::new().connect_any(&[]).await, Err(Error::InvalidUri(_))));
+    assert!(matches!(ConnectOptions::new().connect(&[]).await, Err(Error::InvalidUri(_))));
+}
+
+#[tokio::test]
+async fn a_broker_is_given_as_text_or_as_one_uri_or_as_several() {
+    let listener = embedded().await;
+    let text = format!("amqp://{}", listener.local_addr());
+    let uri = text.parse::<Uri>().unwrap();
+    let options = ConnectOptions::new();
+    works(&within(options.connect(text.as_str())).await.unwrap()).await;
+    works(&within(options.connect(&text)).await.unwrap()).await;
+    works(&within(options.connect(&uri)).await.unwrap()).await;
+    let closed = Uri { port: closed_port().await, ..uri.clone() };
+    works(&within(options.connect(&[closed.clone(), uri.clone()])).await.unwrap()).await;
+    works(&within(options.connect(&vec![closed, uri])).await.unwrap()).await;
+    let no_text = within(options.connect("http://a.example")).await;
+    assert!(matches!(no_text, Err(Error::InvalidUri(_))));
 }
 
 /// A host that accepts and stays silent takes its part of the deadline, and no more.
@@ -155,7 +171,7 @@ async fn a_wrong_password_and_an_unknown_virtual_host_are_not_tried_elsewhere() 
 async fn every_address_of_a_name_is_tried() {
     let listener = embedded().await;
     let uri = Uri { host: "localhost".into(), port: listener.local_addr().port(), ..Uri::default() };
-    works(&within(ConnectOptions::new().connect_to(&uri)).await.unwrap()).await;
+    works(&within(ConnectOptions::new().connect(&uri)).await.unwrap()).await;
 }
 
 #[tokio::test]

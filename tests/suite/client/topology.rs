@@ -15,6 +15,7 @@ on_every_broker! {
     a_headers_exchange_compares_the_arguments_of_its_bindings,
     deletes_on_conditions_are_refused_when_they_do_not_hold,
     a_declaration_without_waiting_takes_effect_in_order,
+    a_queue_whose_name_nobody_would_learn_is_not_declared,
     an_unbound_queue_gets_nothing_more,
     purge_and_delete_tell_how_many_messages_went,
     an_unequal_redeclaration_closes_the_channel_with_406,
@@ -148,6 +149,15 @@ async fn a_declaration_without_waiting_takes_effect_in_order(broker: Broker) {
     assert_eq!(channel.purge(&queue).await.unwrap(), 1);
     channel.declare(Queue::new("amq.mine").no_wait(true)).await.unwrap();
     assert_eq!(channel.closed().await.reply_code(), Some(ReplyCode::ACCESS_REFUSED));
+}
+
+async fn a_queue_whose_name_nobody_would_learn_is_not_declared(broker: Broker) {
+    let channel = broker.channel().await;
+    let error = channel.declare(Queue::new("").exclusive(true).no_wait(true)).await.unwrap_err();
+    assert!(matches!(error, Error::UnnamedQueue) && !error.is_connection_error(), "{error}");
+    // The channel has declared nothing, so there is no last queue for an empty name to mean.
+    let error = channel.purge("").await.unwrap_err();
+    assert_eq!(error.reply_code(), Some(ReplyCode::NOT_FOUND), "{error}");
 }
 
 async fn an_unbound_queue_gets_nothing_more(broker: Broker) {

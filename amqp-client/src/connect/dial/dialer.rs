@@ -52,7 +52,7 @@ impl Dialer {
     /// Makes one attempt, which ends at the first host that accepts the connection.
     ///
     /// # Errors
-    /// The same as for [`ConnectOptions::connect_any`].
+    /// The same as for [`ConnectOptions::connect`].
     ///
     /// # Cancel safety
     /// Dropping the future abandons the attempt.
