@@ -1,7 +1,19 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc = include_str!("../README.md")]
+//! # Where to begin
+//! | task | begin with |
+//! |---|---|
+//! | read frames as they arrive | [`RawFrame::split_from`], [`Frames`] for a whole buffer at once |
+//! | read frames from a capture that begins anywhere | [`Framer`], [`FrameScanner`] |
+//! | decode and encode methods | [`Method`], and the structs in [`method`] |
+//! | read the hot methods without copying | [`borrowed`] |
+//! | join a message's frames, or split a message into frames | [`Assembler`], [`Content`], [`Body`] |
+//! | read and write properties and headers | [`Properties`], [`Table`], [`Value`] |
+//! | agree on limits, log in | [`Tune`], [`sasl`] |
+//! | combine the parsers with one's own | [`parse`] |
+//!
 //! # A frame
-//! As [`frame`] reads it; tables nest no deeper than [`MAX_DEPTH`].
+//! This is the layout that [`frame`] reads. Tables nest no deeper than [`MAX_DEPTH`].
 //!
 //! ```text
 //! 0      1         3             7                  size+7   size+8

@@ -1,5 +1,22 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc = include_str!("../README.md")]
+//! # Where to begin
+//! A [`Transport`] makes everything else:
+//!
+//! | task | begin with |
+//! |---|---|
+//! | publish, and know the outcome | [`Transport::producer`], [`Producer::ensure_publish`], [`Producer::publish_all`] for a stream |
+//! | set priority, expiration, headers, what to declare | [`PublishOptions`], [`RetryPolicy`] |
+//! | run a handler on each message | [`Transport::worker`]; [`OnFailure`] and [`RetryLater`] for messages that fail |
+//! | receive messages one by one | [`Transport::consumer`], [`Transport::simple_queue`] |
+//! | call methods elsewhere, or offer methods | [`Transport::rpc_client`], [`Transport::rpc_server`], [`rpc`] |
+//! | emit notifications, or listen for them | [`Transport::notifier`], [`Transport::listener`], [`notify`] |
+//! | send commands to nodes and collect their replies | [`Transport::mailbox`], [`mailbox`] |
+//! | exchange Python's values and formats | [`tagged`], [`Serializers`], [`Compression`] |
+//! | wait for the broker, set timeouts and limits | [`TransportOptions`] |
+//! | observe connections | [`Transport::health`], [`Transport::state`], [`Transport::events`], [`Transport::metrics`] |
+//!
+//! [`TransportOptions::connect`] lists the forms and options of URLs.
 
 mod compress;
 mod connection;
