@@ -18,6 +18,8 @@
 //!
 //! [`TransportOptions::connect`] lists the forms and options of URLs.
 
+#[cfg(feature = "mailbox")]
+pub mod celery;
 mod compress;
 mod connection;
 mod consume;

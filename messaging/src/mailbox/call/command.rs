@@ -80,6 +80,12 @@ impl Command {
         Ok(self)
     }
 
+    /// Sets the arguments by their names.
+    pub(crate) fn object(mut self, arguments: Map<String, Value>) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
     /// Sends it to the nodes of these names only. Without any name it is sent to nobody, although
     /// Python's libraries take an empty list for all nodes. Default: to all nodes.
     pub fn to<N: Into<String>>(mut self, nodes: impl IntoIterator<Item = N>) -> Self {

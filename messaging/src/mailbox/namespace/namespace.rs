@@ -5,7 +5,11 @@ use std::time::Duration;
 use amqp_client::{Exchange, Queue};
 
 use crate::{
-    mailbox::namespace::{clock::Clock, metrics::Counters, peers::Peers},
+    mailbox::namespace::{
+        clock::{Clock, Received},
+        metrics::Counters,
+        peers::Peers,
+    },
     publish::{options::PublishOptions, producer::Producer},
     serialize::Serializers,
     transport::Transport,
@@ -72,6 +76,13 @@ impl Namespace {
             counters: Counters::default(),
             wrong_clocks: Peers::default(),
         }
+    }
+
+    /// Advances the clock beyond a time that a peer wrote into a body, unless that is no time or
+    /// too far ahead.
+    pub(crate) fn receive_time(&self, time: Option<&serde_json::Value>) {
+        let time = time.and_then(serde_json::Value::as_u64);
+        self.clock.receive(time.map_or(Received::Malformed, Received::Time));
     }
 
     /// Returns the queue of a node.

@@ -197,6 +197,11 @@ impl Node {
         &self.mailbox
     }
 
+    /// Makes the node take no more commands, without waiting for those in progress.
+    pub(crate) fn request_stop(&self) {
+        self.worker.stopper().stop();
+    }
+
     /// Takes no more commands, and waits for the handlers that run.
     ///
     /// # Cancel safety

@@ -1,0 +1,40 @@
+//! Celery's remote control: what its commands, nodes and events share.
+
+use std::fmt;
+
+use crate::{mailbox::Mailbox, transport::Transport};
+
+/// Celery's remote control of a namespace. [`Transport::celery`] makes it. Cloning gives another
+/// handle to it.
+///
+/// Its methods return commands; see [`CeleryCommand`](crate::celery::CeleryCommand) for whom they
+/// are sent to and how their answers are waited for. [`node`](Self::node) makes a node that answers
+/// such commands, and [`events`](Self::events) receives the events of workers.
+#[derive(Clone)]
+pub struct Control {
+    pub(super) transport: Transport,
+    pub(super) mailbox: Mailbox,
+}
+
+impl Control {
+    /// Returns the remote control of a mailbox on this transport, for those whose Celery has other
+    /// settings than the default ones. Celery's mailboxes are of [`Kind::Fanout`].
+    ///
+    /// [`Kind::Fanout`]: crate::mailbox::Kind::Fanout
+    #[must_use]
+    pub fn new(transport: &Transport, mailbox: Mailbox) -> Self {
+        Control { transport: transport.clone(), mailbox }
+    }
+
+    /// Returns its mailbox, for commands that have no method here.
+    #[must_use]
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("mailbox", &self.mailbox).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,123 @@
+//! Emits the events of a node.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use amqp_client::{Exchange, Report};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    celery::{
+        control::Control,
+        event::{self, TaskEvent},
+        service::Service,
+    },
+    error::Error,
+    publish::{options::PublishOptions, producer::Producer},
+    retry::RetryPolicy,
+};
+
+/// Celery's `event_exchange`.
+pub(super) const EXCHANGE: &str = "celeryev";
+
+/// How long an event is retried: a later one tells more.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Returns the exchange of events.
+pub(super) fn exchange() -> Exchange {
+    Exchange::topic(EXCHANGE).durable(true)
+}
+
+pub(super) struct Emitter {
+    control: Control,
+    hostname: String,
+    service: Arc<dyn Service>,
+    producer: Producer,
+    interval: Duration,
+    has_task_events: AtomicBool,
+}
+
+impl Emitter {
+    pub(super) fn new(
+        control: &Control,
+        hostname: &str,
+        service: Arc<dyn Service>,
+        interval: Duration,
+        has_task_events: bool,
+    ) -> Self {
+        let producer = control.transport.producer(exchange());
+        let producer = producer.retry(RetryPolicy::default().deadline(DEADLINE));
+        let has_task_events = AtomicBool::new(has_task_events);
+        let (control, hostname) = (control.clone(), hostname.to_owned());
+        Emitter { control, hostname, service, producer, interval, has_task_events }
+    }
+
+    /// Sets whether events of tasks are emitted; returns whether they were.
+    pub(super) fn set_task_events(&self, emitted: bool) -> bool {
+        self.has_task_events.swap(emitted, Relaxed)
+    }
+
+    /// Emits an event of a task, if those are wanted.
+    pub(super) async fn task(&self, event: TaskEvent) -> Result<(), Error> {
+        if !self.has_task_events.load(Relaxed) {
+            return Ok(());
+        }
+        self.emit(event.kind, event.fields).await
+    }
+
+    /// Emits a `worker-…` event. A failure is logged: the next heartbeat says the same.
+    pub(super) async fn worker(&self, kind: &str) {
+        let fields = json!({
+            "freq": self.interval.as_secs_f64(),
+            "active": self.service.active().len(),
+            "processed": self.service.processed(),
+            "loadavg": load_average(),
+            "sw_ident": "messaging",
+            "sw_ver": env!("CARGO_PKG_VERSION"),
+            "sw_sys": system(),
+        });
+        let fields = fields.as_object().cloned().unwrap_or_default();
+        if let Err(error) = self.emit(kind, fields).await {
+            let node = &*self.hostname;
+            tracing::warn!(node, event = kind, error = %Report(&error), "an event could not be emitted; it is dropped");
+        }
+    }
+
+    /// Emits a heartbeat in each interval, for ever.
+    pub(super) async fn beat(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(self.interval).await;
+            self.worker("worker-heartbeat").await;
+        }
+    }
+
+    async fn emit(&self, kind: &str, fields: Map<String, Value>) -> Result<(), Error> {
+        let time = self.control.mailbox.namespace.clock.tick();
+        let mut body = event::common(kind, &self.hostname, time);
+        body.extend(fields);
+        let options = PublishOptions::new().transient().header("hostname", self.hostname.clone())?;
+        self.producer.ensure_publish_with(&event::routing_key(kind), &body, &options).await.map(drop)
+    }
+}
+
+/// The load averages over 1, 5 and 15 minutes; zeros where the system does not tell.
+fn load_average() -> [f64; 3] {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let mut numbers = text.split(' ').map_while(|number| number.parse().ok());
+    std::array::from_fn(|_| numbers.next().unwrap_or(0.0))
+}
+
+/// The system's name as Python's `platform.system` has it.
+fn system() -> &'static str {
+    match std::env::consts::OS {
+        "linux" => "Linux",
+        "macos" => "Darwin",
+        "windows" => "Windows",
+        other => other,
+    }
+}
