@@ -2,7 +2,12 @@
 
 use std::fmt;
 
+use amqp_client::Exchange;
+
 use crate::{mailbox::Mailbox, transport::Transport};
+
+/// The default of Celery's `event_exchange`.
+const EVENT_EXCHANGE: &str = "celeryev";
 
 /// Celery's remote control of a namespace. [`Transport::celery`] makes it. Cloning gives another
 /// handle to it.
@@ -14,6 +19,7 @@ use crate::{mailbox::Mailbox, transport::Transport};
 pub struct Control {
     pub(super) transport: Transport,
     pub(super) mailbox: Mailbox,
+    pub(super) event_exchange: String,
 }
 
 impl Control {
@@ -23,7 +29,19 @@ impl Control {
     /// [`Kind::Fanout`]: crate::mailbox::Kind::Fanout
     #[must_use]
     pub fn new(transport: &Transport, mailbox: Mailbox) -> Self {
-        Control { transport: transport.clone(), mailbox }
+        Control { transport: transport.clone(), mailbox, event_exchange: EVENT_EXCHANGE.to_owned() }
+    }
+
+    /// Sets the name of the exchange of events, Celery's `event_exchange`; default `celeryev`.
+    #[must_use]
+    pub fn event_exchange(mut self, name: impl Into<String>) -> Self {
+        self.event_exchange = name.into();
+        self
+    }
+
+    /// Returns the exchange of events.
+    pub(super) fn events_exchange(&self) -> Exchange {
+        Exchange::topic(&self.event_exchange).durable(true)
     }
 
     /// Returns its mailbox, for commands that have no method here.

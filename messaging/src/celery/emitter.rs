@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_client::{Exchange, Report};
+use amqp_client::Report;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -22,16 +22,8 @@ use crate::{
     retry::RetryPolicy,
 };
 
-/// Celery's `event_exchange`.
-pub(super) const EXCHANGE: &str = "celeryev";
-
 /// How long an event is retried: a later one tells more.
 const DEADLINE: Duration = Duration::from_secs(5);
-
-/// Returns the exchange of events.
-pub(super) fn exchange() -> Exchange {
-    Exchange::topic(EXCHANGE).durable(true)
-}
 
 pub(super) struct Emitter {
     control: Control,
@@ -50,7 +42,7 @@ impl Emitter {
         interval: Duration,
         has_task_events: bool,
     ) -> Self {
-        let producer = control.transport.producer(exchange());
+        let producer = control.transport.producer(control.events_exchange());
         let producer = producer.retry(RetryPolicy::default().deadline(DEADLINE));
         let has_task_events = AtomicBool::new(has_task_events);
         let (control, hostname) = (control.clone(), hostname.to_owned());

@@ -14,10 +14,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    celery::{control::Control, emitter, event::Event},
+    celery::{control::Control, event::Event},
     consume::typed_consumer::Consumer,
     error::Error,
 };
+
+/// Celery's `event_queue_prefix`.
+const QUEUE_PREFIX: &str = "celeryev";
 
 /// Celery's `event_queue_ttl`.
 const TTL: Duration = Duration::from_secs(5);
@@ -57,9 +60,10 @@ impl EventReceiverBuilder {
     /// # Cancel safety
     /// What was declared stays declared until its connection closes.
     pub async fn start(self) -> Result<EventReceiver, Error> {
-        let queue = Queue::new(format!("{}.{}", emitter::EXCHANGE, Uuid::new_v4()));
+        let queue = Queue::new(format!("{QUEUE_PREFIX}.{}", Uuid::new_v4()));
         let queue = queue.exclusive(true).auto_delete(true).message_ttl(TTL).expires(EXPIRES);
-        let consumer = self.control.transport.consumer(queue).bind(&emitter::exchange(), self.routing_key);
+        let consumer =
+            self.control.transport.consumer(queue).bind(&self.control.events_exchange(), self.routing_key);
         let consumer = consumer.prefetch(1000).start().await?;
         Ok(EventReceiver { control: self.control, consumer, received: VecDeque::new() })
     }

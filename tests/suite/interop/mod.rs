@@ -1,5 +1,6 @@
 //! Clients in other languages with our broker, and with our client through it.
 
+mod celery;
 mod constructors;
 mod kombu;
 mod oslo;
