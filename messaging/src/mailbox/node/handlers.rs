@@ -134,20 +134,17 @@ impl HandlerTable {
         request: Request,
         arguments: Map<String, Value>,
     ) -> Option<Result<Value, Failure>> {
-        let method = request.method.clone();
         let arguments = Arguments(arguments);
-        // The state behind a panic belongs to the user's code.
-        let handled = match self.closures.get(&*method) {
-            Some(handler) => {
-                AssertUnwindSafe(async { handler(request, arguments).await }).catch_unwind().await
+        let handled = async {
+            if let Some(handler) = self.closures.get(&*request.method) {
+                return Some(handler(request, arguments).await);
             }
-            None => {
-                let handlers = self.types.iter().find(|handlers| handlers.has(&method))?.clone();
-                let handling = async { handlers.handle(request, arguments).await };
-                AssertUnwindSafe(handling).catch_unwind().await
-            }
+            let handlers = self.types.iter().find(|handlers| handlers.has(&request.method))?.clone();
+            Some(handlers.handle(request, arguments).await)
         };
-        Some(handled.unwrap_or_else(|panic| Err(panicked(&*panic))))
+        // The state behind a panic belongs to the user's code.
+        let handled = AssertUnwindSafe(handled).catch_unwind().await;
+        handled.unwrap_or_else(|panic| Some(Err(panicked(&*panic))))
     }
 }
 

@@ -143,8 +143,9 @@ impl NodeBuilder {
             .transport
             .worker(queue)
             .bind(&namespace.exchange, "")
-            // A queue that is not exclusive accepts further consumers, unless one is.
-            .exclusive(!namespace.settings.queue_exclusive)
+            // A queue accepts further consumers, of the same connection even if it is exclusive,
+            // unless one is exclusive.
+            .exclusive(true)
             .serializers(namespace.settings.serializers.clone())
             .max_message_size(namespace.settings.max_message_size)
             .concurrency(concurrency)
