@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt, time::Duration};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{sleep, timeout_at};
 use uuid::Uuid;
 
 use crate::{
@@ -152,7 +152,8 @@ impl Command {
     /// # Cancel safety
     /// When the future is dropped the command may or may not be sent.
     pub async fn call(self) -> Result<Replies, Error> {
-        let deadline = Instant::now() + self.timeout;
+        // Unlike an addition, this takes a time that goes beyond all instants.
+        let deadline = sleep(self.timeout).deadline();
         let named = self.destination.as_ref().map(|names| names.iter().cloned().collect::<HashSet<_>>());
         if self.is_for_nobody() {
             return Ok(Replies::new(self.mailbox, None, deadline, self.limit, named));
