@@ -7,6 +7,7 @@ pub(crate) mod example;
 mod faults;
 mod fixture;
 mod left_connections;
+mod log;
 mod mailbox;
 mod notify;
 mod notify_batch;

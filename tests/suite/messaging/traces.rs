@@ -1,10 +1,6 @@
 //! The span in which a handler runs, and the trace that continues in it.
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use amqp_client::{Confirmation, Message, Properties, ShortString, Table};
 use messaging::{
@@ -15,11 +11,10 @@ use messaging::{
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
     fixture::{Broker, within},
+    log::Log,
     on_every_broker,
 };
 
@@ -149,50 +144,6 @@ on_every_broker!(
     what_a_handler_publishes_carries_its_messages_trace_on,
     calls_and_notifications_carry_it_on_too,
 );
-
-/// Collects the log of this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn listen() -> (Self, DefaultGuard) {
-        let log = Log::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::INFO)
-            .with_ansi(false)
-            .with_writer(log.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-
-    /// The line with these words.
-    fn line(&self, words: &str) -> String {
-        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        log.lines()
-            .find(|line| line.contains(words))
-            .unwrap_or_else(|| panic!("no {words} in {log}"))
-            .to_owned()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Log;
-
-    fn make_writer(&'a self) -> Log {
-        self.clone()
-    }
-}
 
 #[tokio::test]
 async fn what_a_handler_logs_tells_queue_message_and_trace() {

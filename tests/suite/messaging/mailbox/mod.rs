@@ -1,8 +1,16 @@
 //! kombu's mailbox: nodes, commands and replies.
 
+mod answers;
+mod calls;
+mod fixture;
+mod lost;
+mod names;
 mod nodes;
+mod replies;
+mod requests;
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    log::Log,
+    on_every_broker, on_tcp_brokers,
 };

@@ -1,0 +1,62 @@
+//! The log of a test.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, OnceLock},
+};
+
+use tracing::{Dispatch, dispatcher, subscriber::DefaultGuard};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Collects the log of this thread.
+#[derive(Clone, Default)]
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(super) fn listen() -> (Self, DefaultGuard) {
+        // While a process has one subscriber, a thread without it that comes by a log line first
+        // decides for all threads that nobody wants it.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Log::default().subscriber());
+        let log = Log::default();
+        let guard = dispatcher::set_default(&log.subscriber());
+        (log, guard)
+    }
+
+    fn subscriber(&self) -> Dispatch {
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::INFO)
+            .with_ansi(false)
+            .with_writer(self.clone())
+            .finish();
+        Dispatch::new(subscriber)
+    }
+
+    /// The line with these words.
+    pub(super) fn line(&self, words: &str) -> String {
+        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        log.lines()
+            .find(|line| line.contains(words))
+            .unwrap_or_else(|| panic!("no {words} in {log}"))
+            .to_owned()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Log;
+
+    fn make_writer(&'a self) -> Log {
+        self.clone()
+    }
+}

@@ -1,0 +1,121 @@
+//! Nodes and callers whose connection is lost, and very many of them.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use amqp_client::Uri;
+use futures_util::StreamExt as _;
+use messaging::{
+    Backoff, Recovery, Transport, TransportOptions,
+    mailbox::{Kind, Mailbox},
+};
+use serde_json::json;
+use tests::{Lingering, Proxy};
+
+use super::{
+    Broker,
+    fixture::{answers, mailbox, start, who},
+    on_every_broker, on_tcp_brokers, within,
+};
+
+/// A transport that recovers after short pauses, over a proxy.
+async fn proxied(broker: &Broker) -> (Proxy, Transport) {
+    let address = Uri::parse(&broker.url).unwrap().address();
+    let proxy = Proxy::start(&address).await.unwrap();
+    let url = broker.url.replace(&address, &proxy.addr().to_string());
+    let backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(20));
+    let options = TransportOptions::new().recovery(Recovery::new().backoff(backoff));
+    (proxy, within(options.connect(&url)).await.unwrap())
+}
+
+/// Calls until the node answers, as a caller does who hears nothing.
+async fn until_answered(mailbox: &Mailbox) {
+    within(async {
+        loop {
+            let call = mailbox.command("who").to(["w1"]).timeout(Duration::from_millis(200)).call();
+            let Ok(replies) = call.await else { continue };
+            let replies: Vec<_> = replies.filter_map(|reply| async { reply.ok() }).collect().await;
+            if let [reply] = replies.as_slice() {
+                assert_eq!((reply.node(), reply.answer()), ("w1", &json!("w1")));
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+async fn node_and_caller_go_on_after_their_connection_was_lost(broker: Broker) {
+    let (of_node, for_node) = proxied(&broker).await;
+    let (of_caller, for_caller) = proxied(&broker).await;
+    let node = start(who(&mailbox(&for_node, &broker, Kind::Direct), "w1")).await;
+    let mailbox = mailbox(&for_caller, &broker, Kind::Direct);
+    until_answered(&mailbox).await;
+    for proxies in [&[&of_node][..], &[&of_caller], &[&of_node, &of_caller]] {
+        for _ in 0..2 {
+            for proxy in proxies {
+                proxy.cut();
+            }
+            until_answered(&mailbox).await;
+        }
+    }
+    within(node.stop()).await;
+    for_node.close().await.unwrap();
+    for_caller.close().await.unwrap();
+}
+
+async fn a_node_whose_name_a_lost_connection_keeps_ends_at_a_deadline(broker: Broker) {
+    let address = Uri::parse(&broker.url).unwrap().address();
+    let proxy = Lingering::start(&address).await.unwrap();
+    let url = broker.url.replacen(&address, &proxy.addr().to_string(), 1);
+    let options = TransportOptions::new().wait_for_release(Duration::from_millis(300));
+    let transport = within(options.connect(&url)).await.unwrap();
+    let mut node = start(who(&mailbox(&transport, &broker, Kind::Direct), "w1")).await;
+    proxy.vanish();
+    let error = within(node.wait()).await.unwrap_err();
+    let messaging::Error::ConsumerEnded { source: Some(source), .. } = &error else { panic!("{error:?}") };
+    assert!(source.is_taken(), "{error}");
+}
+
+async fn a_call_on_a_closed_transport_fails_and_replies_end(broker: Broker) {
+    let transport = broker.transport().await;
+    let mailbox = mailbox(&transport, &broker, Kind::Direct);
+    let long = Duration::from_secs(3600);
+    let mut replies = mailbox.command("who").timeout(long).call().await.unwrap();
+    transport.close().await.unwrap();
+    let item = within(replies.recv()).await.unwrap();
+    assert!(matches!(item, Err(messaging::mailbox::ReplyError::Ended)), "{item:?}");
+    assert!(within(replies.recv()).await.is_none());
+    for own in [false, true] {
+        let again = mailbox.command("who").timeout(long).own_reply_queue(own).call();
+        assert!(within(again).await.is_err());
+    }
+    assert!(within(mailbox.command("who").cast()).await.is_err());
+    assert!(within(who(&mailbox, "w1").start()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_thousand_nodes_answer_one_call() {
+    let broker = Broker::memory();
+    let mut nodes = Vec::new();
+    for part in 0..4 {
+        let mailbox = mailbox(&broker.transport().await, &broker, Kind::Fanout);
+        for number in 0..250 {
+            nodes.push(start(who(&mailbox, &format!("w{part}-{number}"))).await);
+        }
+    }
+    let mailbox = mailbox(&broker.transport().await, &broker, Kind::Fanout);
+    let call = || mailbox.command("who").timeout(super::super::fixture::DEADLINE);
+    let answered = answers(call().limit(1000).call().await.unwrap()).await;
+    assert_eq!(answered.len(), 1000);
+    let names: Vec<_> = nodes.iter().map(|node| node.name().to_owned()).collect();
+    let named = answers(call().to(names.clone()).call().await.unwrap()).await;
+    assert_eq!(named.into_keys().collect::<BTreeSet<_>>(), names.into_iter().collect());
+}
+
+on_every_broker! {
+    a_call_on_a_closed_transport_fails_and_replies_end,
+}
+
+on_tcp_brokers! {
+    node_and_caller_go_on_after_their_connection_was_lost,
+    a_node_whose_name_a_lost_connection_keeps_ends_at_a_deadline,
+}
