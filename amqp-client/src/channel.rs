@@ -327,7 +327,7 @@ impl Channel {
         self.call(channel::Flow { active }).await.map(|ok| ok.active)
     }
 
-    /// Ends the channel in good order: cancels its consumers, waits until their deliveries are
+    /// Ends the channel gracefully: cancels its consumers, waits until their deliveries are
     /// settled and all publishes are confirmed, then closes the channel. Consumers still hand out
     /// the deliveries that had arrived, then end.
     ///

@@ -88,7 +88,7 @@ impl Connection {
         }
     }
 
-    /// Ends the connection in good order: does what [`Channel::drain`] does for all its channels at
+    /// Ends the connection gracefully: does what [`Channel::drain`] does for all its channels at
     /// once, then [closes](Self::close) the connection.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Ending one consumer in good order.
+//! Ending one consumer gracefully.
 
 use std::{
     fmt,
@@ -37,7 +37,7 @@ pub struct Drain {
 }
 
 impl Consumer {
-    /// Ends the consumer in good order. It asks the broker at once to send no more. The returned
+    /// Ends the consumer gracefully. It asks the broker at once to send no more. The returned
     /// [`Drain`] hands out the deliveries that had arrived, and is over when all deliveries of this
     /// consumer are settled, or when the deadline has passed.
     ///

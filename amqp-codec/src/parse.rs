@@ -7,7 +7,7 @@
 //! what they find: [`FrameRef`], [`MethodRef`], [`ContentHeaderRef`], [`Entries`].
 //!
 //! Errors are this crate's [`Error`], which names the field and the limit; where that was is known
-//! from what is left. Nom's own parsers say [`Error::Refused`] beside them.
+//! from what is left. Nom's own parsers fail with [`Error::Refused`].
 //!
 //! A capture file, each frame behind its time in microseconds:
 //!

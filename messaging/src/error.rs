@@ -83,7 +83,7 @@ pub enum Error {
     /// A delivery whose body could not be decoded; it is still to be settled.
     #[error(transparent)]
     Undecodable(Box<Undecodable>),
-    /// A consumer, server or listener that cannot go on: its queue was deleted, or its channel
+    /// A consumer, server or listener that cannot continue: its queue was deleted, or its channel
     /// ended.
     #[error("consuming from queue {queue:?} ended")]
     ConsumerEnded {

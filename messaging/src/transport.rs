@@ -454,7 +454,7 @@ impl Transport {
     /// [`Error::Closed`].
     ///
     /// # Errors
-    /// When a connection does not close in good order.
+    /// When a connection does not close properly.
     pub async fn close(&self) -> Result<(), Error> {
         #[cfg(feature = "oslo")]
         self.0.replies.close().await;

@@ -164,11 +164,12 @@ impl FrameLinks {
         tokio::spawn(async move {
             let (from_client, to_client) = split(end);
             let (from_broker, to_broker) = split(stream);
-            let way = |direction| Way { links: &links, number, direction, byte_by_byte, frames: 0 };
+            let one_way =
+                |direction| LinkDirection { links: &links, number, direction, byte_by_byte, frames: 0 };
             // If one end is gone, or ended within a frame, the other sees the end of its stream.
             let _ = tokio::select! {
-                ended = way(Direction::ToBroker).carry(from_client, to_broker) => ended,
-                ended = way(Direction::ToClient).carry(from_broker, to_client) => ended,
+                ended = one_way(Direction::ToBroker).carry(from_client, to_broker) => ended,
+                ended = one_way(Direction::ToClient).carry(from_broker, to_client) => ended,
             };
         });
         client
@@ -180,7 +181,7 @@ impl FrameLinks {
 }
 
 /// One direction of one link.
-struct Way<'a> {
+struct LinkDirection<'a> {
     links: &'a FrameLinks,
     number: usize,
     direction: Direction,
@@ -188,7 +189,7 @@ struct Way<'a> {
     frames: usize,
 }
 
-impl Way<'_> {
+impl LinkDirection<'_> {
     async fn carry<R, W>(mut self, mut from: ReadHalf<R>, mut to: WriteHalf<W>) -> io::Result<()>
     where
         R: AsyncRead + AsyncWrite,

@@ -40,7 +40,7 @@ impl Lingering {
     /// Listens on a free port of 127.0.0.1 and links every client to `upstream` (`host:port`).
     ///
     /// # Errors
-    /// When no port can be had.
+    /// When no port is free.
     pub async fn start(upstream: &str) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;

@@ -56,7 +56,7 @@ impl Proxy {
     /// Listens on a free port of 127.0.0.1 and links every client to `upstream` (`host:port`).
     ///
     /// # Errors
-    /// When no port can be had.
+    /// When no port is free.
     pub async fn start(upstream: impl ToString) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let mut proxy = Self {

@@ -354,7 +354,7 @@ fn closed(output: &mut BytesMut, code: ReplyCode, text: &str, method: MethodId) 
 /// Appends a method of the handshake.
 ///
 /// # Errors
-/// When the method is longer than the smallest frame: the connection cannot go on.
+/// When the method is longer than the smallest frame: the connection cannot continue.
 fn put<A: Arguments>(output: &mut BytesMut, method: &A) -> Result<(), Refused> {
     let unsaid = |error| Refused::Closed(format!("{} could not be encoded: {error}", A::NAME));
     encode_method(0, method, FRAME_MIN_SIZE as usize, output).map_err(unsaid)

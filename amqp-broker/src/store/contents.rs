@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-/// The version of the broker's own format: the records in the store, and the files beside it.
+/// The version of the broker's own format: the records in the store, and the files next to it.
 pub(super) const FORMAT: u32 = 1;
 
 /// The name of the file.

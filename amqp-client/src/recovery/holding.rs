@@ -117,7 +117,7 @@ impl<'a> Holding<'a> {
     /// Tries everything again once.
     ///
     /// # Errors
-    /// If the connection cannot go on.
+    /// If the connection cannot continue.
     pub(crate) async fn attempt(&mut self) -> Result<()> {
         self.attempts += 1;
         let is_last = self.begun.elapsed() >= self.patience;

@@ -38,7 +38,7 @@ impl<'a> Topology<'a> {
     /// Declares everything again. Refusals go into the report, or into the locked queues.
     ///
     /// # Errors
-    /// If the connection cannot go on.
+    /// If the connection cannot continue.
     pub(crate) async fn restore(&mut self, report: &mut Recovered) -> Result<()> {
         self.exchanges(report).await?;
         self.queues(report).await?;
@@ -101,7 +101,7 @@ impl<'a> Topology<'a> {
     /// Declares one queue; the inner result is the broker's answer.
     ///
     /// # Errors
-    /// If the connection cannot go on.
+    /// If the connection cannot continue.
     pub(crate) async fn declare(&mut self, declare: queue::Declare) -> Result<Result<Method>> {
         let mut results = self.perform(&[declare.into()]).await?;
         results.pop().ok_or(Error::Recovering)
@@ -119,7 +119,7 @@ impl<'a> Topology<'a> {
     /// Makes bindings; returns those that were refused.
     ///
     /// # Errors
-    /// If the connection cannot go on.
+    /// If the connection cannot continue.
     pub(crate) async fn bind(&mut self, bindings: &[RecordedBinding]) -> Result<Vec<Skipped>> {
         let methods: Vec<_> = bindings.iter().map(bind).collect();
         let mut skipped = Vec::new();
@@ -145,7 +145,7 @@ impl<'a> Topology<'a> {
     /// channel, so the methods after it are sent again on another.
     ///
     /// # Errors
-    /// If the connection cannot go on.
+    /// If the connection cannot continue.
     async fn perform(&mut self, methods: &[Method]) -> Result<Vec<Result<Method>>> {
         let mut results = Vec::with_capacity(methods.len());
         while let Some(rest) = methods.get(results.len()..).filter(|rest| !rest.is_empty()) {

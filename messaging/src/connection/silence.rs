@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// How long a caller waits for an answer of a connection that can be replaced.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
-/// The shortest wait of a caller that comes after others have waited in vain.
+/// The shortest wait of a caller that comes after others have waited without an answer.
 const LEAST_PATIENCE: Duration = Duration::from_millis(250);
 /// The age up to which a wait counts against the connection.
 const LATELY: Duration = Duration::from_secs(20);
@@ -28,7 +28,8 @@ struct State {
 /// A waiting caller.
 ///
 /// # On drop
-/// The caller no longer waits. Unless there was an [answer](Waiting::answered), it waited in vain.
+/// The caller no longer waits. Unless it was [answered](Waiting::answered), it counts as having
+/// waited without an answer.
 pub(crate) struct Waiting {
     silence: Silence,
     until: Instant,

@@ -97,11 +97,11 @@ impl Service {
         let _ = self.wait().await;
     }
 
-    /// Waits until the service was stopped or cannot go on, and no message is in progress any more.
-    /// It can be dropped, and called again.
+    /// Waits until the service was stopped or cannot continue, and no message is in progress any
+    /// more. It can be dropped, and called again.
     ///
     /// # Errors
-    /// The reason why a source could not go on. It is returned once.
+    /// The reason why a source could not continue. It is returned once.
     pub(crate) async fn wait(&mut self) -> Result<(), Error> {
         while self.consumers.join_next().await.is_some() {}
         self.ended.lock().take().map_or(Ok(()), Err)

@@ -57,8 +57,9 @@ impl Worker {
         self.service.stop().await;
     }
 
-    /// Waits until the worker cannot go on: its transport is closed, its user may no longer consume
-    /// from the queue, or another connection has the queue. The worker survives everything else.
+    /// Waits until the worker cannot continue: its transport is closed, its user may no longer
+    /// consume from the queue, or another connection has the queue. The worker survives everything
+    /// else.
     ///
     /// # Errors
     /// The reason, except for a transport that was closed.

@@ -193,7 +193,7 @@ impl Publishing {
         // What is known from all attempts, and the last cause that is more than a timeout.
         let mut fate = Fate::default();
         let mut cause = None;
-        let slow_channel = if is_slow { self.publish_channel.slow.way(routing_key) } else { None };
+        let slow_channel = if is_slow { self.publish_channel.slow.channel(routing_key) } else { None };
         let mut publish_channel = slow_channel.unwrap_or_else(|| self.publish_channel.clone());
         loop {
             if let Some(fault) = fault.take() {

@@ -47,34 +47,34 @@ impl SlowConnections {
 }
 
 /// The slow keys of an exchange, each with the channel for its messages.
-pub(crate) struct Slow<W> {
+pub(crate) struct Slow<C> {
     /// Whether there are any slow keys, which is rare.
     any: AtomicBool,
-    keys: Mutex<Keys<W>>,
+    keys: Mutex<Keys<C>>,
 }
 
-struct Keys<W> {
-    by_name: HashMap<String, SlowKey<W>>,
+struct Keys<C> {
+    by_name: HashMap<String, SlowKey<C>>,
     /// The channel shared by all keys for which there is no room.
-    shared: Option<W>,
+    shared: Option<C>,
     /// The time of the next search for unused keys.
     forget_at: Instant,
 }
 
-struct SlowKey<W> {
+struct SlowKey<C> {
     /// The time until which the key is not tried with the others.
     until: Instant,
-    way: W,
+    channel: C,
 }
 
-impl<W> Default for Slow<W> {
+impl<C> Default for Slow<C> {
     fn default() -> Self {
         let keys = Keys { by_name: HashMap::new(), shared: None, forget_at: Instant::now() };
         Slow { any: AtomicBool::default(), keys: Mutex::new(keys) }
     }
 }
 
-impl<W: Clone> Slow<W> {
+impl<C: Clone> Slow<C> {
     /// Whether the next message with this key uses another channel. Now and then one does not, to
     /// find out whether it is answered.
     pub(crate) fn contains(&self, key: &str) -> bool {
@@ -94,19 +94,19 @@ impl<W: Clone> Slow<W> {
     }
 
     /// Returns the channel for messages with this key, while it is slow.
-    pub(crate) fn way(&self, key: &str) -> Option<W> {
-        self.keys.lock().by_name.get(key).map(|known| known.way.clone())
+    pub(crate) fn channel(&self, key: &str) -> Option<C> {
+        self.keys.lock().by_name.get(key).map(|known| known.channel.clone())
     }
 
     /// Notes that a message with this key was not answered in time though later ones were; returns
     /// the channel for it, which is `another` when there is none yet.
-    pub(crate) fn add(&self, key: &str, another: impl FnOnce() -> W) -> W {
+    pub(crate) fn add(&self, key: &str, another: impl FnOnce() -> C) -> C {
         let now = Instant::now();
         let until = now + PAUSE;
         let mut keys = self.keys.lock();
         if let Some(known) = keys.by_name.get_mut(key) {
             known.until = until;
-            return known.way.clone();
+            return known.channel.clone();
         }
         if keys.by_name.len() >= KEYS {
             keys.forget(now);
@@ -114,10 +114,10 @@ impl<W: Clone> Slow<W> {
         if keys.by_name.len() >= KEYS {
             return keys.shared.get_or_insert_with(another).clone();
         }
-        let way = another();
-        keys.by_name.insert(key.to_owned(), SlowKey { until, way: way.clone() });
+        let channel = another();
+        keys.by_name.insert(key.to_owned(), SlowKey { until, channel: channel.clone() });
         self.any.store(true, Ordering::Relaxed);
-        way
+        channel
     }
 
     /// Notes that a message with this key was answered.
@@ -133,7 +133,7 @@ impl<W: Clone> Slow<W> {
     }
 }
 
-impl<W> Keys<W> {
+impl<C> Keys<C> {
     /// Forgets keys that were due for another try so long ago that they seem unused.
     fn forget_in_turn(&mut self, now: Instant) {
         if now >= self.forget_at {
@@ -169,25 +169,25 @@ mod tests {
         assert!(!slow.contains("k"));
         slow.add("k", || 1);
         assert!(slow.contains("k") && !slow.contains("other"));
-        assert_eq!((slow.way("k"), slow.way("other")), (Some(1), None));
+        assert_eq!((slow.channel("k"), slow.channel("other")), (Some(1), None));
         advance(PAUSE).await;
         assert_eq!([slow.contains("k"), slow.contains("k")], [false, true]);
         assert_eq!(slow.add("k", || 2), 1);
         slow.remove("k");
-        assert!(!slow.contains("k") && slow.way("k").is_none());
+        assert!(!slow.contains("k") && slow.channel("k").is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn there_is_an_end_to_the_keys_that_are_kept_and_those_beyond_share_a_way() {
         let slow = Slow::default();
-        let ways = add(&slow, 0..2 * KEYS);
+        let channels = add(&slow, 0..2 * KEYS);
         assert_eq!(kept(&slow), KEYS);
-        assert!(!Arc::ptr_eq(&ways[0], &ways[1]));
-        assert!(ways[KEYS..].iter().all(|way| Arc::ptr_eq(way, &ways[KEYS])));
+        assert!(!Arc::ptr_eq(&channels[0], &channels[1]));
+        assert!(channels[KEYS..].iter().all(|channel| Arc::ptr_eq(channel, &channels[KEYS])));
         (0..2 * KEYS).for_each(|number| slow.remove(&number.to_string()));
-        assert!(ways[..=KEYS].iter().enumerate().all(|(number, way)| {
+        assert!(channels[..=KEYS].iter().enumerate().all(|(number, channel)| {
             let users = if number == KEYS { KEYS } else { 1 };
-            Arc::strong_count(way) == users
+            Arc::strong_count(channel) == users
         }));
     }
 
@@ -206,12 +206,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn those_nobody_publishes_with_any_more_are_forgotten() {
         let slow = Slow::default();
-        let ways = add(&slow, 0..2);
+        let channels = add(&slow, 0..2);
         assert!(slow.contains("0"));
         advance(2 * PAUSE).await;
         assert!(!slow.contains("other"));
         assert_eq!(kept(&slow), 0);
         assert!(!slow.any.load(Ordering::Relaxed));
-        assert!(ways.iter().all(|way| Arc::strong_count(way) == 1));
+        assert!(channels.iter().all(|channel| Arc::strong_count(channel) == 1));
     }
 }

@@ -149,11 +149,11 @@ impl Flood {
 }
 
 impl Flooded {
-    fn of(clients: impl IntoIterator<Item = (RawClient, Sent)>) -> Self {
+    fn of(clients: impl IntoIterator<Item = (RawClient, SendOutcome)>) -> Self {
         let mut flooded = Self { clients: Vec::new(), stalled: 0, closed: 0 };
         for (client, sent) in clients {
-            flooded.stalled += usize::from(sent == Sent::Stalled);
-            flooded.closed += usize::from(sent == Sent::Closed);
+            flooded.stalled += usize::from(sent == SendOutcome::Stalled);
+            flooded.closed += usize::from(sent == SendOutcome::Closed);
             flooded.clients.push(client);
         }
         flooded
@@ -187,7 +187,7 @@ impl fmt::Display for Flood {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sent {
+enum SendOutcome {
     All,
     Stalled,
     Closed,
@@ -195,15 +195,15 @@ enum Sent {
 
 /// Sends in parts, so that progress can be seen. What has to be sent in one write is smaller than a
 /// part.
-async fn send(client: &mut RawClient, bytes: &[u8], patience: Duration) -> Sent {
+async fn send(client: &mut RawClient, bytes: &[u8], patience: Duration) -> SendOutcome {
     for part in bytes.chunks(256 << 10) {
         match timeout(patience, client.write(part)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => return Sent::Closed,
-            Err(_) => return Sent::Stalled,
+            Ok(Err(_)) => return SendOutcome::Closed,
+            Err(_) => return SendOutcome::Stalled,
         }
     }
-    Sent::All
+    SendOutcome::All
 }
 
 /// Sends the same on several connections at once.
@@ -310,9 +310,9 @@ async fn ask_and_answer(
         bytes.push(publish(1, "", &request_of(&mut answering).await?, &Properties::default(), &body)?);
         asking.push(client);
     }
-    let mut sent = Sent::All;
+    let mut sent = SendOutcome::All;
     for reply in (0..replies).flat_map(|_| &bytes) {
-        if sent == Sent::All {
+        if sent == SendOutcome::All {
             sent = send(&mut answering, reply, patience).await;
         }
     }

@@ -1,32 +1,32 @@
-//! What has gone wrong with RPC over oslo.messaging, and the test that holds it here. Tests that
-//! have no other place are in this file.
+//! Faults of RPC over oslo.messaging, and the test that guards against each here. Tests that have
+//! no other place are in this file.
 //!
-//! | what went wrong | how it is here | held by |
+//! | fault | here | tested by |
 //! |---|---|---|
-//! | half a second added to every call by a waiter that polls | a reply wakes who waits for it | `messaging::rpc::thousands_of_calls_at_once_get_each_its_own_reply` |
-//! | a call's timeout begins when its request has left, and a broker that is away is waited for without end | one deadline for connecting, sending and waiting | `messaging::rpc_pains::a_call_ends_at_its_deadline_though_its_broker_is_away_or_mute`, `messaging::rpc_pains::a_call_ends_at_its_deadline_though_its_broker_blocks` |
-//! | a timeout of zero that breaks the connection | it ends at once | `messaging::rpc_pains::a_call_without_any_time_ends_and_disturbs_nobody` |
-//! | errors of other libraries, and the wrong words | one typed error that keeps its cause | `messaging::rpc_pains::a_call_says_what_is_wrong_with_the_broker`, `messaging::rpc_conflicts::what_exists_otherwise_is_a_conflict_that_says_how` |
-//! | a request to nobody is dropped in silence | it fails at once, or waits for a server when it is told to | `messaging::rpc::a_call_to_nobody_is_unroutable_at_once`, `messaging::rpc::a_call_can_wait_for_its_server` |
-//! | requests acknowledged before they run, and all of them taken | acknowledged after by choice, no more taken than run | `messaging::rpc_server::acknowledged_after_it_ran_a_request_survives_its_server`, `messaging::rpc::a_server_runs_no_more_at_once_than_it_may_and_finishes_what_runs_when_it_stops` |
-//! | a memory of 16 requests | as many as one wants, for as long | `messaging::rpc_server::how_many_requests_are_remembered_is_the_servers_choice` |
-//! | messages that cannot be read vanish | rejected, so that a policy may set them aside, and counted | `messaging::rpc_pains::a_server_counts_what_became_of_its_requests` |
-//! | heartbeats to the client of a failed call for ever | they end with the method, whatever became of it | `messaging::rpc_server::a_watched_call_that_fails_at_once_is_told_once_and_no_heartbeats_follow` |
-//! | a monitor of a second breaks calls, and heartbeats nobody asked for break clients | two seconds at the least; who did not ask gets none, and who gets them passes them over | `messaging::rpc_client::a_server_that_tells_it_is_at_work_is_waited_for`, `messaging::rpc_wire::what_a_client_sends_is_what_python_sends` |
-//! | no reply when a method exits, or its result is no JSON | a reply always leaves | `messaging::rpc::what_goes_wrong_in_a_method_reaches_its_caller`, `messaging::rpc_server::a_result_that_the_broker_does_not_take_is_a_failure_to_its_caller`, `messaging::rpc_hooks::types_have_methods_as_closures_are_methods` |
-//! | reply queues that nobody deletes, or that are lost and not missed | deleted on close; declared again when the broker deleted it | `messaging::rpc_pains::a_reply_queue_goes_with_its_transport`, `messaging::rpc_pains::a_reply_queue_that_is_deleted_in_a_call_is_there_again_for_its_reply` |
-//! | a reply to a client that has vanished holds a worker for a minute | it waits beside, and holds up nobody | `messaging::rpc_server::a_client_that_has_vanished_holds_up_nobody` |
-//! | two services of one topic in two exchanges get each other's requests | names may have their exchange in front | `messaging::rpc_topology::scoped_services_of_one_topic_do_not_get_each_others_requests` |
-//! | the first fanout after the last server has gone fails | its exchange is declared again | `messaging::rpc_fanout::the_exchange_is_there_again_after_it_went_with_the_last_server` |
-//! | queues quietly not durable, or deleted and declared in storms | a typed conflict; what exists is used as it is when that is asked for, and never deleted | `messaging::rpc_conflicts::durable_entities_fall_back_to_what_exists`, `interop::oslo::conflicts::both_sides_fall_back_to_what_is_not_durable` |
-//! | a compression by its documented name breaks every publish | a type, not a name; what is not compiled in is refused when the server starts | `messaging::rpc_hooks::requests_and_replies_are_compressed_where_that_is_wanted`, `interop::oslo::calls::python_reads_what_we_compress` |
-//! | a server that starts again runs the last fanout of the stream again | it begins with what comes, and goes on where it was | `messaging::rpc_fanout::a_server_of_a_stream_begins_with_what_comes_or_with_the_last_as_python_does`, `messaging::rpc_fanout::a_server_whose_connection_was_lost_goes_on_in_the_stream_where_it_was` |
-//! | thirty connections a process, one publish at a time on each | two connections; publishes are confirmed together | `messaging::rpc_pains::thousands_of_calls_wait_on_two_connections` |
-//! | a deleted queue costs its server the connection and a second, and requests meanwhile vanish | its consumer alone begins again; requests meanwhile are told to be unroutable, or wait | `messaging::rpc_pains::a_server_whose_queue_is_deleted_serves_again` |
-//! | remote errors that need Python's modules | class, module, message, arguments and traceback as they came | `interop::oslo::calls::we_call_a_python_server`, `interop::oslo::calls::python_calls_our_server` |
-//! | the ping denied by an access policy | answered under each, where it is wanted | `messaging::rpc_server::a_ping_is_answered_where_it_is_wanted_under_every_policy` |
-//! | two processes with one reply queue by a file that both count in | names are unique ids, or the user's own | `interop::oslo::topology::both_sides_declare_the_same` |
-//! | casts to a dead topic that run hours later | they may expire | `messaging::rpc_pains::a_cast_that_nobody_takes_in_time_is_dropped` |
+//! | polling adds half a second to every call | a reply wakes its caller | `messaging::rpc::thousands_of_calls_at_once_get_each_its_own_reply` |
+//! | a call's timeout begins only when its request is sent, and the wait for an absent broker never ends | one deadline covers connecting, sending and waiting | `messaging::rpc_pains::a_call_ends_at_its_deadline_though_its_broker_is_away_or_mute`, `messaging::rpc_pains::a_call_ends_at_its_deadline_though_its_broker_blocks` |
+//! | a timeout of zero breaks the connection | the call ends at once | `messaging::rpc_pains::a_call_without_any_time_ends_and_disturbs_nobody` |
+//! | errors come from other libraries, with misleading texts | one typed error keeps its cause | `messaging::rpc_pains::a_call_says_what_is_wrong_with_the_broker`, `messaging::rpc_conflicts::what_exists_otherwise_is_a_conflict_that_says_how` |
+//! | a request without a server is dropped silently | it fails at once, or waits for a server if requested | `messaging::rpc::a_call_to_nobody_is_unroutable_at_once`, `messaging::rpc::a_call_can_wait_for_its_server` |
+//! | all requests are taken, and acknowledged before they run | no more are taken than run; acknowledging afterwards is an option | `messaging::rpc_server::acknowledged_after_it_ran_a_request_survives_its_server`, `messaging::rpc::a_server_runs_no_more_at_once_than_it_may_and_finishes_what_runs_when_it_stops` |
+//! | a server remembers only 16 requests | the number and the time are options | `messaging::rpc_server::how_many_requests_are_remembered_is_the_servers_choice` |
+//! | messages that cannot be decoded vanish | they are rejected, so that a policy may dead-letter them, and counted | `messaging::rpc_pains::a_server_counts_what_became_of_its_requests` |
+//! | heartbeats to the client of a failed call never end | they end with the method, however it ends | `messaging::rpc_server::a_watched_call_that_fails_at_once_is_told_once_and_no_heartbeats_follow` |
+//! | a call monitor of one second breaks calls, and unrequested heartbeats break clients | two seconds at least; a client gets heartbeats only on request, and ignores others | `messaging::rpc_client::a_server_that_tells_it_is_at_work_is_waited_for`, `messaging::rpc_wire::what_a_client_sends_is_what_python_sends` |
+//! | there is no reply when a method exits, or its result is not JSON | there is always a reply | `messaging::rpc::what_goes_wrong_in_a_method_reaches_its_caller`, `messaging::rpc_server::a_result_that_the_broker_does_not_take_is_a_failure_to_its_caller`, `messaging::rpc_hooks::types_have_methods_as_closures_are_methods` |
+//! | reply queues are never deleted, or their loss goes unnoticed | closing deletes the queue; it is declared again if the broker deletes it | `messaging::rpc_pains::a_reply_queue_goes_with_its_transport`, `messaging::rpc_pains::a_reply_queue_that_is_deleted_in_a_call_is_there_again_for_its_reply` |
+//! | a reply to a vanished client occupies a worker for a minute | it waits separately, and delays nobody | `messaging::rpc_server::a_client_that_has_vanished_holds_up_nobody` |
+//! | two services with one topic in two exchanges get each other's requests | names may begin with their exchange | `messaging::rpc_topology::scoped_services_of_one_topic_do_not_get_each_others_requests` |
+//! | the first fanout after the end of the last server fails | its exchange is declared again | `messaging::rpc_fanout::the_exchange_is_there_again_after_it_went_with_the_last_server` |
+//! | queues are silently not durable, or are deleted and declared again and again | a typed conflict; existing entities are used as they are if requested, and never deleted | `messaging::rpc_conflicts::durable_entities_fall_back_to_what_exists`, `interop::oslo::conflicts::both_sides_fall_back_to_what_is_not_durable` |
+//! | a compression by its documented name breaks every publish | a type replaces the name; one that is not compiled in is refused when the server starts | `messaging::rpc_hooks::requests_and_replies_are_compressed_where_that_is_wanted`, `interop::oslo::calls::python_reads_what_we_compress` |
+//! | a restarted server runs the last fanout of the stream again | it begins with the next one, and continues where it was after a lost connection | `messaging::rpc_fanout::a_server_of_a_stream_begins_with_what_comes_or_with_the_last_as_python_does`, `messaging::rpc_fanout::a_server_whose_connection_was_lost_goes_on_in_the_stream_where_it_was` |
+//! | a process has thirty connections, with one publish at a time on each | it has two connections; publishes are confirmed together | `messaging::rpc_pains::thousands_of_calls_wait_on_two_connections` |
+//! | a deleted queue costs its server the connection and a second, and requests vanish meanwhile | only its consumer restarts; requests meanwhile are unroutable, or wait | `messaging::rpc_pains::a_server_whose_queue_is_deleted_serves_again` |
+//! | remote errors require Python's modules | class, module, message, arguments and traceback are passed on unchanged | `interop::oslo::calls::we_call_a_python_server`, `interop::oslo::calls::python_calls_our_server` |
+//! | an access policy denies the ping | if enabled, it is answered under every policy | `messaging::rpc_server::a_ping_is_answered_where_it_is_wanted_under_every_policy` |
+//! | two processes share a reply queue, because both count in one file | names are unique ids, or set by the user | `interop::oslo::topology::both_sides_declare_the_same` |
+//! | casts to a dead topic run hours later | they may expire | `messaging::rpc_pains::a_cast_that_nobody_takes_in_time_is_dropped` |
 
 use std::time::Duration;
 

@@ -1,30 +1,30 @@
-//! What has gone wrong in other clients, and the test that holds it here. Tests that have no other
+//! Mistakes of other clients, and the test that guards against each here. Tests that have no other
 //! place are in this file.
 //!
-//! | mistake | held by |
+//! | mistake | tested by |
 //! |---|---|
-//! | a confirm resolved for the wrong message of a shared channel | `scripted::marked::every_outcome_reaches_its_own_message`, `client::publish::returns_and_acks_are_told_apart_among_many_tasks` |
-//! | a return given to another message | `scripted::confirms::a_return_belongs_to_the_publish_it_equals`, `scripted::confirms::a_return_for_a_dropped_confirm_does_not_reach_the_next_one` |
-//! | a declare that overtakes publishes of its channel | `scripted::mistakes::frames_of_a_channel_leave_in_the_order_of_the_calls` |
-//! | a dropped get or call that leaves the channel out of step, or a message stranded | `scripted::dropped::every_future_can_be_dropped_after_any_poll`, `client::dropped::a_future_dropped_after_any_poll_leaves_its_channel_in_step` |
-//! | concurrent calls of a channel that mix their answers | `scripted::calls::many_tasks_on_one_channel_each_get_their_own_answer`, `scripted::calls::answers_about_consumers_may_be_overtaken` |
-//! | a channel's number not used again after the broker closed it | `client::channel::channel_numbers_are_used_again` |
-//! | a heartbeat of 0 or 1 s misread | `scripted::heartbeats::signs_of_life_are_sent_well_within_the_interval`, `scripted::heartbeats::without_heartbeats_silence_means_nothing` |
-//! | a frame_max of 0 or under 4096 taken, or allocated | `scripted::handshake::zero_in_the_offer_is_no_limit`, `scripted::handshake::a_frame_max_too_small_to_work_with_is_refused` |
-//! | a frame's size checked after it was buffered | `scripted::mistakes::a_frame_over_the_limit_is_refused_by_its_first_seven_bytes` |
-//! | a body buffer as large as a header claims | `codec::body::an_announced_size_reserves_nothing`, `scripted::oversize::a_body_that_is_announced_too_large_is_refused_before_any_of_it_comes` |
-//! | nested tables that overflow the stack | `codec::limits::a_hundred_thousand_levels_do_not_reach_the_end_of_the_stack` |
-//! | a short string over 255 bytes wrapped, cut or panicked on | `codec::limits::a_short_string_holds_255_bytes_and_not_one_more`, `scripted::calls::a_name_that_does_not_fit_is_refused_and_the_channel_goes_on` |
-//! | a header frame over frame_max sent | `scripted::confirms::properties_that_do_not_fit_into_a_frame_are_refused_and_take_no_tag` |
-//! | IPv6, percent-encoding or an empty virtual host in a URI misread | `client::connect::an_ipv6_literal_is_connected_to`, `scripted::mistakes::a_uri_is_read_as_it_is_written` |
-//! | a connect deadline that does not cover the handshake | `scripted::handshake::a_peer_that_falls_silent_is_given_up_at_the_deadline`, `client::connect::the_deadline_covers_the_handshake_of_tls` |
-//! | a reconnect that forgets what a closed channel declared, declares a name the broker gave, or acks old tags anew | `recovery::topology::exchanges_queues_and_bindings_come_back_in_this_order_though_their_channel_was_closed`, `recovery::topology::a_queue_that_the_broker_named_gets_a_new_name_which_its_bindings_and_consumers_follow`, `recovery::channels::modes_come_back_in_order_and_the_consumers_stream_goes_on` |
-//! | futures that never end after the connection is lost | `scripted::ends::a_stream_that_ends_tells_everyone_so`, `client::bad_input::a_cut_connection_ends_every_waiter_with_the_reason`, `scripted::mistakes::waits_end_when_the_runtime_of_their_connection_has_gone` |
+//! | a confirm is resolved for the wrong message of a shared channel | `scripted::marked::every_outcome_reaches_its_own_message`, `client::publish::returns_and_acks_are_told_apart_among_many_tasks` |
+//! | a return is attributed to another message | `scripted::confirms::a_return_belongs_to_the_publish_it_equals`, `scripted::confirms::a_return_for_a_dropped_confirm_does_not_reach_the_next_one` |
+//! | a declare overtakes publishes of its channel | `scripted::mistakes::frames_of_a_channel_leave_in_the_order_of_the_calls` |
+//! | a dropped get or call leaves the channel out of step, or a message stranded | `scripted::dropped::every_future_can_be_dropped_after_any_poll`, `client::dropped::a_future_dropped_after_any_poll_leaves_its_channel_in_step` |
+//! | concurrent calls of a channel mix up their answers | `scripted::calls::many_tasks_on_one_channel_each_get_their_own_answer`, `scripted::calls::answers_about_consumers_may_be_overtaken` |
+//! | a channel's number is not reused after the broker closed it | `client::channel::channel_numbers_are_used_again` |
+//! | a heartbeat of 0 or 1 s is misinterpreted | `scripted::heartbeats::signs_of_life_are_sent_well_within_the_interval`, `scripted::heartbeats::without_heartbeats_silence_means_nothing` |
+//! | a frame_max of 0 or below 4096 is accepted, or allocated | `scripted::handshake::zero_in_the_offer_is_no_limit`, `scripted::handshake::a_frame_max_too_small_to_work_with_is_refused` |
+//! | a frame's size is checked after it was buffered | `scripted::mistakes::a_frame_over_the_limit_is_refused_by_its_first_seven_bytes` |
+//! | a body buffer is as large as a header claims | `codec::body::an_announced_size_reserves_nothing`, `scripted::oversize::a_body_that_is_announced_too_large_is_refused_before_any_of_it_comes` |
+//! | nested tables overflow the stack | `codec::limits::a_hundred_thousand_levels_do_not_reach_the_end_of_the_stack` |
+//! | a short string over 255 bytes is wrapped or cut, or causes a panic | `codec::limits::a_short_string_holds_255_bytes_and_not_one_more`, `scripted::calls::a_name_that_does_not_fit_is_refused_and_the_channel_goes_on` |
+//! | a header frame over frame_max is sent | `scripted::confirms::properties_that_do_not_fit_into_a_frame_are_refused_and_take_no_tag` |
+//! | IPv6, percent-encoding or an empty virtual host in a URI is misread | `client::connect::an_ipv6_literal_is_connected_to`, `scripted::mistakes::a_uri_is_read_as_it_is_written` |
+//! | a connect deadline does not cover the handshake | `scripted::handshake::a_peer_that_falls_silent_is_given_up_at_the_deadline`, `client::connect::the_deadline_covers_the_handshake_of_tls` |
+//! | a reconnect forgets what a closed channel declared, declares a name that the broker generated, or acks old tags again | `recovery::topology::exchanges_queues_and_bindings_come_back_in_this_order_though_their_channel_was_closed`, `recovery::topology::a_queue_that_the_broker_named_gets_a_new_name_which_its_bindings_and_consumers_follow`, `recovery::channels::modes_come_back_in_order_and_the_consumers_stream_goes_on` |
+//! | futures never end after the connection is lost | `scripted::ends::a_stream_that_ends_tells_everyone_so`, `client::bad_input::a_cut_connection_ends_every_waiter_with_the_reason`, `scripted::mistakes::waits_end_when_the_runtime_of_their_connection_has_gone` |
 //! | nothing works while the broker blocks, not even close | `scripted::flow::a_blocked_connection_holds_publishes_and_nothing_else`, `scripted::flow::a_blocked_connection_can_be_closed` |
-//! | a listener for events that must be heard or the reader stops | `scripted::mistakes::a_listener_that_hears_nothing_holds_nothing_up` |
-//! | the reason of a close lost | `scripted::ends::a_channel_the_broker_closes_tells_everyone_why_and_others_go_on`, `scripted::ends::the_brokers_reason_is_heard_though_writing_fails_first` |
-//! | queues of deliveries without bound | `scripted::flow::a_slow_consumer_without_prefetch_stops_the_reading_until_it_takes_some`, `scripted::transcripts::consumers` |
-//! | a task spawned by a drop | `scripted::mistakes::handles_can_be_dropped_where_there_is_no_runtime`, `scripted::mistakes::handles_outlive_their_runtime` |
+//! | a listener for events has to be read, or the reader stops | `scripted::mistakes::a_listener_that_hears_nothing_holds_nothing_up` |
+//! | the reason of a close is lost | `scripted::ends::a_channel_the_broker_closes_tells_everyone_why_and_others_go_on`, `scripted::ends::the_brokers_reason_is_heard_though_writing_fails_first` |
+//! | queues of deliveries are unbounded | `scripted::flow::a_slow_consumer_without_prefetch_stops_the_reading_until_it_takes_some`, `scripted::transcripts::consumers` |
+//! | a drop spawns a task | `scripted::mistakes::handles_can_be_dropped_where_there_is_no_runtime`, `scripted::mistakes::handles_outlive_their_runtime` |
 
 use std::time::Duration;
 

@@ -82,9 +82,9 @@ pub(super) fn check(sources: &[&Source]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (&from, targets) in &graph {
         for (&to, &line) in targets {
-            let Some(way_back) = way(&graph, to, from) else { continue };
-            if seen.insert(way_back.iter().copied().collect::<BTreeSet<_>>()) {
-                let circle = [&[from], way_back.as_slice()].concat().join(" -> ");
+            let Some(path_back) = path(&graph, to, from) else { continue };
+            if seen.insert(path_back.iter().copied().collect::<BTreeSet<_>>()) {
+                let circle = [&[from], path_back.as_slice()].concat().join(" -> ");
                 findings.push(Finding::new(from, line, format!("files form no circle: {circle}")));
             }
         }
@@ -109,17 +109,17 @@ pub(super) fn graph<'a>(sources: &[&'a Source]) -> Graph<'a> {
 }
 
 /// The shortest path from file to file, including both.
-pub(super) fn way<'a>(graph: &Graph<'a>, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
-    let mut ways = VecDeque::from([vec![from]]);
+pub(super) fn path<'a>(graph: &Graph<'a>, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
+    let mut paths = VecDeque::from([vec![from]]);
     let mut reached = BTreeSet::from([from]);
-    while let Some(way) = ways.pop_front() {
-        let last = *way.last()?;
+    while let Some(path) = paths.pop_front() {
+        let last = *path.last()?;
         if last == to {
-            return Some(way);
+            return Some(path);
         }
         for next in graph.get(last)?.keys() {
             if reached.insert(next) {
-                ways.push_back([way.as_slice(), &[*next]].concat());
+                paths.push_back([path.as_slice(), &[*next]].concat());
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::circle::{Graph, graph, way};
+use super::circle::{Graph, graph, path};
 use super::finding::Finding;
 use super::source::Source;
 
@@ -76,9 +76,9 @@ fn check_circles(files: &Graph<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (&from, targets) in &rooms {
         for (&to, &line) in targets {
-            let Some(way_back) = way(&rooms, to, from) else { continue };
-            if seen.insert(way_back.iter().copied().collect::<BTreeSet<_>>()) {
-                let circle = [&[from], way_back.as_slice()].concat().join(" -> ");
+            let Some(path_back) = path(&rooms, to, from) else { continue };
+            if seen.insert(path_back.iter().copied().collect::<BTreeSet<_>>()) {
+                let circle = [&[from], path_back.as_slice()].concat().join(" -> ");
                 findings.push(Finding::new(from, line, format!("folders form no circle: {circle}")));
             }
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::circle::{Graph, way};
+use super::circle::{Graph, path};
 use super::finding::Finding;
 use super::source::Source;
 
@@ -47,7 +47,7 @@ fn graph<'a>(sources: &[&'a Source], name: &str) -> Graph<'a> {
 }
 
 fn in_a_circle<'a>(graph: &Graph<'a>) -> Vec<&'a str> {
-    let is_in = |from: &&str| graph[*from].keys().any(|to| way(graph, to, from).is_some());
+    let is_in = |from: &&str| graph[*from].keys().any(|to| path(graph, to, from).is_some());
     graph.keys().copied().filter(is_in).collect()
 }
 

@@ -21,7 +21,7 @@ const OFTEN: Duration = Duration::from_millis(100);
 const SELDOM: Duration = Duration::from_secs(10);
 const FASTEST_DISK: u64 = 250_000;
 
-/// The thread beside the writing.
+/// The thread that keeps the mark and watches the disk, beside the thread that writes.
 pub(crate) struct Watch {
     /// The file with the mark.
     mark: File,

@@ -25,7 +25,7 @@ use crate::{
 type Step = (u8, (u8, u8, u8), u64, u8);
 
 /// What was sent on each channel, deliveries separately.
-type Sent = BTreeMap<(u16, bool), Vec<String>>;
+type SentFrames = BTreeMap<(u16, bool), Vec<String>>;
 
 /// A virtual host with short turns, two clients that act, and one that makes requests in between.
 struct World {
@@ -100,7 +100,7 @@ impl World {
     }
 
     /// What a client was sent on each channel, and the state of the queues.
-    fn seen(&mut self, who: usize) -> (Sent, Vec<(usize, usize, u64, usize)>) {
+    fn seen(&mut self, who: usize) -> (SentFrames, Vec<(usize, usize, u64, usize)>) {
         let id = self.clients[who].id;
         let mut batch = OutputBatch::default();
         let outbox = self.shared.outboxes.peek(id).unwrap();
@@ -119,9 +119,9 @@ impl World {
 
 /// Frames by their channels, deliveries separately: deliveries are in order among themselves, but
 /// other frames may come between.
-fn by_channel(sent: &[u8]) -> Sent {
+fn by_channel(sent: &[u8]) -> SentFrames {
     let mut input = BytesMut::from(sent);
-    let mut channels = Sent::new();
+    let mut channels = SentFrames::new();
     let mut delivers = false;
     while let Some(raw) = RawFrame::split_from(&mut input, FRAME_MAX).unwrap() {
         let channel = raw.channel;

@@ -201,7 +201,7 @@ impl RunningBatchListener {
         self.services.iter().for_each(|service| service.stopper().stop());
         self.stop.send_replace(true);
         for service in &mut self.services {
-            // The reason why a service could not go on has been logged.
+            // The reason why a service could not continue has been logged.
             let _ = service.wait().await;
         }
         // The services have dropped their senders, so the task ends.

@@ -164,7 +164,7 @@ impl RunningListener {
     pub async fn stop(mut self) {
         self.services.iter().for_each(|service| service.stopper().stop());
         for service in &mut self.services {
-            // The reason why a service could not go on has been logged.
+            // The reason why a service could not continue has been logged.
             let _ = service.wait().await;
         }
     }
