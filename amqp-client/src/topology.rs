@@ -407,6 +407,12 @@ impl Binding {
         self
     }
 
+    /// Sets all arguments at once, in place of those set before.
+    pub fn args(mut self, arguments: Table) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
     /// Sets any argument: those that a headers exchange compares, `x-match` among them.
     ///
     /// # Errors

@@ -72,7 +72,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let messaging = topics.fold(messaging, drivers::Messaging::topic);
     let deadline = Duration::try_from_secs_f64(arguments.timeout)?;
     let retry = messaging::RetryPolicy::default().deadline(deadline);
-    let notifier = Notifier::with(&arguments.publisher_id, messaging).retry(retry);
+    let notifier = Notifier::new(&arguments.publisher_id).driver(messaging).retry(retry);
     let emit = || notifier.notify(arguments.level, &context, &arguments.event_type, &payload);
     stream::iter(0..arguments.count)
         .map(|_| Ok(emit()))

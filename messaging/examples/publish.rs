@@ -47,9 +47,9 @@ async fn publish(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     // It connects when something is published, and retries until the deadline.
     let transport = TransportOptions::new().name("publish").lazy(url)?;
     let retry = RetryPolicy::default().deadline(deadline);
-    let options = PublishOptions::new().priority(*priority).declare_queue(&Queue::durable(queue));
+    let options = PublishOptions::new().priority(*priority).declare(Queue::durable(queue));
     let producer = transport.producer(Exchange::default()).mandatory(true).retry(retry);
-    let published = producer.ensure_publish_with(queue, &body, &options).await?;
+    let published = producer.ensure_publish((queue, &options), &body).await?;
     eprintln!("published after {} attempts in {:?}", published.attempts, published.elapsed);
     transport.close().await?;
     Ok(())

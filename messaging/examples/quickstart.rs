@@ -232,10 +232,8 @@ async fn answer(
     name: &str,
     tally: Arc<Mutex<Tally>>,
 ) -> Result<rpc::RunningServer, messaging::Error> {
-    let notifier = Notifier::with(
-        "quickstart.worker-1",
-        transport.notification_driver(notifications(name)).exchange(name),
-    );
+    let notifier = Notifier::new("quickstart.worker-1")
+        .driver(transport.notification_driver(notifications(name)).exchange(name));
     let endpoint = Endpoint::new().method("how_many_words_in_total", move |context: Context, (): ()| {
         let words = tally.lock().unwrap_or_else(PoisonError::into_inner).words;
         let notifier = notifier.clone();

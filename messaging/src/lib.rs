@@ -68,6 +68,8 @@ pub use amqp_client::{
     Report, ShortString, StreamOffset, Table, Value,
 };
 pub use compress::{Compression, DECOMPRESSED_LIMIT, DECOMPRESSED_TOTAL};
+pub use connection::binding::BindingKey;
+pub use connection::entity::Entity;
 pub use connection::event::{ConnectionEvent, ConnectionEvents};
 pub use connection::metrics::TransportMetrics;
 pub use connection::state::{ConnectionState, Role};
@@ -96,6 +98,7 @@ pub use oslo::wire::target::Target;
 pub use publish::options::PublishOptions;
 pub use publish::producer::Producer;
 pub use publish::publishing::Published;
+pub use publish::route::Route;
 pub use retry::RetryPolicy;
 pub use serialize::{BoxError, ReadValue, Serialized, Serializer, Serializers};
 pub use simple_queue::{SimpleQueue, Taker};

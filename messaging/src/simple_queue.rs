@@ -74,7 +74,7 @@ impl SimpleQueue {
     /// # Cancel safety
     /// When the future is dropped the value may or may not be put in.
     pub async fn put<T: Serialize + ?Sized>(&self, value: &T) -> Result<Published, Error> {
-        self.producer.ensure_publish_with(&self.name, value, &self.options).await
+        self.producer.ensure_publish((&self.name, &self.options), value).await
     }
 
     /// Starts taking values out.

@@ -93,7 +93,7 @@ impl Emitter {
         let mut body = event::common(kind, &self.hostname, time);
         body.extend(fields);
         let options = PublishOptions::new().transient().header("hostname", self.hostname.clone())?;
-        self.producer.ensure_publish_with(&event::routing_key(kind), &body, &options).await.map(drop)
+        self.producer.ensure_publish((&event::routing_key(kind), &options), &body).await.map(drop)
     }
 }
 

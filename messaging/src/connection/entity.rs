@@ -2,14 +2,46 @@
 
 use amqp_client::{Channel, Declare, Exchange, Queue};
 
-use crate::{connection::setup_error::SetupError, error::conflict::Conflict};
+use crate::{
+    connection::{
+        binding::{Binding, BindingKey},
+        setup_error::SetupError,
+    },
+    error::conflict::Conflict,
+};
 
-/// A binding: messages to the exchange whose routing key matches go to the queue.
+/// A queue or an exchange: either becomes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Binding {
-    pub(crate) queue: String,
-    pub(crate) exchange: String,
-    pub(crate) routing_key: String,
+#[non_exhaustive]
+pub enum Entity {
+    /// A queue.
+    Queue(Queue),
+    /// An exchange.
+    Exchange(Exchange),
+}
+
+impl From<Queue> for Entity {
+    fn from(queue: Queue) -> Self {
+        Entity::Queue(queue)
+    }
+}
+
+impl From<&Queue> for Entity {
+    fn from(queue: &Queue) -> Self {
+        Entity::Queue(queue.clone())
+    }
+}
+
+impl From<Exchange> for Entity {
+    fn from(exchange: Exchange) -> Self {
+        Entity::Exchange(exchange)
+    }
+}
+
+impl From<&Exchange> for Entity {
+    fn from(exchange: &Exchange) -> Self {
+        Entity::Exchange(exchange.clone())
+    }
 }
 
 /// The entities that have to exist before a message is published or consumed.
@@ -25,8 +57,15 @@ impl Entities {
         self.exchanges.is_empty() && self.queues.is_empty() && self.bindings.is_empty()
     }
 
+    pub(crate) fn add(&mut self, entity: Entity) {
+        match entity {
+            Entity::Queue(queue) => self.queues.push(queue),
+            Entity::Exchange(exchange) => self.exchanges.push(exchange),
+        }
+    }
+
     /// Adds a binding with its queue and exchange, each only once.
-    pub(crate) fn bind(&mut self, queue: &Queue, exchange: &Exchange, routing_key: String) {
+    pub(crate) fn bind(&mut self, queue: &Queue, exchange: &Exchange, key: BindingKey) {
         if !self.queues.contains(queue) {
             self.queues.push(queue.clone());
         }
@@ -34,7 +73,7 @@ impl Entities {
             self.exchanges.push(exchange.clone());
         }
         let (queue, exchange) = (queue.name().to_owned(), exchange.name().to_owned());
-        self.bindings.push(Binding { queue, exchange, routing_key });
+        self.bindings.push(Binding { queue, exchange, key });
     }
 
     /// Removes the exchanges that are among `others`, which are declared before.
@@ -51,9 +90,8 @@ impl Entities {
         for queue in &self.queues {
             declare_queue(channel, queue).await?;
         }
-        for Binding { queue, exchange, routing_key } in &self.bindings {
-            let binding = amqp_client::Binding::new(queue, exchange).routing_key(routing_key);
-            let bound = channel.bind(binding).await;
+        for Binding { queue, exchange, key } in &self.bindings {
+            let bound = channel.bind(key.binding(queue, exchange)).await;
             bound
                 .map_err(SetupError::broker(format_args!("bind queue {queue:?} to exchange {exchange:?}")))?;
         }

@@ -1,5 +1,6 @@
 //! Connections to a broker, which are opened when needed, and what is declared on them.
 
+pub(crate) mod binding;
 pub(crate) mod brokers;
 pub(crate) mod entity;
 pub(crate) mod event;

@@ -2,6 +2,8 @@
 
 use amqp_client::{Exchange, Queue};
 
+use crate::connection::binding::BindingKey;
+
 /// A queue, and the exchanges that it is bound to. A [`Queue`] alone becomes one.
 ///
 /// ```
@@ -21,8 +23,8 @@ use amqp_client::{Exchange, Queue};
 #[derive(Clone, Debug)]
 pub struct BoundQueue {
     pub(super) queue: Queue,
-    /// The exchanges, each with a routing key.
-    pub(super) bindings: Vec<(Exchange, String)>,
+    /// The exchanges, each with a key.
+    pub(super) bindings: Vec<(Exchange, BindingKey)>,
 }
 
 impl BoundQueue {
@@ -33,7 +35,10 @@ impl BoundQueue {
     #[must_use]
     pub fn broadcast(exchange: &str) -> Self {
         let queue = Queue::new(format!("bcast.{}", uuid::Uuid::new_v4())).exclusive(true).auto_delete(true);
-        BoundQueue { queue, bindings: vec![(Exchange::fanout(exchange).durable(true), String::new())] }
+        BoundQueue {
+            queue,
+            bindings: vec![(Exchange::fanout(exchange).durable(true), BindingKey::default())],
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use amqp_codec::{ReplyCode, Value};
 
 use crate::{
     connection::{
-        entity::{Binding, Entities, declare_queue},
+        binding::{Binding, BindingKey},
+        entity::{Entities, declare_queue},
         lazy_connection::LazyConnection,
     },
     consume::{
@@ -29,8 +30,8 @@ pub(crate) struct Subscription {
     link: LazyConnection,
     queue: Queue,
     exchanges: Vec<Exchange>,
-    /// Pairs of exchange and routing key.
-    bindings: Vec<(String, String)>,
+    /// Pairs of exchange and key.
+    bindings: Vec<(String, BindingKey)>,
     options: ConsumeOptions,
     wait_for_release: Duration,
     prefetch: u16,
@@ -82,8 +83,8 @@ impl Subscription {
     }
 
     /// Declares the exchange and binds the queue to it.
-    pub(crate) fn bind(mut self, exchange: &Exchange, routing_key: impl Into<String>) -> Self {
-        self.bindings.push((exchange.name().to_owned(), routing_key.into()));
+    pub(crate) fn bind(mut self, exchange: &Exchange, key: impl Into<BindingKey>) -> Self {
+        self.bindings.push((exchange.name().to_owned(), key.into()));
         if !self.exchanges.contains(exchange) {
             self.exchanges.push(exchange.clone());
         }
@@ -131,10 +132,10 @@ impl Subscription {
         let channel = self.link.open_channel().await?;
         Entities { exchanges: self.exchanges.clone(), ..Entities::default() }.declare(&channel).await?;
         let queue = declare_queue(&channel, &self.queue).await?;
-        let binding = |(exchange, routing_key): &(String, String)| Binding {
+        let binding = |(exchange, key): &(String, BindingKey)| Binding {
             queue: queue.clone(),
             exchange: exchange.clone(),
-            routing_key: routing_key.clone(),
+            key: key.clone(),
         };
         let bindings = self.bindings.iter().map(binding).collect();
         Entities { bindings, ..Entities::default() }.declare(&channel).await?;
@@ -187,10 +188,14 @@ impl Subscription {
 macro_rules! subscription_setters {
     ($builder:ident) => {
         impl $builder {
-            /// Declares the exchange and binds the queue to it.
+            /// Declares the exchange and binds the queue to it, by a routing key or by arguments.
             #[must_use]
-            pub fn bind(mut self, exchange: &amqp_client::Exchange, routing_key: impl Into<String>) -> Self {
-                self.subscription = self.subscription.bind(exchange, routing_key);
+            pub fn bind(
+                mut self,
+                exchange: &amqp_client::Exchange,
+                key: impl Into<crate::connection::binding::BindingKey>,
+            ) -> Self {
+                self.subscription = self.subscription.bind(exchange, key);
                 self
             }
 

@@ -31,10 +31,10 @@ impl Transport {
 
     /// Returns a notifier for a publisher, by convention `service.host`, to one topic of the
     /// broker, by convention `notifications`. It has the driver [`Messaging`], enveloped. See
-    /// [`Notifier::with`] for other drivers.
+    /// [`Notifier::new`] for other drivers.
     #[must_use]
     pub fn notifier(&self, publisher_id: &str, topic: impl Into<String>) -> Notifier {
-        Notifier::with(publisher_id, self.notification_driver(topic))
+        Notifier::new(publisher_id).driver(self.notification_driver(topic))
     }
 
     /// Returns a driver that emits notifications to one topic of the broker, for notifiers that

@@ -8,4 +8,5 @@ pub(crate) mod publish_all;
 pub(crate) mod publish_channel;
 pub(crate) mod publishing;
 pub(crate) mod refusal;
+pub(crate) mod route;
 pub(crate) mod slow;

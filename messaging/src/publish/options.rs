@@ -8,7 +8,10 @@ use serde::Serialize;
 
 use crate::{
     compress::{self, Compression},
-    connection::entity::Entities,
+    connection::{
+        binding::BindingKey,
+        entity::{Entities, Entity},
+    },
     error::Error,
     publish::json_message::json_message,
     serialize::{self, Serialized, Serializers},
@@ -28,8 +31,8 @@ use crate::{
 /// let urgent = PublishOptions::new()
 ///     .priority(9)
 ///     .expiration(Duration::from_secs(60))
-///     .declare_queue(&mails);
-/// transport.producer(Exchange::default()).ensure_publish_with("mails", "hello", &urgent).await?;
+///     .declare(&mails);
+/// transport.producer(Exchange::default()).ensure_publish(("mails", &urgent), "hello").await?;
 /// # Ok(())
 /// # }
 /// ```
@@ -174,24 +177,19 @@ impl PublishOptions {
         self
     }
 
-    /// Requires a queue: it is declared once per connection, and again when it seems to be gone.
+    /// Requires a queue, or an exchange besides the producer's: it is declared once per connection,
+    /// and again when it seems to be gone.
     #[must_use]
-    pub fn declare_queue(mut self, queue: &Queue) -> Self {
-        self.entities.queues.push(queue.clone());
+    pub fn declare(mut self, entity: impl Into<Entity>) -> Self {
+        self.entities.add(entity.into());
         self.define()
     }
 
-    /// Requires an exchange besides the producer's.
+    /// Requires a queue that is bound to an exchange, by a routing key or by arguments, and the
+    /// exchange.
     #[must_use]
-    pub fn declare_exchange(mut self, exchange: &Exchange) -> Self {
-        self.entities.exchanges.push(exchange.clone());
-        self.define()
-    }
-
-    /// Requires a queue that is bound to an exchange, and the exchange.
-    #[must_use]
-    pub fn bind(mut self, queue: &Queue, exchange: &Exchange, routing_key: impl Into<String>) -> Self {
-        self.entities.bind(queue, exchange, routing_key.into());
+    pub fn bind(mut self, queue: &Queue, exchange: &Exchange, key: impl Into<BindingKey>) -> Self {
+        self.entities.bind(queue, exchange, key.into());
         self.define()
     }
 

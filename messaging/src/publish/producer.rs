@@ -11,10 +11,10 @@ use crate::{
     error::Error,
     publish::{
         json_message::json_message,
-        options::PublishOptions,
         publish_all::PublishAll,
         publish_channel::{PublishChannel, Required},
         publishing::{Published, Publishing},
+        route::Route,
     },
     retry::RetryPolicy,
     serialize::{self, Serializers},
@@ -47,7 +47,8 @@ impl Producer {
         self
     }
 
-    /// Sets where [`PublishOptions::serializer`] finds serializers. Default: [`Serializers::new`].
+    /// Sets where [`PublishOptions::serializer`](crate::PublishOptions::serializer) finds
+    /// serializers. Default: [`Serializers::new`].
     #[must_use]
     pub fn serializers(mut self, serializers: Serializers) -> Self {
         self.serializers = serializers;
@@ -75,10 +76,24 @@ impl Producer {
         self
     }
 
-    /// Publishes a value as persistent JSON, and waits until the broker has taken responsibility
-    /// for it: the message is in every queue it is routed to. On the default exchange, and
-    /// elsewhere if [`mandatory`](Self::mandatory) is set, this guarantees that there is such a
-    /// queue.
+    /// Publishes a value, by default as persistent JSON, and waits until the broker has taken
+    /// responsibility for it: the message is in every queue it is routed to. On the default
+    /// exchange, and elsewhere if [`mandatory`](Self::mandatory) is set, this guarantees that there
+    /// is such a queue.
+    ///
+    /// The first argument is a routing key, or a pair of a routing key and
+    /// [`PublishOptions`](crate::PublishOptions).
+    ///
+    /// ```
+    /// # async fn run(producer: messaging::Producer) -> Result<(), messaging::Error> {
+    /// use messaging::PublishOptions;
+    ///
+    /// producer.ensure_publish("image.resize", "cat.png").await?;
+    /// let urgent = PublishOptions::new().priority(9);
+    /// producer.ensure_publish(("image.resize", &urgent), "dog.png").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// The message is retried, as [`retry`](Self::retry) says, after a lost connection, a nack, an
     /// exchange that went missing, or [no answer in time](RetryPolicy::attempt_timeout). It is also
@@ -93,28 +108,17 @@ impl Producer {
     ///
     /// # Cancel safety
     /// When the future is dropped the message may or may not be published.
-    pub async fn ensure_publish<T: Serialize + ?Sized>(
+    pub async fn ensure_publish<'a, T: Serialize + ?Sized>(
         &self,
-        routing_key: &str,
+        route: impl Into<Route<'a>>,
         body: &T,
     ) -> Result<Published, Error> {
-        let body = serialize::to_json(body).map_err(|source| Error::Encode { what: "a message", source })?;
-        self.publish_raw(routing_key, &json_message(body, None), None).await
-    }
-
-    /// Publishes as [`ensure_publish`](Self::ensure_publish) does, with options for this message.
-    ///
-    /// # Errors
-    /// As [`ensure_publish`](Self::ensure_publish).
-    ///
-    /// # Cancel safety
-    /// When the future is dropped the message may or may not be published.
-    pub async fn ensure_publish_with<T: Serialize + ?Sized>(
-        &self,
-        routing_key: &str,
-        body: &T,
-        options: &PublishOptions,
-    ) -> Result<Published, Error> {
+        let Route { routing_key, options } = route.into();
+        let Some(options) = options else {
+            let body = serialize::to_json(body);
+            let body = body.map_err(|source| Error::Encode { what: "a message", source })?;
+            return self.publish_raw(routing_key, &json_message(body, None), None).await;
+        };
         let message = options.message(body, &self.serializers)?;
         let changed = options.mandatory.map(|mandatory| self.clone().mandatory(mandatory));
         let producer = changed.as_ref().unwrap_or(self);

@@ -128,7 +128,7 @@ impl Peers {
     async fn publish(&self) {
         let producer = self.transport.producer(Exchange::default()).mandatory(true);
         let queue = self.queue("to_python");
-        let named = |name| PublishOptions::new().declare_queue(&queue).message_id(name).unwrap();
+        let named = |name| PublishOptions::new().declare(&queue).message_id(name).unwrap();
         let to = Publishing { producer: &producer, queue: queue.name() };
 
         to.publish(&everything(), named("tagged")).await;
@@ -155,12 +155,12 @@ impl Peers {
         let by_priority = self.queue("priority");
         let to = Publishing { producer: &producer, queue: by_priority.name() };
         for priority in [1, 9, 5] {
-            let options = PublishOptions::new().declare_queue(&by_priority).priority(priority);
+            let options = PublishOptions::new().declare(&by_priority).priority(priority);
             to.publish(&priority, options).await;
         }
         let expired = self.queue("expired");
         let to = Publishing { producer: &producer, queue: expired.name() };
-        let options = PublishOptions::new().declare_queue(&expired).expiration(Duration::ZERO);
+        let options = PublishOptions::new().declare(&expired).expiration(Duration::ZERO);
         to.publish("late", options).await;
     }
 
@@ -219,7 +219,7 @@ struct Publishing<'a> {
 
 impl Publishing<'_> {
     async fn publish<T: Serialize + ?Sized>(&self, body: &T, options: PublishOptions) {
-        within(self.producer.ensure_publish_with(self.queue, body, &options)).await.unwrap();
+        within(self.producer.ensure_publish((self.queue, &options), body)).await.unwrap();
     }
 }
 

@@ -91,7 +91,7 @@ async fn on_the_default_exchange_a_queue_has_to_be_there(broker: Broker) {
     assert_eq!((failure.outcome, failure.attempts), (Outcome::Unroutable, 1));
     within(producer.clone().mandatory(false).ensure_publish(&nowhere, &1)).await.unwrap();
     let optional = PublishOptions::new().mandatory(false);
-    within(producer.ensure_publish_with(&nowhere, &1, &optional)).await.unwrap();
+    within(producer.ensure_publish((&nowhere, &optional), &1)).await.unwrap();
     // On other brokers nobody needs to consume it.
     let events = Exchange::topic(broker.name("events")).auto_delete(true);
     within(transport.producer(events).ensure_publish(&nowhere, &1)).await.unwrap();
@@ -275,9 +275,9 @@ async fn a_broker_that_blocks_is_named_and_so_is_its_reason() {
     let broker = Embedded::builder().build();
     let transport = Transport::on(&broker);
     let mut events = transport.events();
-    let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
+    let needs = PublishOptions::new().declare(Queue::new("q"));
     let producer = transport.producer(Exchange::default());
-    producer.ensure_publish_with("q", &1, &needs).await.unwrap();
+    producer.ensure_publish(("q", &needs), &1).await.unwrap();
     broker.faults().block("low on memory");
     is_blocked_for(&transport, "q", "low on memory").await;
     broker.faults().unblock();
@@ -293,8 +293,8 @@ async fn rabbitmq_that_is_short_of_memory_is_named_too() {
     }
     let node = RabbitMq::start().await.unwrap();
     let transport = Transport::connect(node.uri()).await.unwrap();
-    let needs = PublishOptions::new().declare_queue(&Queue::durable("q"));
-    transport.producer(Exchange::default()).ensure_publish_with("q", &1, &needs).await.unwrap();
+    let needs = PublishOptions::new().declare(Queue::durable("q"));
+    transport.producer(Exchange::default()).ensure_publish(("q", &needs), &1).await.unwrap();
     node.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await.unwrap();
     is_blocked_for(&transport, "q", "low on memory").await;
     node.ctl(&["set_vm_memory_high_watermark", "0.4"]).await.unwrap();
@@ -314,9 +314,9 @@ async fn a_test_has_its_own_broker_and_its_faults_by_connection_and_publish() {
         Report(&refused)
     );
     let transport = options.connect("amqp://ada:lovelace@anywhere/lab").await.unwrap();
-    let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
+    let needs = PublishOptions::new().declare(Queue::new("q"));
     let producer = transport.producer(Exchange::default()).retry(impatient());
-    producer.ensure_publish_with("q", &0, &needs).await.unwrap();
+    producer.ensure_publish(("q", &needs), &0).await.unwrap();
 
     broker.faults().at_publish_of("shop (publish)", 2, PublishFault::DropConnection);
     assert_eq!(producer.ensure_publish("q", &1).await.unwrap().attempts, 1);

@@ -38,8 +38,8 @@ fn policy() -> RetryPolicy {
 impl Failing {
     async fn publish(&self, policy: RetryPolicy) -> Result<Published, Error> {
         let producer = self.transport.producer(Exchange::default()).retry(policy);
-        let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
-        within(producer.ensure_publish_with("q", &1, &needs)).await
+        let needs = PublishOptions::new().declare(Queue::new("q"));
+        within(producer.ensure_publish(("q", &needs), &1)).await
     }
 
     /// How many messages are in the queue, without the first.
@@ -119,11 +119,11 @@ async fn a_queue_and_an_exchange_that_were_deleted_are_declared_again() {
     let exchange = Exchange::topic("e");
     let needs = PublishOptions::new().bind(&Queue::new("q"), &exchange, "#");
     let producer = failing.transport.producer(exchange).retry(policy());
-    within(producer.ensure_publish_with("k", &1, &needs)).await.unwrap();
+    within(producer.ensure_publish(("k", &needs), &1)).await.unwrap();
     let other = amqp_client::ConnectOptions::new();
     let other = other.connect_stream(failing.broker.connect(), &amqp_client::Uri::default()).await.unwrap();
     other.open_channel().await.unwrap().delete_exchange("e", DeleteOptions::new()).await.unwrap();
-    let delivered = within(producer.ensure_publish_with("k", &2, &needs)).await.unwrap();
+    let delivered = within(producer.ensure_publish(("k", &needs), &2)).await.unwrap();
     assert_eq!(delivered.attempts, 2, "a missing exchange ends the channel");
     assert_eq!(failing.depth(), 2);
 }

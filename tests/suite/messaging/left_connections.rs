@@ -30,8 +30,8 @@ impl Scene {
         let proxy = Proxy::start(listener.local_addr()).await.unwrap();
         let transport = Transport::connect(&format!("amqp://guest:guest@{}/", proxy.addr())).await.unwrap();
         let known = transport.producer(Exchange::default()).retry(RetryPolicy::never());
-        let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
-        within(known.ensure_publish_with("q", &0, &needs)).await.unwrap();
+        let needs = PublishOptions::new().declare(Queue::new("q"));
+        within(known.ensure_publish(("q", &needs), &0)).await.unwrap();
         let other = transport.producer(Exchange::fanout("events")).retry(RetryPolicy::never());
         Scene { broker, _listener: listener, proxy, transport, known, other }
     }

@@ -45,7 +45,7 @@ async fn what_is_emitted_before_anybody_listens_is_heard(broker: Broker) {
     let context = Context::new().with("request_id", "req-1");
     within(notifier.info(&context, "instance.create.end", &json!({"id": 12}))).await.unwrap();
     let plain = transport.notification_driver(&topic).enveloped(false);
-    let plain = Notifier::with("compute.host1", plain);
+    let plain = Notifier::new("compute.host1").driver(plain);
     within(plain.info(&context, "instance.delete.end", &[1.5])).await.unwrap();
 
     let (listener, mut heard) = listener(&transport, &topic, &[Level::Info]);
@@ -226,9 +226,9 @@ async fn topics_of_several_exchanges_are_heard_by_one_listener(broker: Broker) {
     let listener = listener.target(Target::topic(&two).exchange(&second));
     let running = within(listener.start()).await.unwrap();
     let to_both = transport.notification_driver(&one).topic(&two).exchange(&first);
-    within(Notifier::with("p", to_both).audit(&Context::new(), "both", &())).await.unwrap();
+    within(Notifier::new("p").driver(to_both).audit(&Context::new(), "both", &())).await.unwrap();
     let other = transport.notification_driver(&two).exchange(&second);
-    within(Notifier::with("p", other).audit(&Context::new(), "other", &())).await.unwrap();
+    within(Notifier::new("p").driver(other).audit(&Context::new(), "other", &())).await.unwrap();
     let mut got = Vec::new();
     for _ in 0..3 {
         let event = within(heard.recv()).await.unwrap();

@@ -79,7 +79,7 @@ async fn emit(notifier: &Notifier, numbers: std::ops::Range<u32>) -> Result<(), 
 async fn what_is_buffered_is_emitted_in_its_order_when_that_is_possible_again() {
     let gate = Gate::default();
     let buffered = soon(Buffer::in_memory()).in_flight(3).before(gate.clone()).await.unwrap();
-    let notifier = Notifier::with("p", buffered);
+    let notifier = Notifier::new("p").driver(buffered);
     emit(&notifier, 0..50).await.unwrap();
     within(async {
         while gate.attempts.load(Ordering::SeqCst) < 5 {
@@ -103,7 +103,7 @@ async fn a_full_buffer_refuses_the_newest_or_gives_up_the_oldest_and_says_so() {
     let gate = Gate::default();
     let lost = Lost::default();
     let small = || telling(soon(Buffer::in_memory()).notifications(10).in_flight(1), &lost);
-    let refusing = Notifier::with("p", small().before(gate.clone()).await.unwrap());
+    let refusing = Notifier::new("p").driver(small().before(gate.clone()).await.unwrap());
     emit(&refusing, 0..10).await.unwrap();
     let refused = emit(&refusing, 10..11).await.unwrap_err();
     assert!(
@@ -112,7 +112,7 @@ async fn a_full_buffer_refuses_the_newest_or_gives_up_the_oldest_and_says_so() {
     );
     assert!(lost.lock().unwrap().is_empty());
     let dropping = small().when_full(WhenFull::DropOldest).before(gate.clone()).await.unwrap();
-    let dropping = Notifier::with("p", dropping);
+    let dropping = Notifier::new("p").driver(dropping);
     emit(&dropping, 100..115).await.unwrap();
     let given_up = std::mem::take(&mut *lost.lock().unwrap());
     // The first may be on its way, and then the next makes room.
@@ -131,7 +131,7 @@ async fn a_full_buffer_refuses_the_newest_or_gives_up_the_oldest_and_says_so() {
 #[tokio::test]
 async fn bytes_are_bounded_as_well() {
     let buffered = Buffer::in_memory().bytes(10_000).before(Gate::default()).await.unwrap();
-    let notifier = Notifier::with("p", buffered);
+    let notifier = Notifier::new("p").driver(buffered);
     let context = Context::new().with("text", "x".repeat(6_000));
     within(notifier.info(&context, "e", &())).await.unwrap();
     for (context, payload) in [(&context, String::new()), (&Context::new(), "x".repeat(5_000))] {
@@ -147,7 +147,7 @@ async fn bytes_are_bounded_as_well() {
 async fn what_is_too_old_is_given_up_with_its_last_error() {
     let lost = Lost::default();
     let buffer = telling(soon(Buffer::in_memory()).give_up_after(Duration::ZERO), &lost);
-    let notifier = Notifier::with("p", buffer.before(Gate::default()).await.unwrap());
+    let notifier = Notifier::new("p").driver(buffer.before(Gate::default()).await.unwrap());
     emit(&notifier, 0..3).await.unwrap();
     within(notifier.flush(DEADLINE)).await.unwrap();
     let lost = lost.lock().unwrap();
@@ -160,14 +160,14 @@ async fn a_buffer_on_disk_survives_and_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let gate = Gate::default();
     let open = async || soon(Buffer::on_disk(folder.path())).before(gate.clone()).await;
-    let notifier = Notifier::with("first", open().await.unwrap());
+    let notifier = Notifier::new("first").driver(open().await.unwrap());
     emit(&notifier, 0..20).await.unwrap();
     let in_use = open().await.unwrap_err();
     assert!(matches!(in_use, Error::Oslo(OsloError::Notify(NotifyError::Files(_)))), "{in_use}");
     let left = within(notifier.close(Duration::ZERO)).await.unwrap_err();
     assert!(matches!(left, Error::Oslo(OsloError::Notify(NotifyError::Unflushed { left: 20 }))), "{left}");
 
-    let notifier = Notifier::with("second", open().await.unwrap());
+    let notifier = Notifier::new("second").driver(open().await.unwrap());
     emit(&notifier, 20..30).await.unwrap();
     gate.open();
     within(notifier.flush(DEADLINE)).await.unwrap();
@@ -176,7 +176,7 @@ async fn a_buffer_on_disk_survives_and_goes_on_where_it_was() {
     assert_eq!((emitted[0].publisher_id(), emitted[20].publisher_id()), ("first", "second"));
     within(notifier.close(DEADLINE)).await.unwrap();
     // Nothing is left that could be emitted twice.
-    let notifier = Notifier::with("third", open().await.unwrap());
+    let notifier = Notifier::new("third").driver(open().await.unwrap());
     within(notifier.close(DEADLINE)).await.unwrap();
     assert_eq!(gate.emitted().len(), 30);
 }
@@ -186,7 +186,7 @@ async fn a_process_that_dies_loses_nothing_of_what_a_buffer_on_disk_has_taken() 
     let folder = tempfile::tempdir().unwrap();
     let gate = Gate::default();
     let buffered = soon(Buffer::on_disk(folder.path())).before(gate.clone()).await.unwrap();
-    let notifier = Notifier::with("p", buffered);
+    let notifier = Notifier::new("p").driver(buffered);
     emit(&notifier, 0..20).await.unwrap();
     // The files are copied as they are now, without what an orderly end would do.
     let crashed = tempfile::tempdir().unwrap();
@@ -195,7 +195,7 @@ async fn a_process_that_dies_loses_nothing_of_what_a_buffer_on_disk_has_taken() 
     let again = Gate::default();
     again.open();
     let buffered = Buffer::on_disk(crashed.path()).before(again.clone()).await.unwrap();
-    let restarted = Notifier::with("p", buffered);
+    let restarted = Notifier::new("p").driver(buffered);
     within(restarted.close(DEADLINE)).await.unwrap();
     assert_eq!(again.emitted(), (0..20).collect::<Vec<_>>());
     within(notifier.close(DEADLINE)).await.unwrap();
@@ -220,7 +220,7 @@ async fn a_broker_that_comes_late_gets_all_that_was_emitted_before() {
     let transport = TransportOptions::new().lazy(&format!("amqp://127.0.0.1:{port}/")).unwrap();
     let emitter = transport.notification_driver("n");
     let buffered = soon(Buffer::in_memory()).before(emitter).await.unwrap();
-    let notifier = Notifier::with("p", buffered);
+    let notifier = Notifier::new("p").driver(buffered);
     emit(&notifier, 0..300).await.unwrap();
     let _broker = Broker::builder().build().listen(&format!("127.0.0.1:{port}")).await.unwrap();
     let (sender, mut heard) = mpsc::unbounded_channel();

@@ -36,7 +36,7 @@ fn event_types(emitted: &drivers::Test) -> Vec<String> {
 #[tokio::test]
 async fn every_driver_gets_a_notification_and_the_caller_the_first_error() {
     let emitted = drivers::Test::new();
-    let notifier = Notifier::with("p", Failing).driver(drivers::Noop).driver(emitted.clone());
+    let notifier = Notifier::new("p").driver(Failing).driver(drivers::Noop).driver(emitted.clone());
     let failed = notifier.info(&Context::new(), "e", &1).await.unwrap_err();
     assert!(Report(&failed).to_string().contains("no paper"), "{failed:?}");
     assert_eq!(event_types(&emitted), ["e"]);
@@ -50,7 +50,7 @@ async fn every_driver_gets_a_notification_and_the_caller_the_first_error() {
 #[tokio::test]
 async fn a_prepared_notifier_has_another_name_and_the_same_drivers() {
     let emitted = drivers::Test::new();
-    let notifier = Notifier::with("one", emitted.clone());
+    let notifier = Notifier::new("one").driver(emitted.clone());
     notifier.audit(&Context::new(), "a", &()).await.unwrap();
     notifier.prepare("two").sample(&Context::new(), "b", &json!({"n": 1})).await.unwrap();
     let [a, b] = &emitted.notifications()[..] else { panic!("{emitted:?}") };
@@ -63,7 +63,7 @@ async fn a_prepared_notifier_has_another_name_and_the_same_drivers() {
 #[tokio::test]
 async fn secrets_of_a_context_leave_as_null_unless_it_is_asked_for() {
     let emitted = drivers::Test::new();
-    let notifier = Notifier::with("p", emitted.clone());
+    let notifier = Notifier::new("p").driver(emitted.clone());
     let context = Context::new().with("user", "alice").with("auth_token", "gAAAA").with("Password", "x");
     for notifier in [notifier.clone(), notifier.redacted(false)] {
         notifier.info(&context, "e", &()).await.unwrap();
@@ -82,7 +82,7 @@ async fn drivers_are_found_by_their_names_and_unknown_ones_are_refused_at_once()
     for name in ["messaging", "messagingv2", "log", "noop", "test"] {
         let driver = drivers::by_name(name, &transport, &["a", "b"]).unwrap();
         assert_eq!(driver.name(), name);
-        assert_eq!(Notifier::with_all("p", [driver]).is_enabled(), name != "noop");
+        assert_eq!(Notifier::new("p").driver(driver).is_enabled(), name != "noop");
     }
     for name in ["routing", "kafka", ""] {
         let refused = drivers::by_name(name, &transport, &[]).err().unwrap();
@@ -90,7 +90,7 @@ async fn drivers_are_found_by_their_names_and_unknown_ones_are_refused_at_once()
             matches!(refused, Error::Oslo(OsloError::Notify(NotifyError::UnknownDriver(unknown))) if unknown == name)
         );
     }
-    assert!(!Notifier::with_all("p", []).is_enabled());
+    assert!(!Notifier::new("p").is_enabled());
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ two:
         matches!(refused, Error::Oslo(OsloError::Notify(NotifyError::UnknownDriver(name))) if name == "test")
     );
     let routing = drivers::Routing::new(rules, [noop(), Arc::new(emitted.clone()) as _]).unwrap();
-    let notifier = Notifier::with("p", routing);
+    let notifier = Notifier::new("p").driver(routing);
     for (level, event_type) in [
         (Level::Error, "compute.start"),
         (Level::Info, "compute.start"),
@@ -156,7 +156,7 @@ fn the_log_has_every_level_and_no_secret() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     tracing::subscriber::with_default(subscriber, || {
         runtime.block_on(async {
-            let notifier = Notifier::with("p", drivers::Log);
+            let notifier = Notifier::new("p").driver(drivers::Log);
             let payload = json!({"adminPass": "hunter2", "user": "alice", "note": "--password hunter3"});
             for level in Level::ALL {
                 notifier.notify(level, &Context::new(), "login", &payload).await.unwrap();

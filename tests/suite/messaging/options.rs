@@ -7,7 +7,7 @@ use amqp_client::{DeleteOptions, GetOptions};
 use futures_util::{StreamExt as _, stream};
 use messaging::{
     BoundQueue, Compression, Error, Exchange, Malformed, Outcome, Properties, PublishOptions, Queue,
-    Serializers, TraceContext, TransportOptions,
+    Serializers, Table, TraceContext, TransportOptions,
 };
 
 use super::{
@@ -33,7 +33,7 @@ async fn every_option_arrives(broker: Broker) {
         .unwrap()
         .timestamp(1_700_000_000);
     let producer = transport.producer(Exchange::default());
-    within(producer.ensure_publish_with(queue.name(), &1, &options)).await.unwrap();
+    within(producer.ensure_publish((queue.name(), &options), &1)).await.unwrap();
     let delivery = within(consumer.recv()).await.unwrap().unwrap();
     let properties = delivery.properties().unwrap();
     let text = |value: &Option<messaging::ShortString>| value.as_ref().unwrap().to_string();
@@ -55,7 +55,7 @@ async fn what_a_message_needs_is_declared_and_again_when_it_was_deleted(broker: 
     let producer = transport.producer(exchange.clone());
     let channel = broker.channel().await;
     for round in 0..3 {
-        within(producer.ensure_publish_with("k", &round, &options)).await.unwrap();
+        within(producer.ensure_publish(("k", &options), &round)).await.unwrap();
         let delivery = channel.get(queue.name(), GetOptions::new()).await.unwrap().expect("it is not lost");
         assert_eq!(delivery.body().as_ref(), round.to_string().as_bytes());
         delivery.ack().await.unwrap();
@@ -68,13 +68,54 @@ async fn what_a_message_needs_is_declared_and_again_when_it_was_deleted(broker: 
     channel.delete_queue(queue.name(), DeleteOptions::new()).await.unwrap();
 }
 
+/// A consumer binds its queue by arguments, and a message needs a queue bound by others.
+async fn a_headers_exchange_is_bound_by_arguments(broker: Broker) {
+    let transport = broker.transport().await;
+    let exchange = Exchange::headers(broker.name("e"));
+    let size = |size: &str| {
+        let mut arguments = Table::new();
+        arguments.insert("size", size).unwrap();
+        arguments
+    };
+    let large = Queue::new(broker.name("large")).exclusive(true);
+    let mut large = transport.consumer(large).bind(&exchange, size("large")).start::<u32>().await.unwrap();
+    let small = Queue::new(broker.name("small"));
+    let needs = PublishOptions::new().bind(&small, &exchange, ("ignored", size("small")));
+    let producer = transport.producer(exchange.clone());
+    for (number, size) in [(1, "large"), (2, "small"), (3, "large")] {
+        let options = needs.clone().mandatory(true).header("size", size).unwrap();
+        within(producer.ensure_publish(("", &options), &number)).await.unwrap();
+    }
+    for number in [1, 3] {
+        assert_eq!(*within(large.recv()).await.unwrap().unwrap().body(), number);
+    }
+    let channel = broker.channel().await;
+    let delivery = channel.get(&small, GetOptions::new()).await.unwrap().expect("it is not lost");
+    assert_eq!(delivery.body().as_ref(), b"2");
+    delivery.ack().await.unwrap();
+    assert!(channel.get(&small, GetOptions::new()).await.unwrap().is_none());
+    channel.delete_queue(&small, DeleteOptions::new()).await.unwrap();
+    channel.delete_exchange(&exchange, DeleteOptions::new()).await.unwrap();
+}
+
+async fn a_message_needs_queues_and_exchanges(broker: Broker) {
+    let transport = broker.transport().await;
+    let (queue, exchange) = (Queue::new(broker.name("q")), Exchange::fanout(broker.name("e")));
+    let needs = PublishOptions::new().declare(&queue).declare(&exchange);
+    let producer = transport.producer(Exchange::default());
+    within(producer.ensure_publish((&queue, &needs), &1)).await.unwrap();
+    let channel = broker.channel().await;
+    channel.declare(exchange.clone().passive(true)).await.unwrap();
+    channel.delete_exchange(&exchange, DeleteOptions::new()).await.unwrap();
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
+}
+
 async fn a_message_can_be_mandatory_by_itself(broker: Broker) {
     let transport = broker.transport().await;
     let producer = transport.producer(Exchange::fanout(broker.name("e")));
     within(producer.ensure_publish("k", &1)).await.unwrap();
     let mandatory = PublishOptions::new().mandatory(true);
-    let Err(Error::Undelivered(error)) = within(producer.ensure_publish_with("k", &1, &mandatory)).await
-    else {
+    let Err(Error::Undelivered(error)) = within(producer.ensure_publish(("k", &mandatory), &1)).await else {
         panic!("it reached no queue")
     };
     assert_eq!(error.outcome, Outcome::Unroutable);
@@ -95,9 +136,9 @@ async fn an_entity_that_exists_otherwise_is_told_with_both_values(broker: Broker
     assert_eq!(shown, ("queue", name.as_str(), "x-max-length"));
     assert_eq!((conflict.wanted.as_str(), conflict.existing.as_str()), ("7", "5"));
 
-    let needs = PublishOptions::new().declare_queue(&other);
+    let needs = PublishOptions::new().declare(&other);
     let producer = transport.producer(Exchange::default());
-    let Err(Error::Undelivered(error)) = within(producer.ensure_publish_with(&name, &1, &needs)).await else {
+    let Err(Error::Undelivered(error)) = within(producer.ensure_publish((&name, &needs), &1)).await else {
         panic!("it exists otherwise")
     };
     assert_eq!((error.outcome, error.attempts), (Outcome::NotSent, 1), "no attempt makes it better");
@@ -182,14 +223,14 @@ async fn a_serializer_is_chosen_by_name_and_read_by_content_type(broker: Broker)
     let producer = transport.producer(Exchange::default()).mandatory(true);
     for name in ["msgpack", "json"] {
         let options = PublishOptions::new().serializer(name);
-        within(producer.ensure_publish_with(&queue, &[1, 2, 3], &options)).await.unwrap();
+        within(producer.ensure_publish((&queue, &options), &[1, 2, 3])).await.unwrap();
         let delivery = within(consumer.recv()).await.unwrap().unwrap();
         assert_eq!(delivery.body(), &[1, 2, 3]);
         assert!(delivery.properties().unwrap().content_type.unwrap().to_string().ends_with(name));
         delivery.ack().await.unwrap();
     }
     let options = PublishOptions::new().serializer("text");
-    within(producer.ensure_publish_with(&queue, "text", &options)).await.unwrap();
+    within(producer.ensure_publish((&queue, &options), "text")).await.unwrap();
     let Some(Err(Error::Undecodable(refused))) = within(consumer.recv()).await else {
         panic!("not accepted")
     };
@@ -197,7 +238,7 @@ async fn a_serializer_is_chosen_by_name_and_read_by_content_type(broker: Broker)
     refused.reject().await.unwrap();
     for name in ["pickle", "marshal"] {
         let options = PublishOptions::new().serializer(name);
-        let refused = producer.ensure_publish_with(&queue, &1, &options).await;
+        let refused = producer.ensure_publish((&queue, &options), &1).await;
         assert!(matches!(refused, Err(Error::Serializer(_))), "{refused:?}");
     }
 }
@@ -210,7 +251,7 @@ async fn each_compression_is_undone_where_it_is_read(broker: Broker) {
     let text = "again and ".repeat(1000);
     for compression in Compression::ALL {
         let options = PublishOptions::new().compression(compression);
-        within(producer.ensure_publish_with(&queue, &text, &options)).await.unwrap();
+        within(producer.ensure_publish((&queue, &options), &text)).await.unwrap();
         let delivery = within(consumer.recv()).await.unwrap().unwrap();
         assert_eq!(delivery.body(), &text);
         let headers = delivery.properties().unwrap().headers.unwrap();
@@ -229,7 +270,7 @@ async fn only_so_much_is_decompressed_as_the_consumer_allows(broker: Broker) {
     let producer = transport.producer(Exchange::default()).mandatory(true);
     let options = PublishOptions::new().compression(Compression::Zlib);
     for length in [10_001, 10_000] {
-        within(producer.ensure_publish_with(&queue, &"a".repeat(length), &options)).await.unwrap();
+        within(producer.ensure_publish((&queue, &options), &"a".repeat(length))).await.unwrap();
     }
     let Some(Err(Error::Undecodable(refused))) = within(consumer.recv()).await else { panic!("read") };
     assert!(matches!(refused.reason, Malformed::TooLarge { limit: 10_002 }));
@@ -246,6 +287,8 @@ on_every_broker!(
     the_trace_of_who_publishes_comes_along,
     every_option_arrives,
     what_a_message_needs_is_declared_and_again_when_it_was_deleted,
+    a_headers_exchange_is_bound_by_arguments,
+    a_message_needs_queues_and_exchanges,
     a_message_can_be_mandatory_by_itself,
     an_entity_that_exists_otherwise_is_told_with_both_values,
     a_stream_of_messages_is_published_in_its_order,

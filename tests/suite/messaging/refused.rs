@@ -28,7 +28,7 @@ async fn publish(
     let numbers: Vec<_> = (0..count).collect();
     let publishing = numbers.iter().map(|number| {
         let options = if culprits.contains(number) { options } else { &plain };
-        producer.ensure_publish_with(queue, number, options)
+        producer.ensure_publish((queue, options), number)
     });
     within(join_all(publishing)).await
 }
@@ -116,7 +116,7 @@ async fn all_that_are_refused_are_told(broker: Broker) {
 async fn all_that_are_refused_are_told_though_they_need_a_queue(broker: Broker) {
     let (transport, producer, channel, queue) = scene(&broker).await;
     let needed = Queue::new(broker.name("needed"));
-    let wrong = PublishOptions::new().user_id("somebody").unwrap().declare_queue(&needed);
+    let wrong = PublishOptions::new().user_id("somebody").unwrap().declare(&needed);
     let culprits: Vec<_> = (0..300).collect();
     check(publish(&producer, &queue, 300, (&culprits, &wrong)).await, &culprits, "user_id");
     within(producer.ensure_publish(&queue, &1)).await.unwrap();
@@ -130,7 +130,7 @@ async fn what_needs_a_queue_that_exists_otherwise_is_told_alone(broker: Broker) 
     let (transport, producer, channel, queue) = scene(&broker).await;
     let existing = Queue::new(broker.name("dead"));
     channel.declare(&existing).await.unwrap();
-    let conflicting = PublishOptions::new().declare_queue(&existing.clone().max_length(5));
+    let conflicting = PublishOptions::new().declare(existing.clone().max_length(5));
     let culprits = [20, 60, 61, 62];
     for _ in 0..3 {
         let outcomes = publish(&producer, &queue, 100, (&culprits, &conflicting)).await;
@@ -207,8 +207,8 @@ async fn what_cannot_be_sent_is_told_at_once_and_the_channel_is_as_it_was(broker
     let too_large = "x".repeat((64 << 20) + 1);
     let beside = publish(&producer, &queue, 100, (&[], &plain));
     let (large, many, name, delivered) = tokio::join!(
-        producer.ensure_publish_with(&queue, &too_large, &text),
-        producer.ensure_publish_with(&queue, &1, &headers),
+        producer.ensure_publish((&queue, &text), &too_large),
+        producer.ensure_publish((&queue, &headers), &1),
         producer.ensure_publish(&long, &1),
         beside,
     );

@@ -89,7 +89,7 @@ async fn failing(
 async fn publish(transport: &Transport, queue: &str, body: &str) {
     let options = PublishOptions::new().message_id(&format!("the id of {body}")).unwrap();
     let producer = transport.producer(Exchange::default()).mandatory(true);
-    let delivered = within(producer.ensure_publish_with(queue, body, &options)).await.unwrap();
+    let delivered = within(producer.ensure_publish((queue, &options), body)).await.unwrap();
     assert_eq!(delivered.attempts, 1, "somebody else's trouble");
 }
 

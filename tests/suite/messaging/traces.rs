@@ -305,7 +305,7 @@ async fn what_the_options_say_comes_before_the_trace_of_the_message() {
         let (producer, key) = (producer.clone(), key.clone());
         async move {
             let options = PublishOptions::new().header("traceparent", own)?;
-            producer.ensure_publish_with(&key, &1, &options).await.map(drop)
+            producer.ensure_publish((&key, &options), &1).await.map(drop)
         }
     });
     let worker = within(worker).await.unwrap();

@@ -22,8 +22,8 @@ async fn scene(name: &str) -> (Broker, Faults, Producer) {
     let broker = amqp_broker::memory(name);
     let transport = Transport::connect(&format!("memory://{name}")).await.unwrap();
     let producer = transport.producer(Exchange::default()).mandatory(true);
-    let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
-    producer.ensure_publish_with("q", &0, &needs).await.unwrap();
+    let needs = PublishOptions::new().declare(Queue::new("q"));
+    producer.ensure_publish(("q", &needs), &0).await.unwrap();
     let faults = broker.faults();
     (broker, faults, producer)
 }
@@ -171,8 +171,8 @@ async fn what_came_back_and_waits_for_its_queue_is_not_with_the_broker() {
     // the rest of it.
     faults.delay_answers(Duration::from_secs(6));
     let once = producer.retry(RetryPolicy::never().deadline(Duration::from_secs(10)));
-    let needs = PublishOptions::new().declare_queue(&Queue::new("q"));
-    let error = undelivered(once.ensure_publish_with("q", &1, &needs).await);
+    let needs = PublishOptions::new().declare(Queue::new("q"));
+    let error = undelivered(once.ensure_publish(("q", &needs), &1).await);
     assert_eq!((error.outcome, error.elapsed.as_secs()), (Outcome::NotSent, 10), "{error}");
 }
 
@@ -198,7 +198,7 @@ async fn what_takes_longer_to_set_up_than_an_attempt_may_take_is_set_up_once() {
     let policy = RetryPolicy::default().attempt_timeout(Duration::from_secs(1));
     let producer = transport.producer(Exchange::direct("slow")).retry(policy);
     let needs = PublishOptions::new().bind(&Queue::new("q"), &Exchange::direct("slow"), "q");
-    let others = join_all((0..100).map(|_| producer.ensure_publish_with("q", &1, &needs)));
+    let others = join_all((0..100).map(|_| producer.ensure_publish(("q", &needs), &1)));
     let mut outcomes = producer.publish_all(stream::iter([("q", 1)]), 1);
     // A caller that does not poll the outcome while it sets up what others need does not delay
     // them.
@@ -224,10 +224,10 @@ async fn one_without_a_majority_and_another() {
     let mut cluster = Cluster::start_with("ignore").await.unwrap();
     let transport = within(Transport::connect(cluster.nodes[0].uri())).await.unwrap();
     let producer = transport.producer(Exchange::default()).mandatory(true);
-    let quorum = PublishOptions::new().declare_queue(&Queue::quorum("quorum"));
-    let classic = PublishOptions::new().declare_queue(&Queue::durable("classic"));
-    within(producer.ensure_publish_with("quorum", &0, &quorum)).await.unwrap();
-    within(producer.ensure_publish_with("classic", &0, &classic)).await.unwrap();
+    let quorum = PublishOptions::new().declare(Queue::quorum("quorum"));
+    let classic = PublishOptions::new().declare(Queue::durable("classic"));
+    within(producer.ensure_publish(("quorum", &quorum), &0)).await.unwrap();
+    within(producer.ensure_publish(("classic", &classic), &0)).await.unwrap();
     cluster.nodes[1].kill().unwrap();
     cluster.nodes[2].kill().unwrap();
     // The loss may not be known yet; publishes report that they are not confirmed.

@@ -139,7 +139,7 @@ async fn compressed_messages_wait_for_room_before_their_handler(broker: Broker) 
     let options = PublishOptions::new().compression(Compression::Zlib);
     let producer = transport.producer(Exchange::default());
     for _ in 0..5 {
-        within(producer.ensure_publish_with(&queue, &large(), &options)).await.unwrap();
+        within(producer.ensure_publish((&queue, &options), &large())).await.unwrap();
     }
     work.go(&mut begins, 5, 3).await;
     within(worker.stop()).await;
@@ -157,7 +157,7 @@ async fn a_batch_has_no_more_than_there_is_room_for(broker: Broker) {
     );
     let listener = within(listener.start()).await.unwrap();
     let driver = transport.notification_driver(&topic).compression(Compression::Zlib);
-    let notifier = Notifier::with("p", driver);
+    let notifier = Notifier::new("p").driver(driver);
     for _ in 0..5 {
         within(notifier.info(&Context::new(), "e", &large())).await.unwrap();
     }
@@ -206,7 +206,7 @@ async fn send(broker: &Broker, topic: &str, requests: impl Iterator<Item = Value
     let options = PublishOptions::new().compression(Compression::Zlib);
     let producer = transport.producer(Exchange::topic("openstack")).mandatory(true);
     for request in requests {
-        within(producer.ensure_publish_with(topic, &request, &options)).await.unwrap();
+        within(producer.ensure_publish((topic, &options), &request)).await.unwrap();
     }
 }
 

@@ -168,7 +168,7 @@ async fn what_fails_is_tried_again_after_a_while_and_then_set_aside(broker: Brok
         .unwrap();
     let options = PublishOptions::new().message_id("the id").unwrap();
     let producer = transport.producer(events.clone()).mandatory(true);
-    within(producer.ensure_publish_with("job.run", "run", &options)).await.unwrap();
+    within(producer.ensure_publish(("job.run", &options), "run")).await.unwrap();
     for retries in 0..=2 {
         let attempt = within(attempts.recv()).await.unwrap();
         assert_eq!(attempt, (retries, events.name().to_owned(), "job.run".to_owned()));

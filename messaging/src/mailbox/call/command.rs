@@ -199,7 +199,7 @@ impl Command {
             namespace.options().header(clock::HEADER, clock::header_value(namespace.clock.tick()))?;
         let options = options.header(wire::EXPIRES, wire::expires(timeout))?;
         let producer = namespace.commands.clone().retry(retry);
-        producer.ensure_publish_with("", &body, &options).await.map(drop)
+        producer.ensure_publish(("", &options), &body).await.map(drop)
     }
 }
 

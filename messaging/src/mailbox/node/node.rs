@@ -343,7 +343,7 @@ impl Running {
         let options = self.namespace().options().transient();
         let options =
             options.header(wire::TICKET, ticket)?.header(clock::HEADER, clock::header_value(time))?;
-        self.replies.ensure_publish_with(key, body, &options).await.map(drop)
+        self.replies.ensure_publish((key, &options), body).await.map(drop)
     }
 
     fn malformed(&self, reason: &dyn fmt::Display) {

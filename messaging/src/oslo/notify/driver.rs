@@ -1,6 +1,6 @@
 //! The trait of drivers, which emit notifications: to a broker, a log, a list or elsewhere.
 
-use std::{future::ready, pin::Pin};
+use std::{future::ready, pin::Pin, sync::Arc};
 
 use super::notification::Notification;
 use crate::{error::Error, retry::RetryPolicy};
@@ -34,7 +34,7 @@ pub type Emitting<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Error> {
-/// let notifier = Notifier::with("compute.host1", StandardError);
+/// let notifier = Notifier::new("compute.host1").driver(StandardError);
 /// notifier.info(&messaging::Context::new(), "instance.create.end", &12).await
 /// # }
 /// ```
@@ -68,5 +68,32 @@ pub trait Driver: Send + Sync + 'static {
     /// Closes the driver: it takes no more notifications, and releases what it holds open.
     fn close(&self) -> Emitting<'_> {
         Box::pin(ready(Ok(())))
+    }
+}
+
+/// A driver that is shared is a driver.
+impl<D: Driver + ?Sized> Driver for Arc<D> {
+    fn name(&self) -> &str {
+        D::name(self)
+    }
+
+    fn notify<'a>(&'a self, notification: &'a Notification, retry: RetryPolicy) -> Emitting<'a> {
+        D::notify(self, notification, retry)
+    }
+
+    fn emits(&self) -> bool {
+        D::emits(self)
+    }
+
+    fn pending(&self) -> usize {
+        D::pending(self)
+    }
+
+    fn flush(&self) -> Emitting<'_> {
+        D::flush(self)
+    }
+
+    fn close(&self) -> Emitting<'_> {
+        D::close(self)
     }
 }

@@ -81,12 +81,12 @@ async fn python_hears_what_we_emitted_before_at_every_level_in_both_envelopes(me
     let payload = json!({"n": 1, "text": "é😀\"", "none": null, "list": [1.5, true]});
     for enveloped in [false, true] {
         let messaging = transport.notification_driver(&topic).enveloped(enveloped);
-        let notifier = Notifier::with("rust.host1", messaging);
+        let notifier = Notifier::new("rust.host1").driver(messaging);
         for level in Level::ALL {
             within(notifier.notify(level, &context, level.name(), &payload)).await.unwrap();
         }
     }
-    let plain = Notifier::with("rust.host1", transport.notification_driver(&topic).enveloped(false));
+    let plain = Notifier::new("rust.host1").driver(transport.notification_driver(&topic).enveloped(false));
     within(plain.info(&context, "tagged", &tagged_payload())).await.unwrap();
 
     listen(python, &meeting, &topic, &[&topic], json!({})).await;

@@ -260,7 +260,7 @@ async fn rules_choose_the_drivers_that_pythons_choose() {
     let named =
         ["a", "b", "c", "d"].map(|name| Arc::new(Named(name, Arc::clone(&called))) as Arc<dyn Driver>);
     let rules = drivers::Rules::from_json(&groups.to_string()).unwrap();
-    let notifier = Notifier::with("p", drivers::Routing::new(rules, named).unwrap());
+    let notifier = Notifier::new("p").driver(drivers::Routing::new(rules, named).unwrap());
     for ((event_type, priority), expected) in events.iter().zip(chosen.as_array().unwrap()) {
         let level = priority.parse().unwrap();
         notifier.notify(level, &Context::new(), event_type, &()).await.unwrap();
@@ -286,7 +286,7 @@ async fn the_log_masks_what_python_masks() {
     let subscriber =
         tracing_subscriber::fmt().with_ansi(false).with_writer(move || Writer(writer.clone())).finish();
     let guard = tracing::subscriber::set_default(subscriber);
-    Notifier::with("p", drivers::Log).info(&Context::new(), "e", &payload).await.unwrap();
+    Notifier::new("p").driver(drivers::Log).info(&Context::new(), "e", &payload).await.unwrap();
     drop(guard);
     let line = String::from_utf8(logged.lock().unwrap().clone()).unwrap();
     let start = line.find('{').unwrap();

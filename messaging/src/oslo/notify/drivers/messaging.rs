@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     compress::Compression,
-    connection::entity::{Binding, Entities},
+    connection::{binding::Binding, entity::Entities},
     error::Error,
     oslo::{
         notify::{
@@ -109,11 +109,7 @@ impl Messaging {
     }
 
     fn entities(&self, queue: &str) -> Entities {
-        let binding = Binding {
-            queue: queue.to_owned(),
-            exchange: self.exchange.clone(),
-            routing_key: queue.to_owned(),
-        };
+        let binding = Binding { queue: queue.to_owned(), exchange: self.exchange.clone(), key: queue.into() };
         Entities {
             exchanges: Vec::new(),
             queues: vec![self.topology.shared_queue(queue)],

@@ -55,15 +55,15 @@ impl Driver for Routing {
     }
 
     fn pending(&self) -> usize {
-        self.drivers.iter().map(|driver| driver.pending()).sum()
+        self.drivers.iter().map(Driver::pending).sum()
     }
 
     fn flush(&self) -> Emitting<'_> {
-        Box::pin(all(self.drivers.iter().map(|driver| driver.flush())))
+        Box::pin(all(self.drivers.iter().map(Driver::flush)))
     }
 
     fn close(&self) -> Emitting<'_> {
-        Box::pin(all(self.drivers.iter().map(|driver| driver.close())))
+        Box::pin(all(self.drivers.iter().map(Driver::close)))
     }
 }
 

@@ -24,7 +24,7 @@ const ROOM: usize = 10_000;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), messaging::Error> {
 /// let emitted = drivers::Test::new();
-/// Notifier::with("p", emitted.clone()).error(&Context::new(), "disk.full", &"sda").await?;
+/// Notifier::new("p").driver(emitted.clone()).error(&Context::new(), "disk.full", &"sda").await?;
 /// assert_eq!(emitted.notifications()[0].event_type(), "disk.full");
 /// # Ok(())
 /// # }

@@ -37,7 +37,7 @@ use crate::{error::Error, retry::RetryPolicy};
 ///     .on_lost(|notification, why| eprintln!("{notification:?}: {why}"))
 ///     .before(transport.notification_driver("notifications"))
 ///     .await?;
-/// let notifier = Notifier::with("compute.host1", buffered);
+/// let notifier = Notifier::new("compute.host1").driver(buffered);
 /// // This does not wait for the broker.
 /// notifier.info(&Context::new(), "instance.create.end", &12).await?;
 /// notifier.close(Duration::from_secs(5)).await?;                     // does

@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// Emits notifications under one publisher's name.
-/// [`Transport::notifier`](crate::Transport::notifier) makes it, and [`with`](Self::with) for any
-/// driver. Cloning is cheap.
+/// [`Transport::notifier`](crate::Transport::notifier) makes it, and [`new`](Self::new) one for
+/// any drivers. Cloning is cheap.
 ///
 /// ```
 /// use messaging::{Context, Transport, notify};
@@ -51,26 +51,20 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Returns a notifier for a publisher, with a driver.
+    /// Returns a notifier for a publisher, without drivers; [`driver`](Self::driver) adds them.
     #[must_use]
-    pub fn with(publisher_id: &str, driver: impl Driver) -> Self {
-        Notifier::with_all(publisher_id, [Arc::new(driver) as Arc<dyn Driver>])
-    }
-
-    /// Returns a notifier for a publisher, with several drivers.
-    /// [`drivers::by_name`](crate::notify::drivers::by_name) finds them by the names of a
-    /// configuration.
-    #[must_use]
-    pub fn with_all(publisher_id: &str, drivers: impl IntoIterator<Item = Arc<dyn Driver>>) -> Self {
+    pub fn new(publisher_id: &str) -> Self {
         Notifier {
             publisher_id: publisher_id.into(),
-            drivers: drivers.into_iter().collect(),
+            drivers: Vec::new(),
             retry: RetryPolicy::default(),
             redacted: true,
         }
     }
 
     /// Adds a driver: each notification goes to all of them, in their order.
+    /// [`drivers::by_name`](crate::notify::drivers::by_name) finds drivers by the names of a
+    /// configuration.
     #[must_use]
     pub fn driver(mut self, driver: impl Driver) -> Self {
         self.drivers.push(Arc::new(driver));
@@ -103,7 +97,7 @@ impl Notifier {
     /// [`Noop`](crate::notify::drivers::Noop) alone.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        self.drivers.iter().any(|driver| driver.emits())
+        self.drivers.iter().any(Driver::emits)
     }
 
     /// Emits a notification at a level. Returns when every driver has emitted it or taken
@@ -148,11 +142,11 @@ impl Notifier {
     /// # Cancel safety
     /// Nothing is lost; the drivers go on.
     pub async fn flush(&self, deadline: Duration) -> Result<(), Error> {
-        let flushing = join_all(self.drivers.iter().map(|driver| driver.flush()));
+        let flushing = join_all(self.drivers.iter().map(Driver::flush));
         match timeout(deadline, flushing).await {
             Ok(flushed) => flushed.into_iter().collect(),
             Err(_) => {
-                let left = self.drivers.iter().map(|driver| driver.pending()).sum();
+                let left = self.drivers.iter().map(Driver::pending).sum();
                 Err(NotifyError::Unflushed { left }.into())
             }
         }
@@ -166,7 +160,7 @@ impl Notifier {
     pub async fn close(self, deadline: Duration) -> Result<(), Error> {
         let flushed = self.flush(deadline).await;
         let closed: Result<(), Error> =
-            join_all(self.drivers.iter().map(|driver| driver.close())).await.into_iter().collect();
+            join_all(self.drivers.iter().map(Driver::close)).await.into_iter().collect();
         flushed.and(closed)
     }
 }
@@ -213,7 +207,7 @@ levels! {
 
 impl fmt::Debug for Notifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let drivers: Vec<_> = self.drivers.iter().map(|driver| driver.name()).collect();
+        let drivers: Vec<_> = self.drivers.iter().map(Driver::name).collect();
         f.debug_struct("Notifier")
             .field("publisher_id", &self.publisher_id)
             .field("drivers", &drivers)
