@@ -12,11 +12,14 @@ use crate::process;
 
 /// The pinned packages. `tests/run` installs them, and leaves a copy of this list with them.
 const REQUIREMENTS: &str = include_str!("../requirements.txt");
+/// Other versions of kombu, which have environments of their own, and their packages.
+const KOMBU: [(&str, &str); 2] =
+    [("5.3.7", include_str!("../kombu-5.3.7.txt")), ("5.6.2", include_str!("../kombu-5.6.2.txt"))];
 const FOLDER_VARIABLE: &str = "AMQP_TEST_VENV";
 /// The deadline of a script that waits for a broker; each should have a shorter one itself.
 const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
 
-/// A Python that has every package of `tests/requirements.txt`.
+/// A Python that has every package of `tests/requirements.txt`, or a certain version of kombu.
 #[derive(Clone, Debug)]
 pub struct Python {
     program: PathBuf,
@@ -28,7 +31,7 @@ impl Python {
     /// the current list does not count.
     #[must_use]
     pub fn available() -> Option<Self> {
-        Self::of_folder(&folder())
+        Self::of_folder(&folder(), REQUIREMENTS)
     }
 
     /// [`available`](Self::available), which reports `test` as left out when there is none.
@@ -37,6 +40,21 @@ impl Python {
         let python = Self::available();
         if python.is_none() {
             leave_out(test, "no Python with the packages of tests/requirements.txt (run tests/run)");
+        }
+        python
+    }
+
+    /// The Python with this version of kombu and no other package, from the folder beside that of
+    /// all packages, with `-kombu-VERSION` behind its name. Reports `test` as left out when there is
+    /// none.
+    #[must_use]
+    pub fn require_kombu(test: &str, version: &str) -> Option<Self> {
+        let mut folder = folder().into_os_string();
+        folder.push(format!("-kombu-{version}"));
+        let (_, packages) = KOMBU.iter().find(|(known, _)| *known == version)?;
+        let python = Self::of_folder(Path::new(&folder), packages);
+        if python.is_none() {
+            leave_out(test, &format!("no Python with kombu {version} (run tests/run)"));
         }
         python
     }
@@ -70,10 +88,10 @@ impl Python {
         folder.is_dir().then_some(folder)
     }
 
-    fn of_folder(folder: &Path) -> Option<Self> {
+    fn of_folder(folder: &Path, packages: &str) -> Option<Self> {
         let program = folder.join("bin/python");
         let installed = fs::read_to_string(folder.join("requirements.txt")).ok()?;
-        (program.exists() && installed == REQUIREMENTS).then_some(Self { program })
+        (program.exists() && installed == packages).then_some(Self { program })
     }
 }
 
@@ -92,14 +110,14 @@ mod tests {
     #[test]
     fn a_folder_counts_only_with_the_packages_asked_for_now() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Python::of_folder(folder.path()).is_none());
+        assert!(Python::of_folder(folder.path(), REQUIREMENTS).is_none());
         fs::create_dir(folder.path().join("bin")).unwrap();
         fs::write(folder.path().join("bin/python"), "").unwrap();
-        assert!(Python::of_folder(folder.path()).is_none());
+        assert!(Python::of_folder(folder.path(), REQUIREMENTS).is_none());
         fs::write(folder.path().join("requirements.txt"), "pika==0\n").unwrap();
-        assert!(Python::of_folder(folder.path()).is_none());
+        assert!(Python::of_folder(folder.path(), REQUIREMENTS).is_none());
         fs::write(folder.path().join("requirements.txt"), REQUIREMENTS).unwrap();
-        let python = Python::of_folder(folder.path()).unwrap();
+        let python = Python::of_folder(folder.path(), REQUIREMENTS).unwrap();
 
         assert_eq!(python.published("pika-0"), None);
         fs::create_dir_all(folder.path().join("suites/pika-0")).unwrap();

@@ -3,6 +3,7 @@
 mod celery;
 mod constructors;
 mod kombu;
+mod mailbox;
 mod oslo;
 mod pika;
 mod suites;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Broker,
+    Broker, DEADLINE,
     fixture::{RawCaller, answers, mailbox, start, who},
     on_every_broker, within,
 };
@@ -73,7 +73,7 @@ fn failing(mailbox: &Mailbox) -> NodeBuilder {
 
 async fn answer(mailbox: &Mailbox, method: &str, arguments: Value) -> Value {
     let command = mailbox.command(method).arguments(&arguments).unwrap().to(["w1"]);
-    answers(command.timeout(super::super::fixture::DEADLINE).call().await.unwrap())
+    answers(command.timeout(DEADLINE).call().await.unwrap())
         .await
         .remove("w1")
         .unwrap_or_else(|| panic!("no answer to {method}"))
@@ -114,7 +114,7 @@ async fn arguments_are_typed_and_failures_are_answers(broker: Broker) {
         let error = failed["error"].as_str().unwrap_or_else(|| panic!("{method}: {failed}"));
         assert!(error.starts_with(beginning), "{method}: {error}");
     }
-    let mut replies = mailbox.command("fail").to(["w1"]).call().await.unwrap();
+    let mut replies = mailbox.command("fail").to(["w1"]).timeout(DEADLINE).call().await.unwrap();
     let reply = within(replies.recv()).await.unwrap().unwrap();
     assert_eq!(reply.error().as_deref(), Some("no luck"));
     let failed = reply.decode::<Value>().unwrap_err();

@@ -14,13 +14,15 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{
-    Broker,
+    Broker, DEADLINE,
     fixture::{answers, mailbox, start, who},
     on_every_broker, within,
 };
 
 /// A time that no test waits for.
 const LONG: Duration = Duration::from_secs(3600);
+/// A time in which nodes surely answer.
+const BRIEF: Duration = Duration::from_secs(2);
 /// A time that passes while a test waits for something else.
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -57,7 +59,7 @@ async fn a_dead_node_is_waited_for_until_the_deadline_of_the_whole_call(broker: 
     let transport = broker.transport().await;
     let mailbox = mailbox(&transport, &broker, Kind::Direct);
     let nodes = three(&mailbox).await;
-    let call = mailbox.command("who").to(["w1", "w2", "w3", "dead"]).timeout(2 * SHORT).call();
+    let call = mailbox.command("who").to(["w1", "w2", "w3", "dead"]).timeout(BRIEF).call();
     let mut replies = within(call).await.unwrap();
     let mut answered = [next(&mut replies).await, next(&mut replies).await, next(&mut replies).await];
     answered.sort();
@@ -65,7 +67,7 @@ async fn a_dead_node_is_waited_for_until_the_deadline_of_the_whole_call(broker: 
     assert_eq!(replies.missing().collect::<Vec<_>>(), ["dead"]);
     is_over(&mut replies).await;
     // Without any names or limit, it takes all of its time too.
-    let all = answers(mailbox.command("who").timeout(2 * SHORT).call().await.unwrap()).await;
+    let all = answers(mailbox.command("who").timeout(BRIEF).call().await.unwrap()).await;
     assert_eq!(all.len(), 3);
     for node in nodes {
         within(node.stop()).await;
@@ -189,7 +191,10 @@ async fn a_late_reply_is_dropped_and_counted_during_the_next_call(broker: Broker
     open.send(false).unwrap();
     drop(mailbox.command("wait").timeout(LONG).call().await.unwrap());
     open.send(true).unwrap();
-    assert_eq!(answers(mailbox.command("who").to(["w1"]).call().await.unwrap()).await.len(), 1);
+    assert_eq!(
+        answers(mailbox.command("who").to(["w1"]).timeout(DEADLINE).call().await.unwrap()).await.len(),
+        1
+    );
     assert_eq!(mailbox.metrics().replies_late, 2);
     within(node.stop()).await;
     transport.close().await.unwrap();
@@ -216,7 +221,7 @@ async fn an_answer_of_another_type_is_an_error_of_its_own(broker: Broker) {
     let transport = broker.transport().await;
     let mailbox = mailbox(&transport, &broker, Kind::Direct);
     let node = start(who(&mailbox, "w1")).await;
-    let mut replies = mailbox.command("who").to(["w1"]).call().await.unwrap();
+    let mut replies = mailbox.command("who").to(["w1"]).timeout(DEADLINE).call().await.unwrap();
     let reply = within(replies.recv()).await.unwrap().unwrap();
     assert!(matches!(reply.decode::<u32>(), Err(ReplyError::Decode { node, .. }) if node == "w1"));
     within(node.stop()).await;

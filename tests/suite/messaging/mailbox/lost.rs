@@ -12,7 +12,7 @@ use serde_json::json;
 use tests::{Lingering, Proxy};
 
 use super::{
-    Broker,
+    Broker, DEADLINE,
     fixture::{answers, mailbox, start, who},
     on_every_broker, on_tcp_brokers, within,
 };
@@ -103,7 +103,7 @@ async fn a_thousand_nodes_answer_one_call() {
         }
     }
     let mailbox = mailbox(&broker.transport().await, &broker, Kind::Fanout);
-    let call = || mailbox.command("who").timeout(super::super::fixture::DEADLINE);
+    let call = || mailbox.command("who").timeout(DEADLINE);
     let answered = answers(call().limit(1000).call().await.unwrap()).await;
     assert_eq!(answered.len(), 1000);
     let names: Vec<_> = nodes.iter().map(|node| node.name().to_owned()).collect();

@@ -10,7 +10,7 @@ mod replies;
 mod requests;
 
 use super::{
-    fixture::{Broker, within},
+    fixture::{Broker, DEADLINE, within},
     log::Log,
     on_every_broker, on_tcp_brokers,
 };

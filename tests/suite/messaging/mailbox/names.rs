@@ -7,7 +7,7 @@ use messaging::{
 use serde_json::json;
 
 use super::{
-    Broker,
+    Broker, DEADLINE,
     fixture::{RawCaller, answers, mailbox, namespace, start, who},
     on_every_broker, within,
 };
@@ -34,7 +34,7 @@ async fn a_second_node_of_a_name_is_refused_and_the_first_goes_on(broker: Broker
             // The other name is free.
             within(start(who(&second, "w2")).await.stop()).await;
             for _ in 0..3 {
-                let called = mailbox.command("who").to(["w1"]).call().await.unwrap();
+                let called = mailbox.command("who").to(["w1"]).timeout(DEADLINE).call().await.unwrap();
                 assert_eq!(json!(answers(called).await), json!({"w1": "w1"}), "{what}");
             }
         }
@@ -55,13 +55,13 @@ async fn a_handler_may_stop_its_node_and_its_reply_is_still_sent(broker: Broker)
     let mut node = start(who(&mailbox, "w1").handler("shutdown", shutdown)).await;
     let asleep = tokio::time::timeout(std::time::Duration::from_millis(20), node.wait()).await;
     assert!(asleep.is_err(), "it goes on");
-    let replies = mailbox.command("shutdown").to(["w1"]).call().await.unwrap();
+    let replies = mailbox.command("shutdown").to(["w1"]).timeout(DEADLINE).call().await.unwrap();
     assert_eq!(json!(answers(replies).await), json!({"w1": "shutting down"}));
     within(node.wait()).await.unwrap();
     // Its name is free, though the node is still held.
     let second = start(who(&mailbox, "w1")).await;
     drop(node);
-    let replies = mailbox.command("who").to(["w1"]).call().await.unwrap();
+    let replies = mailbox.command("who").to(["w1"]).timeout(DEADLINE).call().await.unwrap();
     assert_eq!(json!(answers(replies).await), json!({"w1": "w1"}));
     within(second.stop()).await;
     transport.close().await.unwrap();

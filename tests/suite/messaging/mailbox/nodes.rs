@@ -6,7 +6,7 @@ use messaging::mailbox::{Kind, Matcher};
 use serde_json::{Value, json};
 
 use super::{
-    Broker,
+    Broker, DEADLINE,
     fixture::{RawCaller, answers, mailbox, start, who},
     on_every_broker, within,
 };
@@ -21,7 +21,7 @@ async fn a_command_reaches_whom_it_is_for(broker: Broker) {
         for name in NODES {
             nodes.push(start(who(&mailbox, name)).await);
         }
-        let who = || mailbox.command("who");
+        let who = || mailbox.command("who").timeout(DEADLINE);
         let named = answers(who().to(["w1@a", "w3@b"]).call().await.unwrap()).await;
         assert_eq!(json!(named), json!({"w1@a": "w1@a", "w3@b": "w3@b"}));
         let all = answers(who().limit(3).call().await.unwrap()).await;
