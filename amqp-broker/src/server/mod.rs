@@ -95,7 +95,7 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<Acceptor>, broker:
                 is_full = false;
                 tracing::debug!(%peer, "accepted");
                 if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%peer, %error, "no TCP_NODELAY");
+                    tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
                 }
                 let origin = Origin::address(peer, stream.local_addr().ok());
                 let socket = Sockets::enter(&broker.sockets);

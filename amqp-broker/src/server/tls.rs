@@ -179,13 +179,13 @@ mod tests {
     #[test]
     fn no_part_of_a_key_is_told() {
         for (pem, why) in [
-            ("-----BEGIN hunter2", "a section has no beginning as it should be"),
+            ("-----BEGIN hunter2", "the first line of a section is malformed"),
             ("-----BEGIN PRIVATE KEY-----\nhunter2\n", "a section has no end"),
             (
                 "-----BEGIN PRIVATE KEY-----\n!hunter2!\n-----END PRIVATE KEY-----\n",
                 "a section is not in base64",
             ),
-            ("hunter2", "there is none"),
+            ("hunter2", "there is no section of this kind"),
             (
                 "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
                 "it is encrypted, and must not be",
@@ -206,7 +206,10 @@ mod tests {
         let error = Report(&Tls::from_files(file.path(), "x.key").unwrap_err()).to_string();
         assert_eq!(
             error,
-            format!("cannot use {}: no certificate in PEM: there is none", file.path().display())
+            format!(
+                "cannot use {}: no certificate in PEM: there is no section of this kind",
+                file.path().display()
+            )
         );
     }
 }

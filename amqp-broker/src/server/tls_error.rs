@@ -45,9 +45,9 @@ pub(crate) fn bad_pem(what: &'static str) -> impl Fn(PemError) -> TlsError {
     move |error| {
         let why = match error {
             PemError::MissingSectionEnd { .. } => "a section has no end",
-            PemError::IllegalSectionStart { .. } => "a section has no beginning as it should be",
+            PemError::IllegalSectionStart { .. } => "the first line of a section is malformed",
             PemError::Base64Decode(_) => "a section is not in base64",
-            PemError::NoItemsFound => "there is none",
+            PemError::NoItemsFound => "there is no section of this kind",
             PemError::SectionTooLarge => "a section is too large",
             _ => "it cannot be read",
         };
@@ -60,10 +60,11 @@ pub(crate) fn words(error: &Error) -> String {
     match error {
         Error::InconsistentKeys(_) => "they do not belong together".to_owned(),
         Error::InvalidCertificate(why) => format!("the certificate is {}", certificate(why)),
-        Error::InvalidMessage(_) => "what came is not TLS".to_owned(),
-        Error::AlertReceived(alert) => format!("the other end gave it up: {}", reason(*alert)),
+        Error::InvalidMessage(_) => "the bytes received are not TLS".to_owned(),
+        Error::AlertReceived(alert) => format!("the client ended the handshake: {}", reason(*alert)),
         Error::PeerIncompatible(_) | Error::PeerMisbehaved(_) => {
-            "the other end speaks another TLS than 1.2 and 1.3 as they are here".to_owned()
+            "the client supports none of this broker's versions and cipher suites of TLS (1.2 and 1.3)"
+                .to_owned()
         }
         Error::General(text) => text.clone(),
         other => other.to_string(),
@@ -76,12 +77,12 @@ fn certificate(why: &CertificateError) -> &'static str {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "not valid yet",
         CertificateError::Revoked => "revoked",
-        CertificateError::UnknownIssuer => "of an authority that is not trusted",
-        CertificateError::BadSignature => "not signed as it says",
+        CertificateError::UnknownIssuer => "from an authority that is not trusted",
+        CertificateError::BadSignature => "signed wrongly",
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "for another purpose"
+            "not issued for this purpose"
         }
-        _ => "of no use",
+        _ => "not usable",
     }
 }
 
@@ -89,11 +90,11 @@ fn reason(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::UnknownCA => "it does not trust the authority of the certificate".to_owned(),
         AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
-            "it does not take the certificate".to_owned()
+            "it does not accept the certificate".to_owned()
         }
         AlertDescription::CertificateExpired => "the certificate is expired".to_owned(),
-        AlertDescription::ProtocolVersion => "there is no version of TLS that both speak".to_owned(),
-        AlertDescription::HandshakeFailure => "there is no cipher that both have".to_owned(),
+        AlertDescription::ProtocolVersion => "it and this broker have no version of TLS in common".to_owned(),
+        AlertDescription::HandshakeFailure => "it and this broker have no cipher suite in common".to_owned(),
         other => format!("alert {} of TLS", u8::from(other)),
     }
 }
@@ -114,19 +115,19 @@ mod tests {
         for (error, told_as) in [
             (
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),
-                "the certificate is of an authority that is not trusted",
+                "the certificate is from an authority that is not trusted",
             ),
             (
                 Error::InvalidMessage(tokio_rustls::rustls::InvalidMessage::InvalidContentType),
-                "what came is not TLS",
+                "the bytes received are not TLS",
             ),
             (
                 Error::AlertReceived(AlertDescription::UnknownCA),
-                "the other end gave it up: it does not trust the authority of the certificate",
+                "the client ended the handshake: it does not trust the authority of the certificate",
             ),
             (
                 Error::AlertReceived(AlertDescription::DecryptError),
-                "the other end gave it up: alert 51 of TLS",
+                "the client ended the handshake: alert 51 of TLS",
             ),
             (Error::NoCertificatesPresented, "peer sent no certificates"),
         ] {

@@ -237,7 +237,7 @@ fn write(queue: &Queue, mut files: Files, tell: &impl Fn(DiskReport)) -> fjall::
         let fails = waiting.fails;
         drop(waiting);
         if fails {
-            return Err(io::Error::other("a test wants it so").into());
+            return Err(io::Error::other("a test ordered it").into());
         }
         files.write(changes)?;
         let backlog = queue.backlog.fetch_sub(bytes, Ordering::Relaxed) - bytes;

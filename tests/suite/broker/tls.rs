@@ -110,7 +110,7 @@ async fn the_end_of_a_client_is_seen_while_nothing_is_read_of_it() {
     let connection = within(ConnectOptions::new().tls(trusting).connect(&uri)).await.unwrap();
     let channel = connection.open_channel().await.unwrap();
     let publisher = channel.publisher().await.unwrap();
-    broker.faults().block("a test wants it so");
+    broker.faults().block("a test ordered it");
     let confirm = publisher.publish(("", "nowhere"), Message::new("")).await.unwrap();
     let state = || broker.connections().first().map(|connection| connection.state);
     let becomes = async |expected: Option<ConnectionState>| {

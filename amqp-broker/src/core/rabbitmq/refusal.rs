@@ -14,14 +14,14 @@ pub(crate) enum Refusal {
     NoExchange { name: String, vhost: String },
     #[error("no queue '{name}' in vhost '{vhost}'")]
     NoQueue { name: String, vhost: String },
-    #[error("vhost '{vhost}' has all the memory it may have: {limit} bytes")]
+    #[error("memory limit in vhost '{vhost}' ({limit} bytes) is reached")]
     NoMemory { vhost: String, limit: u64 },
     /// The request has to wait for another operation, which takes more than a turn, and is then
     /// tried again. This is not a refusal, and it is never sent.
     #[error("not yet")]
     NotYet,
     /// A refusal that a test injects; its own text is not sent.
-    #[error("a test wants it so")]
+    #[error("a test ordered it")]
     Injected(PublishFault),
     #[error("no previously declared queue")]
     NoLastQueue,
@@ -132,10 +132,12 @@ pub(crate) enum Refusal {
     #[error("number of channels opened ({0}) has reached the negotiated channel_max ({0})")]
     TooManyChannels(u16),
     /// RabbitMQ has no such limit, and so no text for it.
-    #[error("a body is larger than all memory there is ({limit} bytes)")]
+    #[error("a body is larger than the memory limit ({limit} bytes)")]
     TooMuchUnpublished { limit: u64 },
     /// RabbitMQ has no such limit, and so no text for it.
-    #[error("more than {share} bytes are sent in part or not read, memory is short, and nothing has moved")]
+    #[error(
+        "memory is short, and the connection holds more than {share} bytes that it sent in part or does not read"
+    )]
     TooMuchHeld { share: u64 },
     #[error("the disk failed")]
     DiskFailed,

@@ -280,7 +280,7 @@ async fn when_the_disk_fails_what_waits_is_nacked_and_everybody_is_told() {
         assert_eq!(peer.next().await, None);
     }
     assert_eq!(Peer::silent(&broker).rest().await, b"");
-    let expected = format!("cannot write to {}: a test wants it so", folder.path().display());
+    let expected = format!("cannot write to {}: a test ordered it", folder.path().display());
     assert_eq!(Report(&broker.failed().await).to_string(), expected);
     assert_eq!(Report(&broker.listen("127.0.0.1:0").await.unwrap_err()).to_string(), expected);
     broker.shutdown().await;

@@ -19,7 +19,7 @@ async fn held_back(broker: &Broker, mut peer: Peer) -> Peer {
     peer.publish("", "q", "out").await;
     peer.consume("q", "t").await;
     assert_eq!(peer.delivery().await, (1, false, "out".to_owned()));
-    broker.faults().block("a test wants it so");
+    broker.faults().block("a test ordered it");
     peer.publish("", "q", "one").await;
     peer.expect::<connection::Blocked>(0).await;
     peer.publish("", "q", "two").await;

@@ -173,7 +173,7 @@ async fn a_body_larger_than_all_memory_is_refused_before_it_comes() {
     let mut peer = Peer::open(&broker).await;
     send_all(&mut peer, publish_in_part(MEMORY + 1, 0)).await;
     let close = peer.expect::<connection::Close>(0).await;
-    let text = "RESOURCE_ERROR - a body is larger than all memory there is (4194304 bytes)";
+    let text = "RESOURCE_ERROR - a body is larger than the memory limit (4194304 bytes)";
     assert_eq!((close.reply_code, close.reply_text.as_bytes()), (506, text.as_bytes()));
 }
 
@@ -339,7 +339,7 @@ async fn a_declaration_or_binding_beyond_the_memory_is_refused() {
         }
     };
     assert!((10..100).contains(&number), "{number}");
-    let text = "PRECONDITION_FAILED - vhost '/' has all the memory it may have: 4194304 bytes";
+    let text = "PRECONDITION_FAILED - memory limit in vhost '/' (4194304 bytes) is reached";
     assert_eq!((close.reply_code, close.reply_text.as_bytes()), (406, text.as_bytes()));
     peer.send(1, channel::CloseOk {}).await;
     peer.call(1, channel::Open::default()).await;
