@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use amqp_codec::ReplyCode;
 use tokio::sync::broadcast;
 
 use crate::error::Error;
@@ -24,6 +25,21 @@ pub enum Event {
         channel: u16,
         /// How long the oldest unsettled delivery has been held.
         held: Duration,
+    },
+    /// The broker returned a mandatory message whose outcome nobody waits for: one that was
+    /// published without confirms, or whose [`Confirm`](crate::Confirm) was dropped. If many are
+    /// returned, their events displace others that a slow listener has not taken.
+    Returned {
+        /// The channel's number.
+        channel: u16,
+        /// The exchange that the message was published to.
+        exchange: String,
+        /// The routing key that the message was published with.
+        routing_key: String,
+        /// The reply code: 312 when there was no route.
+        code: ReplyCode,
+        /// The reply text.
+        text: String,
     },
     /// The broker closed a channel, or this side closed it because of what the broker sent on it.
     /// The connection goes on.

@@ -38,9 +38,9 @@ impl<'a> Route<'a> {
     /// Sets whether the message is returned when no queue takes it. Default: it is dropped. If a
     /// [`Publisher`](crate::Publisher) published it, it is returned as
     /// [`Confirmation::Returned`](crate::Confirmation::Returned); if a [`Channel`](crate::Channel)
-    /// did, it is only counted in
-    /// [`Metrics::messages_returned`](crate::Metrics::messages_returned), because nobody waits for
-    /// it.
+    /// did, nobody waits for its outcome: the return is
+    /// [`Event::Returned`](crate::Event::Returned). Either is counted in
+    /// [`Metrics::messages_returned`](crate::Metrics::messages_returned).
     ///
     /// There is no `immediate` flag, for messages that need a waiting consumer: RabbitMQ has
     /// refused it since 3.0 with 540, which ends the connection. A queue with a message TTL of 0

@@ -58,6 +58,8 @@ impl Trace {
                     warn!(?held, "a delivery stays unsettled for long; the broker may close the channel");
                 });
             }
+            // There are no log lines for single messages.
+            Event::Returned { .. } => {}
             Event::ChannelClosed { channel, reason } => {
                 self.in_channel(
                     *channel,

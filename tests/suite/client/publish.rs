@@ -1,8 +1,8 @@
 //! Publishing: confirms, returns, sizes, properties.
 
 use amqp_client::{
-    Confirmation, Error, GetOptions, Message, Properties, Queue, ReplyCode, Report, Route, ShortString,
-    Table, Value,
+    Confirmation, Error, Event, GetOptions, Message, Properties, Queue, ReplyCode, Report, Route,
+    ShortString, Table, Value,
 };
 
 use super::{
@@ -15,6 +15,7 @@ on_every_broker! {
     bodies_of_all_sizes_arrive_as_they_were_sent,
     all_properties_and_header_types_arrive_as_they_were_sent,
     an_unroutable_mandatory_message_comes_back_and_others_do_not,
+    a_return_that_no_publish_is_told_of_is_an_event,
     returns_and_acks_are_told_apart_among_many_tasks,
     a_publish_to_a_missing_exchange_fails_what_is_unconfirmed_and_names_it,
     a_publish_without_confirm_arrives,
@@ -127,6 +128,35 @@ async fn an_unroutable_mandatory_message_comes_back_and_others_do_not(broker: Br
     assert_eq!(back.properties().unwrap(), *message.properties());
     assert!(matches!(within(routed).await.unwrap(), Confirmation::Ack));
     assert!(matches!(within(dropped).await.unwrap(), Confirmation::Ack));
+}
+
+/// Without confirms, and where the confirm was dropped; not where it is awaited.
+async fn a_return_that_no_publish_is_told_of_is_an_event(broker: Broker) {
+    let connection = broker.connect().await;
+    let mut events = connection.events();
+    let channel = connection.open_channel().await.unwrap();
+    let (first, last) = (broker.name("first"), broker.name("last"));
+    channel.publish(Route::new("", &first).mandatory(true), Message::new("x")).await.unwrap();
+    let confirming = connection.open_channel().await.unwrap();
+    let publisher = confirming.publisher().await.unwrap();
+    let awaited = publisher.publish(Route::new("", "awaited").mandatory(true), Message::new("x"));
+    assert!(matches!(awaited.await.unwrap().await.unwrap(), Confirmation::Returned(_)));
+    let told = publisher.publish(Route::new("amq.topic", &last).mandatory(true), Message::new("x"));
+    drop(told.await.unwrap());
+    let mut returned = Vec::new();
+    while returned.len() < 2 {
+        if let Event::Returned { channel, exchange, routing_key, code, text } =
+            within(events.recv()).await.unwrap()
+        {
+            assert_eq!((code, text.as_str()), (ReplyCode::NO_ROUTE, "NO_ROUTE"));
+            returned.push((channel, exchange, routing_key));
+        }
+    }
+    // The two channels have a race.
+    returned.sort();
+    let expected = [(channel.id(), String::new(), first), (confirming.id(), "amq.topic".to_owned(), last)];
+    assert_eq!(returned, expected);
+    assert_eq!(connection.metrics().messages_returned, 3);
 }
 
 async fn returns_and_acks_are_told_apart_among_many_tasks(broker: Broker) {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use amqp_broker::{Broker as Embedded, PublishFault};
 use amqp_client::Uri;
+use futures_util::FutureExt as _;
 use messaging::{
     Backoff, ConnectionEvents, ConnectionState, Error, Event, Exchange, Outcome, PublishOptions, Queue,
-    Recovery, Report, RetryPolicy, Role, Transport, TransportOptions, Undelivered,
+    Recovery, ReplyCode, Report, RetryPolicy, Role, Transport, TransportOptions, Undelivered,
 };
 use tests::{Proxy, RabbitMq};
 
@@ -33,6 +34,26 @@ fn undelivered(result: Result<messaging::Published, Error>) -> Undelivered {
         Err(Error::Undelivered(undelivered)) => *undelivered,
         other => panic!("{other:?}"),
     }
+}
+
+/// Nobody learns the outcome of a publish whose future was dropped, but the return is an event.
+async fn a_return_of_an_abandoned_publish_is_an_event(broker: Broker) {
+    let transport = broker.transport().await;
+    let (queue, nowhere) = (broker.name("q"), broker.name("nowhere"));
+    let needs = PublishOptions::new().declare(Queue::new(&queue).exclusive(true));
+    let producer = transport.producer(Exchange::default());
+    within(producer.ensure_publish((&queue, &needs), &0)).await.unwrap();
+    let mut events = transport.events();
+    assert!(producer.ensure_publish(&nowhere, &1).now_or_never().is_none());
+    let is_it = |event: &Event| match event {
+        Event::Returned { exchange, routing_key, code, text, .. } => {
+            assert_eq!((exchange.as_str(), routing_key), ("", &nowhere));
+            assert_eq!((*code, text.as_str()), (ReplyCode::NO_ROUTE, "NO_ROUTE"));
+            true
+        }
+        _ => false,
+    };
+    until(&mut events, Role::Publish, is_it).await;
 }
 
 /// Waits for such an event of this connection; returns the events up to it.
@@ -101,6 +122,7 @@ async fn on_the_default_exchange_a_queue_has_to_be_there(broker: Broker) {
 on_every_broker! {
     a_transport_is_healthy_and_counts_what_it_has_done,
     on_the_default_exchange_a_queue_has_to_be_there,
+    a_return_of_an_abandoned_publish_is_an_event,
 }
 
 async fn one_that_recovers_is_the_only_one_and_is_told_of(broker: Broker) {

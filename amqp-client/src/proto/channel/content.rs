@@ -217,9 +217,12 @@ impl Channel {
                 let (head, properties_at) = join_head(&payload, &header);
                 let content = RawDelivery::new(head, exchange_at, properties_at, body, 0, false, true);
                 link.metrics.messages_returned += 1;
-                if let Some(confirms) = &mut self.confirms {
-                    confirms.returned(RawReturn { code, text, content });
-                }
+                let returned = RawReturn { code, text, content };
+                let unclaimed = match &mut self.confirms {
+                    Some(confirms) => confirms.returned(returned),
+                    None => Some(returned),
+                };
+                link.events.extend(unclaimed.map(|returned| returned.event(self.id)));
             }
         }
         Ok(())

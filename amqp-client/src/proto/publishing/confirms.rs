@@ -223,14 +223,15 @@ impl Confirms {
 
     /// Handles a returned message. It belongs to the oldest equal mandatory publish after the last
     /// answer, or else to the oldest equal one: a return is sent when its message is routed, before
-    /// the answers to later messages.
-    pub(crate) fn returned(&mut self, returned: RawReturn) {
-        if let Some(tag) = self.mandatory.take(&returned, self.answered)
-            && self.unconfirmed.asker(tag).is_some()
-        {
-            self.exceptional();
-            self.outcomes.insert(tag, Settled::Returned(Box::new(returned)));
+    /// the answers to later messages. Gives it back if nobody waits for the publish's outcome.
+    pub(crate) fn returned(&mut self, returned: RawReturn) -> Option<RawReturn> {
+        let Some(tag) = self.mandatory.take(&returned, self.answered) else { return Some(returned) };
+        if matches!(self.unconfirmed.asker(tag), None | Some(Asker::Gone)) {
+            return Some(returned);
         }
+        self.exceptional();
+        self.outcomes.insert(tag, Settled::Returned(Box::new(returned)));
+        None
     }
 
     /// Handles `basic.ack` or `basic.nack`, with a tag as on the wire; 0 with `multiple` means all
@@ -476,8 +477,9 @@ mod tests {
         for (tag, key, body) in [(1, "k", "x"), (2, "k", "y"), (3, "k", "x"), (4, "l", "x")] {
             fixture.confirms.mandatory(tag, b"e", key.as_bytes(), Bytes::from_static(str::as_bytes(body)));
         }
-        fixture.confirms.returned(returned("k", "x"));
-        fixture.confirms.returned(returned("l", "x"));
+        assert!(fixture.confirms.returned(returned("k", "x")).is_none());
+        assert!(fixture.confirms.returned(returned("l", "x")).is_none());
+        assert!(fixture.confirms.returned(returned("m", "x")).is_some(), "nobody has published it");
         fixture.settle(4, true, false);
         assert_eq!(fixture.outcomes(1..=4), "raar");
     }
@@ -493,7 +495,7 @@ mod tests {
             fixture.settle(2, false, false);
             fixture.confirms.mandatory(3, b"e", b"k", Bytes::from_static(b"x"));
             assert_eq!(fixture.confirms.mandatory.len(), if is_given_up { 1 } else { 2 });
-            fixture.confirms.returned(returned("k", "x"));
+            let _ = fixture.confirms.returned(returned("k", "x"));
             fixture.settle(3, false, false);
             assert_eq!(fixture.outcomes(2..=3), "ar");
             fixture.settle(1, false, false);
@@ -507,7 +509,7 @@ mod tests {
         let route = Route { exchange: "e", routing_key: "k", mandatory: true };
         fixture.confirms.mandatory(1, b"e", b"k", Bytes::from_static(b"x"));
         fixture.confirms.keep(1, Kept::new(route, &Message::new("x")));
-        fixture.confirms.returned(returned("k", "x"));
+        let _ = fixture.confirms.returned(returned("k", "x"));
         let mut wakes = Vec::new();
         assert_eq!(fixture.confirms.lose(true, &Error::ConnectionEnded, &mut wakes), 0);
         assert_eq!(fixture.confirms.republish(|_| Ok(()), &mut wakes), 1);
@@ -534,7 +536,7 @@ mod tests {
         }
         fixture.confirms.give_up(1, &mut Vec::new());
         assert_eq!((fixture.confirms.in_flight(), fixture.confirms.bytes_in_flight()), (2, 20));
-        fixture.confirms.returned(returned("k", "x"));
+        let _ = fixture.confirms.returned(returned("k", "x"));
         fixture.settle(1, false, true);
         fixture.settle(3, true, false);
         assert_eq!(fixture.outcomes(2..=3), "aa");
@@ -630,7 +632,7 @@ mod tests {
         for tag in 1..=3 {
             fixture.confirms.forget(tag);
         }
-        fixture.confirms.returned(returned("k", ""));
+        let _ = fixture.confirms.returned(returned("k", ""));
         fixture.settle(3, true, true);
         let confirms = fixture.confirms;
         assert!(confirms.outcomes.is_empty() && confirms.mandatory.is_empty() && confirms.in_flight() == 0);

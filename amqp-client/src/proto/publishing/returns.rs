@@ -6,9 +6,10 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use amqp_codec::ReplyCode;
 use bytes::Bytes;
 
-use crate::proto::consuming::delivery::RawDelivery;
+use crate::{event::Event, proto::consuming::delivery::RawDelivery};
 
 /// A `basic.return` with its content.
 #[derive(Clone, Debug)]
@@ -16,6 +17,20 @@ pub(crate) struct RawReturn {
     pub(crate) code: u16,
     pub(crate) text: String,
     pub(crate) content: RawDelivery,
+}
+
+impl RawReturn {
+    /// Returns the event for a return of which no publish is told.
+    pub(crate) fn event(self, channel: u16) -> Event {
+        let text = |name| String::from_utf8_lossy(name).into_owned();
+        Event::Returned {
+            channel,
+            exchange: text(self.content.exchange()),
+            routing_key: text(self.content.routing_key()),
+            code: ReplyCode(self.code),
+            text: self.text,
+        }
+    }
 }
 
 /// Unsettled mandatory publishes, oldest first.
