@@ -1,7 +1,7 @@
 //! What workers tell of their tasks and queues.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// A task that a worker has: active, reserved or scheduled. Fields that this type does not name are
 /// in [`more`](Self::more).
@@ -78,6 +78,12 @@ pub struct QueueInfo {
     pub auto_delete: bool,
     /// Whether messages need no acknowledgement.
     pub no_ack: bool,
+    /// Another name of the queue.
+    pub alias: Option<String>,
+    /// The arguments of its declaration.
+    pub queue_arguments: Option<Map<String, Value>>,
+    /// The arguments of its binding.
+    pub binding_arguments: Option<Map<String, Value>>,
     /// Other fields.
     #[serde(flatten)]
     pub more: Map<String, Value>,
@@ -87,10 +93,36 @@ impl QueueInfo {
     /// Returns a durable queue that is bound to a durable direct exchange with this routing key.
     #[must_use]
     pub fn new(name: impl Into<String>, exchange: &str, routing_key: impl Into<String>) -> Self {
-        let exchange = serde_json::json!({"name": exchange, "type": "direct", "durable": true});
-        let exchange = exchange.as_object().cloned().unwrap_or_default();
+        let exchange = object(json!({
+            "name": exchange,
+            "type": "direct",
+            "durable": true,
+            "auto_delete": false,
+            "passive": false,
+            "arguments": null,
+            "delivery_mode": null,
+            "no_declare": false,
+        }));
+        // Tools expect every field that Celery's workers send.
+        let more = object(json!({
+            "bindings": [],
+            "consumer_arguments": null,
+            "expires": null,
+            "message_ttl": null,
+            "max_length": null,
+            "max_length_bytes": null,
+            "max_priority": null,
+            "no_declare": null,
+        }));
         let routing_key = Some(routing_key.into());
-        QueueInfo { name: name.into(), exchange, routing_key, durable: true, ..QueueInfo::default() }
+        QueueInfo { name: name.into(), exchange, routing_key, durable: true, more, ..QueueInfo::default() }
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
     }
 }
 
@@ -124,8 +156,6 @@ fn ids<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>,
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

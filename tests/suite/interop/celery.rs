@@ -154,12 +154,28 @@ async fn celery_finds_a_node_beside_a_worker(peers: Peers) {
     assert_eq!(of("conf").await, json!({"greeting": "hello"}));
     assert!(of("report").await["ok"].as_str().unwrap().contains("messaging:"));
     assert!(of("clock").await["clock"].as_u64().unwrap() > 0);
-    let stats = of("stats").await;
-    assert_eq!(stats["pid"], std::process::id());
+    assert_eq!(of("stats").await["pid"], std::process::id());
+    // Tools expect of a node whatever a worker tells.
+    let of_both = async |command: &str| peers.inspect(&[command, "-d", "mailer@host,w1@host"]).await;
+    let queues = of_both("active_queues").await;
+    let missing = missing_keys(&queues["mailer@host"][0], &queues["w1@host"][0]);
+    assert!(missing.is_empty(), "{missing:?}");
+    let stats = of_both("stats").await;
+    let missing = missing_keys(&stats["mailer@host"], &stats["w1@host"]);
+    assert!(missing.is_empty(), "{missing:?}");
     // The worker is still as well as it was.
     assert_eq!(peers.inspect(&["ping", "-d", "w1@host"]).await, json!({"w1@host": {"ok": "pong"}}));
     within(node.stop()).await;
     worker.child.kill().await.unwrap();
+}
+
+/// The keys that are only in the worker's objects, also in the nested object `exchange`.
+fn missing_keys(ours: &Value, of_worker: &Value) -> Vec<String> {
+    let missing = |ours: &Value, of_worker: &Value| -> Vec<String> {
+        let keys = of_worker.as_object().into_iter().flat_map(Map::keys);
+        keys.filter(|key| ours.get(key).is_none()).cloned().collect()
+    };
+    [missing(ours, of_worker), missing(&ours["exchange"], &of_worker["exchange"])].concat()
 }
 
 async fn celery_shuts_a_node_down(peers: Peers) {
