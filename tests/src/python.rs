@@ -44,8 +44,8 @@ impl Python {
         python
     }
 
-    /// The Python with this version of kombu and no other package, from the folder beside that of
-    /// all packages, with `-kombu-VERSION` behind its name. Reports `test` as left out when there is
+    /// The Python with this version of kombu and no other package. Its folder has the name of that
+    /// with all packages, and `-kombu-VERSION` at the end. Reports `test` as left out when there is
     /// none.
     #[must_use]
     pub fn require_kombu(test: &str, version: &str) -> Option<Self> {
