@@ -9,6 +9,7 @@ mod fixture;
 mod left_connections;
 mod log;
 mod mailbox;
+mod mailbox_programs;
 mod notify;
 mod notify_batch;
 mod notify_buffer;
