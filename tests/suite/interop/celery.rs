@@ -1,7 +1,7 @@
 //! Celery's command line finds our nodes, and our client steers Celery's workers, through RabbitMQ
 //! and through our broker.
 
-use std::{process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use amqp_broker::{Broker, Listener};
 use messaging::{
@@ -17,6 +17,8 @@ use tokio::{
     time::timeout,
 };
 use uuid::Uuid;
+
+use crate::messaging::example::example;
 
 const SCRIPT: &str = include_str!("celery_peer.py");
 
@@ -226,6 +228,43 @@ async fn a_worker_does_what_it_is_told(peers: Peers) {
     assert!(told!(control.autoscale(3, 1)).unwrap_err().to_string().contains("Autoscale not enabled"));
     control.shutdown().to(to).cast().await.unwrap();
     assert_eq!(within(worker.child.wait()).await.unwrap().code(), Some(0));
+}
+
+/// Runs the program that is our `celery inspect`, and returns its exit code, output and errors.
+async fn inspected(program: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(program);
+    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null()).kill_on_drop(true);
+    let output = within(command.output()).await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn the_example_program_asks_nodes_and_says_when_none_answers() {
+    let test = "interop::celery::the_example_program_asks_nodes_and_says_when_none_answers";
+    let Some(program) = example("celery_inspect", test) else { return };
+    let listener = Broker::builder().build().listen("127.0.0.1:0").await.unwrap();
+    let url = format!("amqp://guest:guest@{}/", listener.local_addr());
+    let none = inspected(&program, &[&url, "ping", "--timeout", "0.2"]).await;
+    assert_eq!(none, (Some(69), String::new(), "celery_inspect: no node answered in time\n".to_owned()));
+
+    let transport = within(Transport::connect(&url)).await.unwrap();
+    let mut node = within(transport.celery().node("mailer@host", Mailer).start()).await.unwrap();
+    let to = ["--destination", "mailer@host", "--timeout", "600"];
+    for (command, said) in [
+        (&["ping"][..], r#"{"mailer@host":{"ok":"pong"}}"#),
+        (&["registered"], r#"{"mailer@host":["mails.send"]}"#),
+        (&["disable-events"], r#"{"mailer@host":{"ok":"task events disabled"}}"#),
+    ] {
+        let asked = inspected(&program, &[&[url.as_str()], &to[..], command].concat()).await;
+        assert_eq!(asked, (Some(0), format!("{said}\n"), String::new()));
+    }
+    let shut_down = inspected(&program, &[&url, "shutdown", "--destination", "mailer@host"]).await;
+    assert_eq!(shut_down, (Some(0), String::new(), String::new()));
+    within(node.wait()).await.unwrap();
+    let refused = inspected(&program, &["amqp://guest:wrong@127.0.0.1:1/", "ping"]).await;
+    assert_eq!(refused.0, Some(1));
+    assert!(refused.2.starts_with("celery_inspect: ") && refused.2.lines().count() == 1, "{}", refused.2);
 }
 
 async fn three_workers_answer_and_a_dead_one_is_missing(peers: Peers) {
