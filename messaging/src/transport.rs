@@ -37,7 +37,7 @@ use crate::{
         rpc::waiting::reply_queue::ReplyQueue,
         settings::{topology::Topology, traffic::Traffic},
     },
-    url::take_topology,
+    url::take_oslo_options,
 };
 
 /// The most connections for messages that the broker does not answer while it answers others.
@@ -290,7 +290,7 @@ impl TransportOptions {
     /// set.
     #[cfg(feature = "oslo")]
     fn with_options_of(self, url: &str) -> Result<(Self, TransportUrl), Error> {
-        let (url, topology, traffic) = take_topology(url, self.topology, self.traffic)?;
+        let (url, topology, traffic) = take_oslo_options(url, self.topology, self.traffic)?;
         Ok((TransportOptions { topology, traffic, ..self }, TransportUrl::parse(&url)?))
     }
 

@@ -16,7 +16,7 @@ use crate::{
         channel_ref::ChannelRef, connection::ChannelKey, consuming::subscription::Subscription,
         registry::RecordedQueue,
     },
-    recovery::redeclare::Topology,
+    recovery::redeclare::Redeclaration,
     runtime::answers::Answers,
 };
 
@@ -167,14 +167,14 @@ impl<'a> Holding<'a> {
             self.end_consumers_of(name);
             return Ok(Attempt::Gone);
         };
-        let mut topology = Topology::new(self.answers);
-        if let Err(error) = topology.declare(queue.declare.clone()).await? {
+        let mut redeclaration = Redeclaration::new(self.answers);
+        if let Err(error) = redeclaration.declare(queue.declare.clone()).await? {
             return Ok(Attempt::Refused(error));
         }
-        for skipped in topology.bind(&bindings).await? {
+        for skipped in redeclaration.bind(&bindings).await? {
             self.tell(Event::NotRestored(skipped));
         }
-        drop(topology);
+        drop(redeclaration);
         for (key, tag) in self.answers.shared.with(|engine| engine.held_consumers_of(name)) {
             match self.resume(key, &tag).await? {
                 Attempt::Refused(error) => self.fail(key, &tag, name, error),
@@ -200,7 +200,7 @@ impl<'a> Holding<'a> {
     /// exclusive use would close the consumer's channel.
     async fn look_at(&self, name: &ShortString) -> Result<Result<u32>> {
         let passive = queue::Declare { queue: name.clone(), passive: true, ..Default::default() };
-        let looked = Topology::new(self.answers).declare(passive).await?;
+        let looked = Redeclaration::new(self.answers).declare(passive).await?;
         Ok(looked.map(|answer| match answer {
             Method::Queue(queue::Method::DeclareOk(ok)) => ok.consumer_count,
             _ => 0,

@@ -22,7 +22,7 @@ use crate::{
 const BATCH: usize = 64;
 
 /// Declares exchanges, queues and bindings again, over a separate channel.
-pub(crate) struct Topology<'a> {
+pub(crate) struct Redeclaration<'a> {
     answers: Answers<'a>,
     channel: Option<ChannelKey>,
     /// Exclusive queues that another connection has: perhaps the lost one, whose loss the broker
@@ -30,9 +30,9 @@ pub(crate) struct Topology<'a> {
     pub(crate) locked: Vec<(RecordedQueue, Error)>,
 }
 
-impl<'a> Topology<'a> {
+impl<'a> Redeclaration<'a> {
     pub(crate) fn new(answers: Answers<'a>) -> Self {
-        Topology { answers, channel: None, locked: Vec::new() }
+        Redeclaration { answers, channel: None, locked: Vec::new() }
     }
 
     /// Declares everything again. Refusals go into the report, or into the locked queues.
@@ -192,7 +192,7 @@ impl<'a> Topology<'a> {
     }
 }
 
-impl Drop for Topology<'_> {
+impl Drop for Redeclaration<'_> {
     fn drop(&mut self) {
         if let Some(key) = self.channel {
             self.answers.shared.with(|engine| engine.drop_channel(key));

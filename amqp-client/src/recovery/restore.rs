@@ -23,7 +23,7 @@ use crate::{
     },
     recovery::{
         holding::{Holding, name_consumer},
-        redeclare::Topology,
+        redeclare::Redeclaration,
     },
     runtime::{
         answers::Answers,
@@ -104,9 +104,9 @@ impl Restorer<'_> {
     }
 
     async fn topology(&self, holding: &mut Holding<'_>, report: &mut Recovered) -> Result<()> {
-        let mut topology = Topology::new(self.answers);
-        topology.restore(report).await?;
-        for (queue, error) in std::mem::take(&mut topology.locked) {
+        let mut redeclaration = Redeclaration::new(self.answers);
+        redeclaration.restore(report).await?;
+        for (queue, error) in std::mem::take(&mut redeclaration.locked) {
             if self.patience.is_zero() {
                 let what = format!("queue {:?}", queue.declare.queue.to_string());
                 report.skipped.push(Skipped { what, error });

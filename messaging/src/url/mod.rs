@@ -2,9 +2,9 @@
 
 mod options;
 #[cfg(feature = "oslo")]
-mod topology;
+mod oslo_options;
 mod transport_url;
 
 #[cfg(feature = "oslo")]
-pub(crate) use topology::take as take_topology;
+pub(crate) use oslo_options::take as take_oslo_options;
 pub(crate) use transport_url::TransportUrl;

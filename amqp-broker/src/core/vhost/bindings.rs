@@ -22,12 +22,12 @@ impl Vhost {
     ) -> Result<(), Refusal> {
         let Some(exchange) = self.exchanges.get_mut(source) else { return Ok(()) };
         let Some(number) = exchange.bind(destination, key, arguments)? else { return Ok(()) };
-        self.topology_weight += exchange.binding_weight(key, arguments);
+        self.entities_weight += exchange.binding_weight(key, arguments);
         self.bindings += 1;
         if let Some(sources) = self.sources_of(destination) {
             sources.insert((source, number));
         }
-        self.topology += 1;
+        self.routes_version += 1;
         Ok(())
     }
 
@@ -38,9 +38,9 @@ impl Vhost {
         let bound = exchange.unbind(number);
         let is_to_go = exchange.declared.auto_delete && exchange.is_unbound();
         if let Some(bound) = bound {
-            self.topology_weight -= exchange.binding_weight(&bound.key, &bound.arguments);
+            self.entities_weight -= exchange.binding_weight(&bound.key, &bound.arguments);
             self.bindings -= 1;
-            self.topology += 1;
+            self.routes_version += 1;
             self.forget_source(bound.destination, (source, number));
         }
         is_to_go

@@ -70,7 +70,7 @@ pub(crate) struct Vhost {
     /// The budget of this turn.
     pub(crate) budget: Budget,
     /// About how many bytes exchanges, queues, bindings, consumers, channels and connections take.
-    topology_weight: u64,
+    entities_weight: u64,
     /// The bytes of transactions that are being committed and are not in queues yet.
     committing: u64,
     /// The bytes that connections and the disk hold besides.
@@ -88,7 +88,7 @@ pub(crate) struct Vhost {
     consumers: Arena<Consumer, ConsumerKey>,
     /// A number that changes whenever a route may change: remembered routes with another number are
     /// searched anew.
-    topology: u64,
+    routes_version: u64,
     /// The number of the current search: it marks the queues and exchanges that the search has
     /// passed.
     routing: u64,
@@ -131,7 +131,7 @@ impl Vhost {
             name: name.to_owned(),
             limits,
             budget: Budget::default(),
-            topology_weight: 0,
+            entities_weight: 0,
             committing: 0,
             held_elsewhere: 0,
             exchanges: Arena::default(),
@@ -143,7 +143,7 @@ impl Vhost {
             connections: Arena::default(),
             channels: Arena::default(),
             consumers: Arena::default(),
-            topology: 1,
+            routes_version: 1,
             routing: 0,
             destinations: Vec::new(),
             woken: VecDeque::new(),
@@ -183,7 +183,7 @@ impl Vhost {
             + self.dead_letters.weight()
             + self.messages.journal.unwritten()
             + self.committing
-            + self.topology_weight
+            + self.entities_weight
     }
 
     /// Checks that there is memory for a declaration or a binding.
@@ -231,10 +231,10 @@ impl Vhost {
 
     fn add_exchange(&mut self, declared: ExchangeDeclaration, serial: u64) {
         let name = declared.name.clone();
-        self.topology_weight += declared.weight();
+        self.entities_weight += declared.weight();
         let id = self.exchanges.insert(Exchange::new(declared, serial));
         self.exchange_names.insert(name, id);
-        self.topology += 1;
+        self.routes_version += 1;
     }
 
     fn exchange_id(&self, name: &ShortString) -> Result<ExchangeId, Refusal> {

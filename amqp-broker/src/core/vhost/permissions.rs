@@ -41,7 +41,7 @@ impl Vhost {
     pub(crate) fn renew_access(&mut self, id: ConnectionId, access: Option<Access>) {
         if let Some(connection) = self.connections.get_mut(id) {
             // Remembered routes depend on permissions, so they are searched anew.
-            self.topology += 1;
+            self.routes_version += 1;
             connection.access.permissions = match access {
                 Some(access) => access.permissions,
                 None => Some(Permissions::none()),

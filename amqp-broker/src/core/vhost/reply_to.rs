@@ -55,7 +55,7 @@ impl Vhost {
         let name = ShortString::try_from(format!("{PREFIX}{unique}")).unwrap_or_default();
         channel.replies = Some(ReplyConsumer { tag: consume.consumer_tag.detach(), name: name.clone() });
         self.reply_names.insert(name, id);
-        self.topology += 1;
+        self.routes_version += 1;
         Ok(())
     }
 
@@ -73,7 +73,7 @@ impl Vhost {
     pub(super) fn end_replies(&mut self, id: ChannelId) {
         if let Some(consumer) = self.channels.get_mut(id).and_then(|channel| channel.replies.take()) {
             self.reply_names.remove(&consumer.name);
-            self.topology += 1;
+            self.routes_version += 1;
         }
     }
 

@@ -38,7 +38,7 @@ impl<'a> Restoration<'a> {
         match record {
             Record::ExchangeDeclared { serial, declared } => {
                 let name = declared.name.clone();
-                self.vhost.topology_weight += declared.weight();
+                self.vhost.entities_weight += declared.weight();
                 let id = self.vhost.exchanges.insert(Exchange::new(declared, serial));
                 self.vhost.exchange_names.insert(name, id);
                 self.exchanges.insert(serial, id);
@@ -58,7 +58,7 @@ impl<'a> Restoration<'a> {
                     serial,
                 };
                 let queue = Queue::new(declared, 0);
-                self.vhost.topology_weight += queue.weight();
+                self.vhost.entities_weight += queue.weight();
                 let id = self.vhost.queues.insert(queue);
                 self.vhost.queue_names.insert(name, id);
                 self.queues.insert(serial, id);

@@ -101,7 +101,7 @@ impl Vhost {
         });
         // The channel, the queue and the memory account learn of it.
         channel.consumers.insert(tag, consumer);
-        self.topology_weight += Consumer::WEIGHT;
+        self.entities_weight += Consumer::WEIGHT;
         let number = queue.add_consumer(consumer);
         if let Some(consumer) = self.consumers.get_mut(consumer) {
             consumer.number = number;
@@ -171,7 +171,7 @@ impl Vhost {
     /// returns the queue.
     pub(super) fn leave_queue(&mut self, now: u64, id: ConsumerId) -> Option<QueueId> {
         let consumer = self.consumers.remove(id)?;
-        self.topology_weight -= Consumer::WEIGHT;
+        self.entities_weight -= Consumer::WEIGHT;
         if let Some(channel) = self.channels.get_mut(consumer.channel) {
             channel.leave_turn(&consumer);
         }
@@ -221,7 +221,7 @@ impl Vhost {
     /// Ends a consumer whose queue was deleted, and tells the client.
     pub(super) fn end_consumer(&mut self, id: ConsumerId, sink: &mut impl Sink) {
         let Some(consumer) = self.consumers.remove(id) else { return };
-        self.topology_weight -= Consumer::WEIGHT;
+        self.entities_weight -= Consumer::WEIGHT;
         let Some(channel) = self.channels.get_mut(consumer.channel) else { return };
         channel.consumers.remove(&consumer.tag);
         channel.leave_turn(&consumer);

@@ -35,21 +35,21 @@ const MOST_REMEMBERED: usize = 128;
 /// and key, and no binding or queue has changed since, it goes there too, without a search.
 #[derive(Debug, Default)]
 pub(crate) struct Route {
-    topology: u64,
+    routes_version: u64,
     /// Exchange and key, each with its length octet.
     names: Vec<u8>,
     found: Found,
 }
 
 impl Route {
-    fn remember(&mut self, topology: u64, names: &[u8]) {
-        self.topology = topology;
+    fn remember(&mut self, routes_version: u64, names: &[u8]) {
+        self.routes_version = routes_version;
         self.names.clear();
         self.names.extend_from_slice(names);
     }
 
     fn forget(&mut self) {
-        self.topology = 0;
+        self.routes_version = 0;
         self.found = Found::default();
     }
 }
@@ -84,7 +84,7 @@ impl Vhost {
         sink: &mut impl Sink,
     ) -> Result<Step<Published, Box<Publishing>>, Refusal> {
         // A remembered route without relevant properties needs no checks: this is the usual case.
-        let is_remembered = route.topology == self.topology && route.names == draft.route();
+        let is_remembered = route.routes_version == self.routes_version && route.names == draft.route();
         let mut terms = MessageTerms::default();
         if is_remembered && Relevant::are_none(draft.parts().properties()) {
             self.spend_publish(draft);
@@ -165,7 +165,7 @@ impl Vhost {
         }
         // A route by headers or further keys holds for this message only, so it is not remembered.
         let is_lasting = routing.headers.is_none() && more.is_empty();
-        route.remember(if is_lasting { self.topology } else { 0 }, draft.route());
+        route.remember(if is_lasting { self.routes_version } else { 0 }, draft.route());
         route.found = routing.found;
         Ok(Step::Done(terms))
     }

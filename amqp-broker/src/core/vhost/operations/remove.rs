@@ -79,7 +79,7 @@ impl Vhost {
         } else if let Some(id) = removal.queues.pop_front() {
             removal.queue = self.begin_queue(id);
         } else if let Some(id) = removal.connection.take() {
-            self.topology_weight -= Connection::WEIGHT * u64::from(self.connections.remove(id).is_some());
+            self.entities_weight -= Connection::WEIGHT * u64::from(self.connections.remove(id).is_some());
         } else {
             return false;
         }
@@ -96,7 +96,7 @@ impl Vhost {
             self.messages.journal.record(record);
         }
         self.queue_names.remove(&queue.name);
-        self.topology += 1;
+        self.routes_version += 1;
         if let Some(owner) = queue.owner.and_then(|owner| self.connections.get_mut(owner)) {
             owner.exclusive_queues.remove(&id);
         }
@@ -123,7 +123,7 @@ impl Vhost {
         } else if let Some(message) = queue.stream.as_mut().and_then(|log| log.pop()) {
             self.messages.freed(&message);
         } else {
-            self.topology_weight -= queue.weight();
+            self.entities_weight -= queue.weight();
             return false;
         }
         true
@@ -135,7 +135,7 @@ impl Vhost {
         if exchange.serial != 0 {
             self.messages.journal.record(Record::ExchangeDeleted { serial: exchange.serial });
         }
-        self.topology += 1;
+        self.routes_version += 1;
         self.exchange_names.remove(&exchange.declared.name);
         let sources = std::mem::take(&mut exchange.sources);
         self.dying_bindings += exchange.binding_count() + sources.len();
@@ -147,13 +147,13 @@ impl Vhost {
         if let Some((number, bound)) = removed.exchange.unbind_first() {
             self.bindings -= 1;
             self.dying_bindings -= 1;
-            self.topology_weight -= removed.exchange.binding_weight(&bound.key, &bound.arguments);
+            self.entities_weight -= removed.exchange.binding_weight(&bound.key, &bound.arguments);
             self.forget_source(bound.destination, (removed.id, number));
         } else if let Some((source, number)) = removed.sources.next() {
             self.dying_bindings -= 1;
             self.cut(source, number, removal);
         } else {
-            self.topology_weight -= removed.exchange.declared.weight();
+            self.entities_weight -= removed.exchange.declared.weight();
             return false;
         }
         true
@@ -192,7 +192,7 @@ impl Vhost {
             let is_to_go = self.queues.get(queue).is_some_and(Queue::is_to_go);
             removal.queues.extend(is_to_go.then_some(queue));
         } else {
-            self.topology_weight -= Channel::WEIGHT * u64::from(self.channels.remove(ending.id).is_some());
+            self.entities_weight -= Channel::WEIGHT * u64::from(self.channels.remove(ending.id).is_some());
             return false;
         }
         true

@@ -307,7 +307,7 @@ impl Vhost {
         }
         let weight = Queue::weight_of(&name, &declare.arguments);
         self.check_memory(weight)?;
-        self.topology_weight += weight;
+        self.entities_weight += weight;
         // A durable queue is recorded in the journal.
         let serial = self.messages.journal.serial(is_durable(declare));
         if serial != 0 {
@@ -332,7 +332,7 @@ impl Vhost {
             now,
         ));
         self.queue_names.insert(name, id);
-        self.topology += 1;
+        self.routes_version += 1;
         // An exclusive queue is deleted with its connection.
         if declare.exclusive
             && let Some(connection) = self.connections.get_mut(by)
