@@ -273,7 +273,7 @@ impl Running {
         {
             tracing::debug!(
                 node = &*self.name,
-                method = command.method,
+                method = shown(&command.method),
                 ?ago,
                 "a command had expired; it is ignored"
             );
@@ -310,9 +310,9 @@ impl Running {
     fn failed(&self, method: &str, failure: &Failure) -> Value {
         tracing::warn!(
             node = &*self.name,
-            method,
-            failure = failure.text(),
-            "a command failed; its sender is told"
+            method = shown(method),
+            failure = shown(failure.text()),
+            "a command failed; the error is sent to its sender"
         );
         json!({"error": failure.text()})
     }
@@ -330,7 +330,7 @@ impl Running {
         }
         let body = Map::from_iter([(self.name.as_ref().to_owned(), answer)]);
         if let Err(error) = self.publish(&reply_to.routing_key, ticket, &body).await {
-            tracing::warn!(node = &*self.name, error = %Report(&error), "a reply could not be published; its receiver waits in vain");
+            tracing::warn!(node = &*self.name, error = %Report(&error), "a reply could not be published; its receiver does not get it");
         }
     }
 
