@@ -32,13 +32,15 @@ impl Log {
         Dispatch::new(subscriber)
     }
 
-    /// The line with these words.
-    pub(super) fn line(&self, words: &str) -> String {
+    /// The lines with these words.
+    pub(super) fn lines(&self, words: &str) -> Vec<String> {
         let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        log.lines()
-            .find(|line| line.contains(words))
-            .unwrap_or_else(|| panic!("no {words} in {log}"))
-            .to_owned()
+        log.lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
+    }
+
+    /// The first line with these words.
+    pub(super) fn line(&self, words: &str) -> String {
+        self.lines(words).into_iter().next().unwrap_or_else(|| panic!("nothing is logged of {words}"))
     }
 }
 

@@ -9,9 +9,12 @@ use std::{
 };
 
 use futures_util::StreamExt as _;
-use messaging::mailbox::{Kind, Mailbox, Node, NodeBuilder, Replies, ReplyError, Request};
+use messaging::{
+    Error, TransportOptions,
+    mailbox::{Kind, Mailbox, Node, NodeBuilder, Replies, ReplyError, Request},
+};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::{net::TcpListener, sync::watch};
 
 use super::{
     Broker, DEADLINE,
@@ -135,6 +138,41 @@ async fn replies_are_read_while_others_are_waited_for(broker: Broker) {
     transport.close().await.unwrap();
 }
 
+async fn a_slow_handler_holds_up_no_other_command(broker: Broker) {
+    let transport = broker.transport().await;
+    let mailbox = mailbox(&transport, &broker, Kind::Direct);
+    let (open, gate) = watch::channel(false);
+    let node = start(gated(&mailbox, "w1", &gate).concurrency(4)).await;
+    let call = |method| mailbox.command(method).to(["w1"]).timeout(LONG).call();
+    let mut waiting = [call("wait").await.unwrap(), call("wait").await.unwrap(), call("wait").await.unwrap()];
+    assert_eq!(json!(answers(call("who").await.unwrap()).await), json!({"w1": "w1"}));
+    open.send(true).unwrap();
+    for replies in &mut waiting {
+        assert_eq!(next(replies).await, "w1");
+    }
+    within(node.stop()).await;
+    transport.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_ends_at_its_deadline_though_its_broker_is_away_or_mute() {
+    let away = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for address in [away, mute.local_addr().unwrap()] {
+        let mailbox =
+            TransportOptions::new().lazy(&format!("amqp://{address}/")).unwrap().mailbox("ns").open();
+        let call = |own| mailbox.command("who").timeout(SHORT).own_reply_queue(own).call();
+        // They wait for one another, and none for longer than it may.
+        for ended in within(futures_util::future::join_all([call(false), call(false), call(true)])).await {
+            let error = ended.unwrap_err();
+            assert!(matches!(error, Error::Timeout { .. } | Error::Connect { .. }), "{error:?}");
+        }
+        let nobody = mailbox.command("who").to(Vec::<String>::new());
+        assert!(answers(within(nobody.clone().call()).await.unwrap()).await.is_empty());
+        within(nobody.cast()).await.unwrap();
+    }
+}
+
 async fn a_limit_is_exact_and_what_comes_later_counts_for_no_other_call(broker: Broker) {
     let transport = broker.transport().await;
     let mailbox = mailbox(&transport, &broker, Kind::Direct);
@@ -233,6 +271,7 @@ on_every_broker! {
     replies_that_follow_one_another_do_not_extend_the_deadline,
     a_call_ends_when_all_named_nodes_have_answered,
     replies_are_read_while_others_are_waited_for,
+    a_slow_handler_holds_up_no_other_command,
     a_limit_is_exact_and_what_comes_later_counts_for_no_other_call,
     a_late_reply_is_dropped_and_counted_during_the_next_call,
     calls_at_once_have_each_their_own_replies,

@@ -58,6 +58,7 @@ pub(super) fn with_header(mut message: Message, name: &str, value: impl Into<Hea
 pub(super) struct RawReply {
     pub(super) body: Value,
     pub(super) headers: Table,
+    pub(super) properties: Properties,
 }
 
 /// A caller without a library, with its reply queue.
@@ -102,7 +103,7 @@ impl RawCaller {
         let properties = delivery.properties().unwrap();
         let body = serde_json::from_slice(delivery.body()).unwrap();
         delivery.ack().await.unwrap();
-        RawReply { body, headers: properties.headers.unwrap() }
+        RawReply { body, headers: properties.headers.clone().unwrap(), properties }
     }
 
     /// Sends a message, and returns all replies to it of this number of nodes.

@@ -93,6 +93,25 @@ async fn a_call_on_a_closed_transport_fails_and_replies_end(broker: Broker) {
 }
 
 #[tokio::test]
+async fn node_and_caller_go_on_after_their_queues_were_deleted() {
+    let served = amqp_broker::Broker::builder().build();
+    let listener = served.listen("127.0.0.1:0").await.unwrap();
+    let transport =
+        Transport::connect(&format!("amqp://guest:guest@{}/", listener.local_addr())).await.unwrap();
+    let mailbox = transport.mailbox("ns").open();
+    let node = start(who(&mailbox, "w1")).await;
+    until_answered(&mailbox).await;
+    for ending in [".reply.ns.pidbox", "w1.ns.pidbox"] {
+        let queues = served.queues("/").into_iter().map(|queue| queue.name);
+        let queue = queues.filter(|name| name.ends_with(ending)).collect::<Vec<_>>();
+        served.faults().delete_queue("/", &queue[0]).unwrap();
+        until_answered(&mailbox).await;
+    }
+    within(node.stop()).await;
+    transport.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_thousand_nodes_answer_one_call() {
     let broker = Broker::memory();
     let mut nodes = Vec::new();

@@ -8,6 +8,7 @@ mod names;
 mod nodes;
 mod replies;
 mod requests;
+mod settings;
 
 use super::{
     fixture::{Broker, DEADLINE, within},

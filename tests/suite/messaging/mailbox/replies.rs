@@ -158,6 +158,11 @@ async fn a_reply_without_ticket_counts_where_the_queue_is_of_one_call(broker: Br
     let metrics = mailbox.metrics();
     assert_eq!((metrics.replies_late, metrics.replies_without_ticket), (1, 0));
     is_gone(&broker, &command).await;
+    drop(replies);
+    // One that calls share goes with its mailbox.
+    let (command, replies) = called(&mailbox, &mut node, 1).await;
+    drop((mailbox, replies));
+    is_gone(&broker, &command).await;
     transport.close().await.unwrap();
 }
 

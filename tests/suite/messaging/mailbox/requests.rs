@@ -92,6 +92,23 @@ async fn what_is_no_command_is_logged() {
     within(node.stop()).await;
 }
 
+#[tokio::test]
+async fn a_poisoned_clock_is_logged_once_a_peer() {
+    let broker = Broker::memory();
+    let (log, _guard) = Log::listen();
+    let mailbox = mailbox(&broker.transport().await, &broker, Kind::Direct);
+    let node = start(who(&mailbox, "w1")).await;
+    for peers in 1..=2 {
+        let mut caller = RawCaller::start(&broker).await;
+        let command = json_message(&caller.command(json!({"method": "who"})));
+        for value in poison() {
+            caller.replies(with_header(command.clone(), "clock", value), 1).await;
+        }
+        assert_eq!(log.lines("logical time").len(), peers);
+    }
+    within(node.stop()).await;
+}
+
 async fn the_least_command_is_answered_with_what_it_came_with(broker: Broker) {
     let transport = broker.transport().await;
     let mailbox = mailbox(&transport, &broker, Kind::Direct);
@@ -105,6 +122,7 @@ async fn the_least_command_is_answered_with_what_it_came_with(broker: Broker) {
     let reply = replies.pop().unwrap();
     assert_eq!(reply.body, json!({"w1": "w1"}));
     assert_eq!(reply.headers.get("ticket"), Some(Header::Void), "as kombu's nodes have it");
+    assert_eq!((reply.properties.delivery_mode, reply.properties.priority), (Some(1), Some(0)));
     let named = caller.command(json!({"method": "who", "ticket": "t-1", "arguments": null, "more": [1]}));
     let reply = caller.replies(json_message(&named), 1).await.pop().unwrap();
     assert_eq!(reply.headers.get("ticket"), Some("t-1".into()));
