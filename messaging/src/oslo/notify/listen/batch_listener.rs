@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use crate::{
@@ -298,7 +298,8 @@ impl Gathering {
     }
 
     async fn gather(&mut self, first: Arrived) -> Vec<Arrived> {
-        let deadline = Instant::now() + self.timeout;
+        // Unlike an addition, this takes a time that goes beyond all instants.
+        let deadline = sleep(self.timeout).deadline();
         let mut batch = vec![first];
         while batch.len() < self.size {
             if let Some(next) = self.again.pop_front().or_else(|| self.arrived.try_recv().ok()) {

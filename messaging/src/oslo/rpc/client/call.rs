@@ -6,7 +6,7 @@ use amqp_client::Message;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout, timeout_at};
 
 use crate::{
     compress::Compression,
@@ -276,7 +276,7 @@ async fn wait(
     if let (Some(heartbeats), Some(patience)) = (heartbeats, monitor) {
         let silence = async {
             loop {
-                let heard = timeout_at(Instant::now() + patience, heartbeats.notified()).await;
+                let heard = timeout(patience, heartbeats.notified()).await;
                 if heard.is_err() {
                     return;
                 }
