@@ -8,8 +8,9 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MailboxError {
-    /// There is a node of this name already. On AMQP its queue belongs to another connection.
-    #[error("node {node:?} is running elsewhere")]
+    /// There is a node of this name already. On AMQP its queue belongs to another connection, or
+    /// has a consumer.
+    #[error("node {node:?} is running already")]
     NameTaken {
         /// The name of the node.
         node: String,

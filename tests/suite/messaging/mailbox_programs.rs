@@ -90,7 +90,7 @@ async fn the_calling_program_calls_the_node_programs() {
     let taken = Command::new(&node).args([&broker.url, "ns", "w1@a"]).stdin(Stdio::null()).output();
     let taken = within(taken).await.unwrap();
     assert_eq!(taken.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&taken.stderr).contains("running elsewhere"), "{taken:?}");
+    assert!(String::from_utf8_lossy(&taken.stderr).contains("running already"), "{taken:?}");
 
     let output = call(&["shutdown", "--destination", "w1@a", "--timeout", "19"]).await;
     assert_eq!(replies(&output), [json!({"w1@a": {"ok": "shutting down"}})]);

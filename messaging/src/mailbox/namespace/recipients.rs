@@ -105,6 +105,7 @@ impl Recipients {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -147,5 +148,15 @@ mod tests {
         assert!(include(json!(null), "(", "pcre").is_err());
         assert!(include(json!(null), &"a".repeat(LONGEST_PATTERN + 1), "pcre").is_err());
         assert!(Destination::read(json!({})).is_none());
+    }
+
+    proptest! {
+        /// Python's `fnmatch` takes any text for a pattern.
+        #[test]
+        fn any_pattern_is_read_or_refused(pattern in "[a-c!?*^\\[\\]\\\\(){}|+.$&~-]{0,12}|.{0,40}", name in "[a-c]{0,6}|.{0,12}") {
+            prop_assert!(Matcher::Glob.fits(&pattern, &name).is_ok(), "{pattern:?}");
+            // It may be invalid; what must not happen is a panic.
+            let _ = Matcher::Pcre.fits(&pattern, &name);
+        }
     }
 }
