@@ -13,7 +13,9 @@ use crate::{
 /// by default, and its answers are waited for during 1 s.
 ///
 /// Without [`to`](Self::to) or [`limit`](Self::limit) nobody knows how many nodes there are, so
-/// that every call takes its whole time.
+/// that every call takes its whole time. With [`to`](Self::to) a call ends as soon as all named
+/// nodes have answered, and [`Answers::missing`] has those that did not. Names are claims: whoever
+/// may publish to the broker can answer under any.
 #[must_use = "a command is sent by `call` or `cast`"]
 pub struct CeleryCommand<T> {
     command: Command,
@@ -38,7 +40,7 @@ impl<T> CeleryCommand<T> {
         CeleryCommand { command, decode }
     }
 
-    /// Sends it to the nodes of these names only; see [`Command::to`].
+    /// Sends it to the nodes of these names only, and to nobody without any; see [`Command::to`].
     pub fn to<N: Into<String>>(mut self, nodes: impl IntoIterator<Item = N>) -> Self {
         self.command = self.command.to(nodes);
         self

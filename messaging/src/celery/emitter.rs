@@ -1,6 +1,7 @@
 //! Emits the events of a node.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -25,6 +26,36 @@ use crate::{
 /// How long an event is retried: a later one tells more.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// The event of a node that stops.
+pub(super) const OFFLINE: &str = "worker-offline";
+
+/// How long `worker-offline` is retried, because a service waits for it when it stops.
+const LAST_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Emits the events of a node's tasks. [`Node::emitter`](crate::celery::Node::emitter) makes it.
+/// Cloning gives another handle to it, which may outlive the node.
+#[derive(Clone)]
+pub struct EventEmitter(pub(super) Arc<Emitter>);
+
+impl EventEmitter {
+    /// Emits an event of a task, unless events of tasks are disabled.
+    ///
+    /// # Errors
+    /// When it could not be published within 5 s.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped the event may or may not be emitted.
+    pub async fn emit(&self, event: TaskEvent) -> Result<(), Error> {
+        self.0.task(event).await
+    }
+}
+
+impl fmt::Debug for EventEmitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventEmitter").field("hostname", &self.0.hostname).finish_non_exhaustive()
+    }
+}
+
 pub(super) struct Emitter {
     control: Control,
     hostname: String,
@@ -43,7 +74,6 @@ impl Emitter {
         has_task_events: bool,
     ) -> Self {
         let producer = control.transport.producer(control.events_exchange());
-        let producer = producer.retry(RetryPolicy::default().deadline(DEADLINE));
         let has_task_events = AtomicBool::new(has_task_events);
         let (control, hostname) = (control.clone(), hostname.to_owned());
         Emitter { control, hostname, service, producer, interval, has_task_events }
@@ -59,7 +89,7 @@ impl Emitter {
         if !self.has_task_events.load(Relaxed) {
             return Ok(());
         }
-        self.emit(event.kind, event.fields).await
+        self.emit(event.kind, event.fields, DEADLINE).await
     }
 
     /// Emits a `worker-…` event. A failure is logged: the next heartbeat says the same.
@@ -74,7 +104,8 @@ impl Emitter {
             "sw_sys": system(),
         });
         let fields = fields.as_object().cloned().unwrap_or_default();
-        if let Err(error) = self.emit(kind, fields).await {
+        let deadline = if kind == OFFLINE { LAST_DEADLINE } else { DEADLINE };
+        if let Err(error) = self.emit(kind, fields, deadline).await {
             let node = &*self.hostname;
             tracing::warn!(node, event = kind, error = %Report(&error), "an event could not be emitted; it is dropped");
         }
@@ -88,12 +119,13 @@ impl Emitter {
         }
     }
 
-    async fn emit(&self, kind: &str, fields: Map<String, Value>) -> Result<(), Error> {
+    async fn emit(&self, kind: &str, fields: Map<String, Value>, deadline: Duration) -> Result<(), Error> {
         let time = self.control.mailbox.namespace.clock.tick();
         let mut body = event::common(kind, &self.hostname, time);
         body.extend(fields);
         let options = PublishOptions::new().transient().header("hostname", self.hostname.clone())?;
-        self.producer.ensure_publish((&event::routing_key(kind), &options), &body).await.map(drop)
+        let producer = self.producer.clone().retry(RetryPolicy::default().deadline(deadline));
+        producer.ensure_publish((&event::routing_key(kind), &options), &body).await.map(drop)
     }
 }
 

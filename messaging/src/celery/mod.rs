@@ -45,6 +45,7 @@ mod transport;
 pub use client::{Consume, Revoke};
 pub use command::{Answers, CeleryCommand};
 pub use control::Control;
+pub use emitter::EventEmitter;
 pub use event::{Event, TaskEvent};
 pub use info::{Hello, QueueInfo, ScheduledTask, TaskInfo};
 pub use node::{Node, NodeBuilder};

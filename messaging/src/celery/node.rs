@@ -11,7 +11,12 @@ use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
 use crate::{
-    celery::{control::Control, emitter::Emitter, event::TaskEvent, service::Service},
+    celery::{
+        control::Control,
+        emitter::{Emitter, EventEmitter, OFFLINE},
+        info::TaskInfo,
+        service::Service,
+    },
     error::Error,
     mailbox::{self, Failure, Request},
 };
@@ -66,9 +71,18 @@ impl NodeBuilder {
         self
     }
 
+    /// Sets how many commands are handled at once, at least 1; default 16. When as many are in
+    /// progress, all others wait, `ping` and `shutdown` too: let handlers of commands that take
+    /// long start a task and return.
+    pub fn concurrency(mut self, handlers: u16) -> Self {
+        self.further = self.further.concurrency(handlers);
+        self
+    }
+
     /// Adds the handler of a further command, or replaces one of the node's own. See
     /// [`mailbox::NodeBuilder::handler`]. Celery's tools expect answers of the form `{"ok": value}`
-    /// from commands that do something.
+    /// from commands that do something. Its command line refuses commands that its own workers do
+    /// not have; a program sends them with `app.control.broadcast`.
     pub fn handler<A, R, E, F, Fut>(mut self, method: impl Into<String>, handler: F) -> Self
     where
         A: DeserializeOwned,
@@ -127,18 +141,14 @@ impl Node {
         self.node.name()
     }
 
-    /// Emits an event of a task, unless events of tasks are disabled.
-    ///
-    /// # Errors
-    /// When it could not be published within 5 s.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped the event may or may not be emitted.
-    pub async fn emit(&self, event: TaskEvent) -> Result<(), Error> {
-        self.emitter.task(event).await
+    /// Returns a handle that emits events of its tasks.
+    #[must_use]
+    pub fn emitter(&self) -> EventEmitter {
+        EventEmitter(self.emitter.clone())
     }
 
-    /// Takes no more commands, waits for those in progress, and emits `worker-offline`.
+    /// Takes no more commands, waits for those in progress, and emits `worker-offline`. Without a
+    /// connection that event is given up after 1 s.
     ///
     /// # Cancel safety
     /// If the future is dropped while pending, running handlers are aborted.
@@ -160,7 +170,7 @@ impl Node {
         let ended = self.node.wait().await;
         self.beating.abort();
         if std::mem::take(&mut self.is_online) {
-            self.emitter.worker("worker-offline").await;
+            self.emitter.worker(OFFLINE).await;
         }
         ended
     }
@@ -203,8 +213,8 @@ impl mailbox::Handlers for Own {
             "clock" => json!({"clock": self.control.mailbox.clock()}),
             "hello" => self.hello(&arguments.read::<FromNode>()?.from_node),
             "stats" => Value::Object(self.stats()),
-            "active" | "dump_active" => serde_json::to_value(self.service.active())?,
-            "reserved" | "dump_reserved" => serde_json::to_value(self.service.reserved())?,
+            "active" | "dump_active" => self.tasks(self.service.active())?,
+            "reserved" | "dump_reserved" => self.tasks(self.service.reserved())?,
             "scheduled" | "dump_schedule" => serde_json::to_value(self.service.scheduled())?,
             "registered" | "dump_tasks" => json!(self.service.registered()),
             "revoked" | "dump_revoked" => json!(self.service.revoked()),
@@ -258,6 +268,16 @@ const METHODS: [&str; 22] = [
 ];
 
 impl Own {
+    /// Completes what the node knows of its tasks itself.
+    fn tasks(&self, mut tasks: Vec<TaskInfo>) -> Result<Value, Failure> {
+        for task in &mut tasks {
+            task.hostname.get_or_insert_with(|| self.name.clone());
+            task.worker_pid.get_or_insert_with(|| std::process::id().into());
+            task.kind.get_or_insert_with(|| task.name.clone());
+        }
+        Ok(serde_json::to_value(tasks)?)
+    }
+
     /// A worker that starts greets all others, itself included.
     fn hello(&self, from_node: &str) -> Value {
         if from_node == self.name {

@@ -54,7 +54,8 @@ pub trait Service: Send + Sync + 'static {
         format!("software -> messaging:{} (Rust)\n", env!("CARGO_PKG_VERSION"))
     }
 
-    /// Returns how many tasks it has finished, for its heartbeats.
+    /// Returns how many tasks it has finished. It is told in heartbeats; [`stats`](Self::stats) has
+    /// `total`, the number of each task.
     fn processed(&self) -> u64 {
         0
     }

@@ -3,8 +3,19 @@
 
 use amqp_client::Report;
 use fancy_regex::Regex;
+#[cfg(feature = "mailbox")]
+use fancy_regex::RegexBuilder;
 
 use crate::serialize::BoxError;
+
+/// The most bytes that a peer's pattern may take when it is compiled, which bounds the time for
+/// that as well.
+#[cfg(feature = "mailbox")]
+const COMPILED: usize = 128 * 1024;
+
+/// The most steps back of matching a peer's pattern.
+#[cfg(feature = "mailbox")]
+const STEPS: usize = 10_000;
 
 /// A pattern that is matched from the start of a text.
 #[derive(Clone, Debug)]
@@ -13,6 +24,14 @@ pub(crate) struct Regular(Regex);
 impl Regular {
     pub(crate) fn new(pattern: &str) -> Result<Self, BoxError> {
         Ok(Regular(Regex::new(&translate(pattern))?))
+    }
+
+    /// Returns a pattern of somebody who is not trusted: compiling and matching it is cheap.
+    #[cfg(feature = "mailbox")]
+    pub(crate) fn of_peer(pattern: &str) -> Result<Self, BoxError> {
+        let mut builder = RegexBuilder::new(&translate(pattern));
+        let builder = builder.delegate_size_limit(COMPILED).delegate_dfa_size_limit(COMPILED);
+        Ok(Regular(builder.backtrack_limit(STEPS).build()?))
     }
 
     pub(crate) fn fits(&self, text: &str) -> bool {
@@ -133,6 +152,17 @@ mod tests {
             for text in misses {
                 assert!(!compiled.fits(text), "{pattern} {text:?}");
             }
+        }
+    }
+
+    #[cfg(feature = "mailbox")]
+    #[test]
+    fn a_peers_pattern_is_refused_when_it_is_costly() {
+        for (pattern, text) in [(r"w\d@\w+\.example", "w1@host.example"), (r"(?i)W1@(a|b)", "w1@b")] {
+            assert!(Regular::of_peer(pattern).unwrap().fits(text), "{pattern}");
+        }
+        for costly in [r"(\w{97}){90}", r"\w{999}", r"(?:a{1000}){1000}"] {
+            assert!(Regular::of_peer(costly).is_err(), "{costly}");
         }
     }
 

@@ -151,7 +151,8 @@ async fn celery_finds_a_node_beside_a_worker(peers: Peers) {
     let of = async |command: &str| peers.inspect(&[command, "-d", "mailer@host"]).await["mailer@host"].take();
     assert_eq!(of("ping").await, json!({"ok": "pong"}));
     assert_eq!(of("registered").await, json!(["mails.send"]));
-    assert_eq!(of("active").await[0]["name"], "mails.send");
+    let active = of("active").await;
+    assert_eq!((&active[0]["name"], &active[0]["hostname"]), (&json!("mails.send"), &json!("mailer@host")));
     assert_eq!(of("active_queues").await[0]["exchange"]["type"], "direct");
     assert_eq!(of("conf").await, json!({"greeting": "hello"}));
     assert!(of("report").await["ok"].as_str().unwrap().contains("messaging:"));
@@ -291,13 +292,13 @@ async fn events_are_seen_on_either_side(peers: Peers) {
     until("ready").await;
     let node = peers.node("mailer@host").await;
     assert_eq!(until("worker-online").await["workers"]["mailer@host"], true);
-    within(node.emit(TaskEvent::received("id-1", "mails.send"))).await.unwrap();
+    within(node.emitter().emit(TaskEvent::received("id-1", "mails.send"))).await.unwrap();
     let received = until("task-received").await;
     assert_eq!(received["tasks"]["id-1"], json!(["mails.send", "RECEIVED"]));
-    within(node.emit(TaskEvent::started("id-1"))).await.unwrap();
+    within(node.emitter().emit(TaskEvent::started("id-1"))).await.unwrap();
     until("task-started").await;
     let succeeded = TaskEvent::succeeded("id-1", "'sent'", Duration::from_millis(20));
-    within(node.emit(succeeded)).await.unwrap();
+    within(node.emitter().emit(succeeded)).await.unwrap();
     assert_eq!(until("task-succeeded").await["tasks"]["id-1"], json!(["mails.send", "SUCCESS"]));
     assert_eq!(until("worker-heartbeat").await["workers"]["mailer@host"], true);
     within(node.stop()).await;

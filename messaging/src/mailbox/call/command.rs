@@ -147,7 +147,8 @@ impl Command {
     ///
     /// # Errors
     /// When the command cannot be sent, and [`Error::Timeout`] when the time for the whole call
-    /// passes before it is.
+    /// passes before it is, which includes the time until replies arrive again after a lost
+    /// connection.
     ///
     /// # Cancel safety
     /// When the future is dropped the command may or may not be sent.
@@ -163,6 +164,7 @@ impl Command {
                 true => ReplyQueue::start(&self.mailbox.namespace, true).await?,
                 false => self.mailbox.shared_reply_queue().await?,
             };
+            queue.reached(&self.mailbox.namespace).await?;
             let ticket = Uuid::new_v4().to_string();
             let exchange = self.mailbox.namespace.reply_exchange.name().to_owned();
             let reply_to = ReplyTo { exchange, routing_key: queue.routing_key().to_owned() };

@@ -105,8 +105,9 @@ impl MailboxBuilder {
         self
     }
 
-    /// Sets the largest body of a command or a reply that is read, in bytes; default 16 MiB. A
-    /// larger one is dropped on arrival and counts as undecodable.
+    /// Sets the largest body of a command or a reply that is read, in bytes, compressed or not;
+    /// default 16 MiB. A larger one is dropped on arrival and counts as undecodable. JSON that
+    /// nests more than about 125 levels deep is undecodable as well.
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.settings.max_message_size = bytes;
         self
@@ -115,7 +116,10 @@ impl MailboxBuilder {
     /// Opens the mailbox. Nothing is declared before the first node, command or call.
     #[must_use]
     pub fn open(self) -> Mailbox {
-        Mailbox::new(Namespace::new(self.transport, self.namespace, self.kind, self.settings))
+        let mut settings = self.settings;
+        let decompressed = settings.serializers.limit().min(settings.max_message_size);
+        settings.serializers = settings.serializers.decompressed_limit(decompressed);
+        Mailbox::new(Namespace::new(self.transport, self.namespace, self.kind, settings))
     }
 }
 

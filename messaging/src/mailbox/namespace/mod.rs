@@ -2,6 +2,7 @@
 
 pub(super) mod builder;
 pub(super) mod clock;
+mod log_limit;
 pub(super) mod mailbox;
 pub(super) mod metrics;
 #[allow(clippy::module_inception, reason = "it holds the type `Namespace`")]

@@ -2,18 +2,26 @@
 
 use std::time::Duration;
 
-use amqp_client::{Exchange, Queue};
+use amqp_client::{Exchange, Queue, Value as HeaderValue};
+use serde_json::{Map, Value};
 
 use crate::{
+    error::Error,
     mailbox::namespace::{
-        clock::{Clock, Received},
+        clock::{self, Clock, Received},
+        log_limit::Logs,
         metrics::Counters,
         peers::Peers,
+        wire,
     },
     publish::{options::PublishOptions, producer::Producer},
+    retry::RetryPolicy,
     serialize::Serializers,
     transport::Transport,
 };
+
+/// How long a reply is retried. A caller that waits longer is rare, and its reply queue expires.
+const REPLY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The type of the exchange for commands. Every node's queue is bound with an empty routing key,
 /// and commands are published with one, so that both types send each command to all nodes.
@@ -46,9 +54,10 @@ pub(crate) struct Namespace {
     pub(crate) exchange: Exchange,
     pub(crate) reply_exchange: Exchange,
     pub(crate) commands: Producer,
-    pub(crate) replies: Producer,
+    replies: Producer,
     pub(crate) clock: Clock,
     pub(crate) counters: Counters,
+    pub(crate) logs: Logs,
     /// The peers whose clock was refused.
     pub(crate) wrong_clocks: Peers,
 }
@@ -66,7 +75,7 @@ impl Namespace {
         };
         Namespace {
             commands: with_serializers(&exchange),
-            replies: with_serializers(&reply_exchange),
+            replies: with_serializers(&reply_exchange).retry(RetryPolicy::default().deadline(REPLY_DEADLINE)),
             exchange,
             reply_exchange,
             transport,
@@ -74,15 +83,30 @@ impl Namespace {
             settings,
             clock: Clock::default(),
             counters: Counters::default(),
+            logs: Logs::default(),
             wrong_clocks: Peers::default(),
         }
     }
 
     /// Advances the clock beyond a time that a peer wrote into a body, unless that is no time or
     /// too far ahead.
-    pub(crate) fn receive_time(&self, time: Option<&serde_json::Value>) {
-        let time = time.and_then(serde_json::Value::as_u64);
+    pub(crate) fn receive_time(&self, time: Option<&Value>) {
+        let time = time.and_then(Value::as_u64);
         self.clock.receive(time.map_or(Received::Malformed, Received::Time));
+    }
+
+    /// Publishes a reply.
+    pub(crate) async fn reply(
+        &self,
+        routing_key: &str,
+        ticket: Option<&str>,
+        body: &Map<String, Value>,
+    ) -> Result<(), Error> {
+        let ticket = ticket.map_or(HeaderValue::Void, |ticket| ticket.to_owned().into());
+        let time = clock::header_value(self.clock.tick());
+        let options = self.options().transient().header(wire::TICKET, ticket)?;
+        let options = options.header(clock::HEADER, time)?;
+        self.replies.ensure_publish((routing_key, &options), body).await.map(drop)
     }
 
     /// Returns the queue of a node.

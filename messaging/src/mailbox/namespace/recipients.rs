@@ -36,7 +36,7 @@ impl Matcher {
     pub(crate) fn fits(self, pattern: &str, name: &str) -> Result<bool, crate::serialize::BoxError> {
         Ok(match self {
             Matcher::Glob => Glob::new(pattern)?.fits(name),
-            Matcher::Pcre => Regular::new(pattern)?.fits(name),
+            Matcher::Pcre => Regular::of_peer(pattern)?.fits(name),
         })
     }
 }

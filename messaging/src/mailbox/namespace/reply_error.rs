@@ -34,6 +34,9 @@ pub enum ReplyError {
         /// The bytes that wait.
         bytes: usize,
     },
+    /// The connection was lost during the call. Replies may be lost; the call goes on.
+    #[error("the connection was lost during the call, and replies may be lost")]
+    Interrupted,
     /// The consumer of replies ended, so no further replies arrive.
     #[error("no further replies arrive: their consumer ended")]
     Ended,

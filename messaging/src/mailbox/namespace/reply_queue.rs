@@ -3,21 +3,24 @@
 use std::{
     collections::HashMap,
     fmt,
+    future::poll_fn,
     sync::{
         Arc, Weak,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
-use amqp_client::Table;
+use amqp_client::{Event, Report, Table};
 use parking_lot::Mutex;
-use serde_json::Value;
-use tokio::{sync::mpsc, task::AbortHandle};
+use serde_json::{Map, Value};
+use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
 use uuid::Uuid;
 
 use crate::{
-    consume::typed_consumer::Consumer,
+    connection::{event::ConnectionEvents, state::Role},
+    consume::{consumer::Delivery, handlers::handling::shown, typed_consumer::Consumer},
     error::{Error, Malformed},
     mailbox::namespace::{clock, namespace::Namespace, reply::Reply, reply_error::ReplyError, wire},
 };
@@ -31,6 +34,9 @@ const MOST_WAITING: usize = 64 * 1024 * 1024;
 /// What a value takes in memory beside its text, about.
 const OVERHEAD: usize = 64;
 
+/// How long a probe of the queue may take before the next one is sent.
+const PROBE_PAUSE: Duration = Duration::from_millis(200);
+
 /// A queue for replies, which are sorted by the tickets of their commands.
 pub(crate) struct ReplyQueue {
     routing_key: String,
@@ -43,6 +49,9 @@ struct Calls {
     by_ticket: Mutex<Option<HashMap<String, Pending>>>,
     /// Whether the queue was made for one call, so that replies without ticket are for it.
     is_of_one_call: bool,
+    /// Whether replies arrive as far as known. After a lost connection the queue may not be
+    /// consumed yet, or still belong to the lost connection.
+    is_reached: AtomicBool,
 }
 
 /// The end of a call at which its replies come in.
@@ -69,6 +78,7 @@ impl ReplyQueue {
     pub(crate) async fn start(namespace: &Arc<Namespace>, is_of_one_call: bool) -> Result<Arc<Self>, Error> {
         let routing_key = Uuid::new_v4().to_string();
         let queue = namespace.reply_queue(&routing_key);
+        let events = namespace.transport.events();
         let consumer = namespace
             .transport
             .consumer(queue)
@@ -78,8 +88,10 @@ impl ReplyQueue {
             .max_message_size(namespace.settings.max_message_size)
             .start()
             .await?;
-        let calls = Arc::new(Calls { by_ticket: Mutex::new(Some(HashMap::new())), is_of_one_call });
-        let receiving = tokio::spawn(receive(consumer, Arc::downgrade(namespace), calls.clone()));
+        let by_ticket = Mutex::new(Some(HashMap::new()));
+        let calls = Arc::new(Calls { by_ticket, is_of_one_call, is_reached: AtomicBool::new(true) });
+        let receiving = receive(consumer, events, Arc::downgrade(namespace), calls.clone());
+        let receiving = tokio::spawn(receiving);
         Ok(Arc::new(ReplyQueue { routing_key, calls, receiving: receiving.abort_handle() }))
     }
 
@@ -95,6 +107,29 @@ impl ReplyQueue {
         let pending = Pending { replies: sender, waiting: waiting.clone() };
         self.calls.by_ticket.lock().as_mut()?.insert(ticket.to_owned(), pending);
         Some(PendingCall { queue: self, ticket: ticket.to_owned(), replies, waiting })
+    }
+
+    /// Waits until replies arrive, if the connection was lost since that was last known. Until the
+    /// queue is consumed again, replies would be lost and their nodes taken for dead.
+    pub(crate) async fn reached(self: &Arc<Self>, namespace: &Namespace) -> Result<(), Error> {
+        if self.calls.is_reached.load(Relaxed) {
+            return Ok(());
+        }
+        let ticket = Uuid::new_v4().to_string();
+        let mut probe = self.clone().call(&ticket).ok_or(Error::Closed)?;
+        let probe_body = Map::from_iter([("probe".to_owned(), Value::Null)]);
+        loop {
+            namespace.reply(&self.routing_key, Some(&ticket), &probe_body).await?;
+            let next = poll_fn(|context| probe.poll_next(context));
+            match timeout(PROBE_PAUSE, next).await {
+                Ok(Some(Ok(_))) => {
+                    self.calls.is_reached.store(true, Relaxed);
+                    return Ok(());
+                }
+                Ok(Some(Err(ReplyError::Ended)) | None) => return Err(Error::Closed),
+                Ok(Some(Err(_))) | Err(_) => {}
+            }
+        }
     }
 
     /// Whether no replies arrive any more.
@@ -128,33 +163,65 @@ impl Drop for PendingCall {
 }
 
 /// Sorts replies until their consumer ends or the mailbox is dropped.
-async fn receive(mut consumer: Consumer<Value>, namespace: Weak<Namespace>, calls: Arc<Calls>) {
-    while let Some(next) = consumer.recv().await {
-        let Some(namespace) = namespace.upgrade() else { return };
-        // A message that is not acknowledged goes with its queue.
-        let _ = match next {
-            Ok(delivery) => {
-                let properties = delivery.properties().ok();
-                let headers = properties.as_ref().and_then(|properties| properties.headers.as_ref());
-                calls.sort(&namespace, headers, Ok(delivery.body().clone()));
-                delivery.ack().await
+async fn receive(
+    mut consumer: Consumer<Value>,
+    mut events: ConnectionEvents,
+    namespace: Weak<Namespace>,
+    calls: Arc<Calls>,
+) {
+    loop {
+        let next = tokio::select! {
+            biased;
+            Some(event) = events.recv() => {
+                if event.connection == Role::Consume && matches!(event.event, Event::Disconnected(_)) {
+                    calls.interrupt();
+                }
+                continue;
             }
-            Err(Error::Undecodable(undecodable)) => {
-                let properties = undecodable.delivery.properties().ok();
-                let headers = properties.as_ref().and_then(|properties| properties.headers.as_ref());
-                calls.sort(&namespace, headers, Err(undecodable.reason));
-                undecodable.delivery.ack().await.map_err(Error::broker("acknowledge a reply"))
-            }
-            Err(error) => {
-                tracing::debug!(error = %amqp_client::Report(&error), "the consumer of replies ended");
-                break;
-            }
+            next = consumer.recv() => next,
         };
+        let (Some(next), Some(namespace)) = (next, namespace.upgrade()) else { break };
+        if !calls.receive(&namespace, next).await {
+            break;
+        }
     }
     calls.end();
 }
 
 impl Calls {
+    /// Receives a message. Returns `false` at the end.
+    async fn receive(&self, namespace: &Namespace, next: Result<Delivery<Value>, Error>) -> bool {
+        // A message that is not acknowledged goes with its queue.
+        let _ = match next {
+            Ok(delivery) => {
+                let properties = delivery.properties().ok();
+                let headers = properties.as_ref().and_then(|properties| properties.headers.as_ref());
+                self.sort(namespace, headers, Ok(delivery.body().clone()));
+                delivery.ack().await
+            }
+            Err(Error::Undecodable(undecodable)) => {
+                let properties = undecodable.delivery.properties().ok();
+                let headers = properties.as_ref().and_then(|properties| properties.headers.as_ref());
+                self.sort(namespace, headers, Err(undecodable.reason));
+                undecodable.delivery.ack().await.map_err(Error::broker("acknowledge a reply"))
+            }
+            Err(error) => {
+                tracing::debug!(error = %Report(&error), "the consumer of replies ended");
+                return false;
+            }
+        };
+        true
+    }
+
+    /// Tells the calls that the connection was lost.
+    fn interrupt(&self) {
+        self.is_reached.store(false, Relaxed);
+        for pending in self.by_ticket.lock().iter().flat_map(HashMap::values) {
+            // The call may have ended meanwhile.
+            let _ = pending.replies.send((Err(ReplyError::Interrupted), 0));
+        }
+    }
+
     /// Passes a reply on to the call that it is for.
     fn sort(&self, namespace: &Namespace, headers: Option<&Table>, body: Result<Value, Malformed>) {
         let time = clock::Received::of(headers);
@@ -168,11 +235,14 @@ impl Calls {
                 Some(ticket) if ticket.as_str().is_some() => counters.replies_late.add(),
                 _ => {
                     counters.replies_without_ticket.add();
-                    let name = &*namespace.name;
-                    tracing::warn!(
-                        namespace = name,
-                        "a reply has no ticket and may be for any call; it is dropped"
-                    );
+                    if let Some(left_out) = namespace.logs.without_ticket.next() {
+                        let name = &*namespace.name;
+                        tracing::warn!(
+                            namespace = name,
+                            left_out,
+                            "a reply has no ticket and may be for any call; it is dropped"
+                        );
+                    }
                 }
             }
             return;
@@ -234,7 +304,7 @@ fn log_wrong_clock(namespace: &Namespace, body: Option<&Value>) {
     let node = body.and_then(Value::as_object).and_then(|answers| answers.keys().next());
     let node = node.map_or("", String::as_str);
     if namespace.wrong_clocks.is_new(node) {
-        let node = crate::consume::handlers::handling::shown(node);
+        let node = shown(node);
         tracing::warn!(
             node,
             "a reply carries a logical time that is no number or too far ahead; it is not adopted"

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_client::{Report, Table, Value as HeaderValue};
+use amqp_client::{Report, Table};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
@@ -32,15 +32,10 @@ use crate::{
             stop::Stop,
         },
     },
-    publish::producer::Producer,
-    retry::RetryPolicy,
 };
 
 /// How many commands are handled at once by default.
 const CONCURRENCY: u16 = 16;
-
-/// How long a reply is retried. A caller that waits longer is rare, and its reply queue expires.
-const REPLY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The settings of a node that is about to start. [`Mailbox::node`] makes it.
 #[derive(Clone)]
@@ -71,9 +66,11 @@ impl Mailbox {
 impl NodeBuilder {
     /// Adds the handler of a method, or replaces it.
     ///
-    /// The arguments are those of the command by their names, `()` when there are none; others are
-    /// answered with a `TypeError`. The result is the node's answer, and an error or a panic
-    /// becomes `{"error": text}`. State is shared by what the closure captures.
+    /// The arguments are those of the command by their names, `()` when there are none; those that
+    /// do not make an `A` are answered with a `TypeError`. A struct ignores arguments that it does
+    /// not have, unless it says `#[serde(deny_unknown_fields)]`. The result is the node's answer,
+    /// and an error or a panic becomes `{"error": text}`. State is shared by what the closure
+    /// captures.
     pub fn handler<A, R, E, F, Fut>(mut self, method: impl Into<String>, handler: F) -> Self
     where
         A: DeserializeOwned,
@@ -128,14 +125,12 @@ impl NodeBuilder {
         let namespace = mailbox.namespace.clone();
         let queue = namespace.node_queue(&name);
         let stop = Arc::new(Stop::default());
-        let replies = namespace.replies.clone().retry(RetryPolicy::default().deadline(REPLY_DEADLINE));
         let running = Arc::new(Running {
             mailbox: mailbox.clone(),
             name: name.as_str().into(),
             handlers,
             is_silent,
             tolerance,
-            replies,
             stop: stop.clone(),
         });
         let malformed = running.clone();
@@ -212,8 +207,9 @@ impl Node {
     }
 
     /// Waits until the node has stopped because a handler [asked for
-    /// it](Request::stop_node), or cannot go on: its transport is closed, or its name is taken by
-    /// another node after a lost connection.
+    /// it](Request::stop_node), or cannot go on: its transport is closed, or another node has taken
+    /// its name after a lost connection and keeps it for longer than
+    /// [`wait_for_release`](crate::TransportOptions::wait_for_release), 5 minutes by default.
     ///
     /// # Errors
     /// The reason, unless it was asked to stop or its transport was closed.
@@ -238,7 +234,6 @@ struct Running {
     handlers: HandlerTable,
     is_silent: bool,
     tolerance: Option<Duration>,
-    replies: Producer,
     stop: Arc<Stop>,
 }
 
@@ -308,50 +303,45 @@ impl Running {
     }
 
     fn failed(&self, method: &str, failure: &Failure) -> Value {
-        tracing::warn!(
-            node = &*self.name,
-            method = shown(method),
-            failure = shown(failure.text()),
-            "a command failed; the error is sent to its sender"
-        );
+        if let Some(left_out) = self.namespace().logs.failed.next() {
+            tracing::warn!(
+                node = &*self.name,
+                method = shown(method),
+                failure = shown(failure.text()),
+                left_out,
+                "a command failed; the error is sent to its sender"
+            );
+        }
         json!({"error": failure.text()})
     }
 
     async fn reply(&self, reply_to: &ReplyTo, ticket: Option<&str>, answer: Value) {
         // A command must not make this node publish wherever its sender likes.
         if reply_to.exchange != self.namespace().reply_exchange.name() {
+            let Some(left_out) = self.namespace().logs.foreign_exchange.next() else { return };
             let exchange = shown(&reply_to.exchange);
             tracing::warn!(
                 node = &*self.name,
                 exchange,
+                left_out,
                 "a command asks for its reply on an exchange that is not the mailbox's; it gets none"
             );
             return;
         }
         let body = Map::from_iter([(self.name.as_ref().to_owned(), answer)]);
-        if let Err(error) = self.publish(&reply_to.routing_key, ticket, &body).await {
+        if let Err(error) = self.namespace().reply(&reply_to.routing_key, ticket, &body).await {
             tracing::warn!(node = &*self.name, error = %Report(&error), "a reply could not be published; its receiver does not get it");
         }
     }
 
-    async fn publish(&self, key: &str, ticket: Option<&str>, body: &Map<String, Value>) -> Result<(), Error> {
-        let time = self.namespace().clock.tick();
-        let ticket = match ticket {
-            Some(ticket) => HeaderValue::from(ticket.to_owned()),
-            None => HeaderValue::Void,
-        };
-        let options = self.namespace().options().transient();
-        let options =
-            options.header(wire::TICKET, ticket)?.header(clock::HEADER, clock::header_value(time))?;
-        self.replies.ensure_publish((key, &options), body).await.map(drop)
-    }
-
     fn malformed(&self, reason: &dyn fmt::Display) {
         self.namespace().counters.commands_malformed.add();
+        let Some(left_out) = self.namespace().logs.malformed.next() else { return };
         let reason = reason.to_string();
         tracing::warn!(
             node = &*self.name,
             reason = shown(&reason),
+            left_out,
             "a command cannot be read; it is ignored"
         );
     }

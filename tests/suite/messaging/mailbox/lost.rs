@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use amqp_client::Uri;
+use amqp_client::{Event, Uri};
 use futures_util::StreamExt as _;
 use messaging::{
-    Backoff, Recovery, Transport, TransportOptions,
-    mailbox::{Kind, Mailbox},
+    Backoff, Recovery, Role, Transport, TransportOptions,
+    mailbox::{Kind, Mailbox, ReplyError, Request},
 };
 use serde_json::json;
 use tests::{Lingering, Proxy};
@@ -60,6 +60,45 @@ async fn node_and_caller_go_on_after_their_connection_was_lost(broker: Broker) {
     within(node.stop()).await;
     for_node.close().await.unwrap();
     for_caller.close().await.unwrap();
+}
+
+/// Waits until the transport knows that its consuming connection was lost.
+async fn until_lost(events: &mut messaging::ConnectionEvents) {
+    within(async {
+        loop {
+            let event = events.recv().await.unwrap();
+            if event.connection == Role::Consume && matches!(event.event, Event::Disconnected(_)) {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+async fn a_call_waits_until_replies_arrive_again_and_tells_when_some_may_be_lost(broker: Broker) {
+    let for_node = broker.transport().await;
+    let (of_caller, for_caller) = proxied(&broker).await;
+    let silent = |request: Request, (): ()| async move {
+        request.withhold_reply();
+        Ok::<_, String>(())
+    };
+    let node = who(&mailbox(&for_node, &broker, Kind::Direct), "w1").handler("silent", silent);
+    let node = start(node).await;
+    let mailbox = mailbox(&for_caller, &broker, Kind::Direct);
+    until_answered(&mailbox).await;
+    for _ in 0..3 {
+        let mut events = for_caller.events();
+        let mut open =
+            within(mailbox.command("silent").to(["w1"]).timeout(DEADLINE * 2).call()).await.unwrap();
+        of_caller.cut();
+        until_lost(&mut events).await;
+        let interrupted = within(open.recv()).await.unwrap();
+        assert!(matches!(interrupted, Err(ReplyError::Interrupted)), "{interrupted:?}");
+        // A call that is made now has its whole time for the connection to come back.
+        let call = mailbox.command("who").to(["w1"]).timeout(DEADLINE * 2).call();
+        assert_eq!(answers(within(call).await.unwrap()).await.len(), 1);
+    }
+    within(node.stop()).await;
 }
 
 async fn a_node_whose_name_a_lost_connection_keeps_ends_at_a_deadline(broker: Broker) {
@@ -136,5 +175,6 @@ on_every_broker! {
 
 on_tcp_brokers! {
     node_and_caller_go_on_after_their_connection_was_lost,
+    a_call_waits_until_replies_arrive_again_and_tells_when_some_may_be_lost,
     a_node_whose_name_a_lost_connection_keeps_ends_at_a_deadline,
 }
