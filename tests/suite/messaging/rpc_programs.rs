@@ -59,7 +59,7 @@ async fn the_client_program_calls_the_server_program() {
         ("nope", "{}", &[], "nope"),
         ("echo", r#"{"value": 1}"#, &["--version", "1.6"], "version"),
         ("echo", "[]", &[], "JSON object"),
-        ("sleep", r#"{"seconds": 1}"#, &["--timeout", "0.2"], "time"),
+        ("sleep", r#"{"seconds": 1}"#, &["--timeout", "0.2"], "deadline"),
         ("whoami", "{}", &["--server", "nobody"], "no queue"),
     ] {
         let output = run("call", method, json, more).await;
