@@ -22,6 +22,8 @@ const STEPS: usize = 10_000;
 pub(crate) struct Regular(Regex);
 
 impl Regular {
+    /// Returns a pattern of this service's own.
+    #[cfg(any(test, feature = "oslo"))]
     pub(crate) fn new(pattern: &str) -> Result<Self, BoxError> {
         Ok(Regular(Regex::new(&translate(pattern))?))
     }
