@@ -204,9 +204,14 @@ impl LazyConnection {
         matches!(self.state(), ConnectionState::Connected | ConnectionState::Blocked { .. })
     }
 
+    /// Whether it was closed for good by its user.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closing.is_cancelled()
+    }
+
     /// Returns the state of the connection.
     pub(crate) fn state(&self) -> ConnectionState {
-        if self.shared.closing.is_cancelled() {
+        if self.is_closed() {
             return ConnectionState::Closed;
         }
         let (connection, failure) = {

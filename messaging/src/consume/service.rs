@@ -135,13 +135,12 @@ where
                 () = stopping.requested() => break,
                 end = consume((&mut self.source, &mut raw), &self.permits, &mut working, &self.handle) => end,
             };
-            let queue = self.source.queue_name();
             let is_for_good = end.is_for_good();
             let error = end.error;
             let restarted = if is_for_good {
                 Err(error)
             } else {
-                tracing::warn!(queue, error = %Report(&error), "consuming from the queue ended; the consumer restarts");
+                self.source.log_end(&error);
                 self.source.ended(&error);
                 tokio::select! {
                     () = stopping.requested() => Err(Error::Closed),

@@ -70,6 +70,15 @@ impl Source {
         }
     }
 
+    /// Logs that consuming ended and starts again. It says nothing if the transport was closed: then
+    /// the end was wanted.
+    pub(crate) fn log_end(&self, reason: &Error) {
+        if !self.subscription.is_transport_closed() {
+            let queue = self.queue_name();
+            tracing::warn!(queue, error = %Report(reason), "consuming from the queue ended; the consumer restarts");
+        }
+    }
+
     /// Starts consuming again as soon as that is possible, with pauses between the attempts.
     ///
     /// # Errors

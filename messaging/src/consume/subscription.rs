@@ -179,6 +179,11 @@ impl Subscription {
         Settling::new(&self.queue, on_failure, self.producer.clone())
     }
 
+    /// Whether the transport was closed by its user.
+    pub(crate) fn is_transport_closed(&self) -> bool {
+        self.link.is_closed()
+    }
+
     pub(crate) fn queue_name(&self) -> &str {
         self.queue.name()
     }

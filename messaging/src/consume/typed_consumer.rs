@@ -7,7 +7,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use amqp_client::Report;
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
@@ -134,7 +133,7 @@ impl<T: DeserializeOwned> Consumer<T> {
     }
 
     fn restart(&mut self, reason: Error) {
-        tracing::warn!(queue = self.source.queue_name(), error = %Report(&reason), "consuming from the queue ended; the consumer restarts");
+        self.source.log_end(&reason);
         self.source.ended(&reason);
         let mut source = self.source.clone();
         let starting = async move {
