@@ -70,8 +70,8 @@ impl Source {
         }
     }
 
-    /// Logs that consuming ended and starts again. It says nothing if the transport was closed: then
-    /// the end was wanted.
+    /// Logs that consuming ended and starts again. It says nothing if the transport was closed:
+    /// then the end was wanted.
     pub(crate) fn log_end(&self, reason: &Error) {
         if !self.subscription.is_transport_closed() {
             let queue = self.queue_name();
