@@ -1,4 +1,4 @@
-"""Does with kombu what src/bin/mailbox.rs does: kombu_mailbox_peer.py URL nodes COUNT | calls COUNT | all COUNT NODES."""
+"""Does with kombu what src/bin/mailbox.rs does: kombu_mailbox_peer.py URL nodes COUNT [FIRST] | calls COUNT | all COUNT NODES."""
 
 import json
 import socket
@@ -16,7 +16,8 @@ mailbox = Mailbox("bench", type="fanout")
 def serve():
     """Runs the nodes in one thread and on one connection, until the standard input ends."""
     with Connection(url) as connection:
-        for number in range(count):
+        first = int(sys.argv[4]) if len(sys.argv) > 4 else 0
+        for number in range(first, first + count):
             channel = connection.channel()
             bound = mailbox(connection)
             node = bound.Node(f"n{number}", state=None, channel=channel)

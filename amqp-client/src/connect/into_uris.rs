@@ -1,4 +1,4 @@
-//! What a connection can be made to.
+//! The forms in which brokers are named to connect to.
 
 use crate::{connect::uri::Uri, error::Result};
 

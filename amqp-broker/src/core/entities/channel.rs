@@ -31,7 +31,7 @@ pub(crate) struct Channel {
     pub(crate) settled: BTreeMap<u64, Settled>,
     /// Unacknowledged deliveries to consumers; messages fetched with `basic.get` do not count.
     pub(crate) in_flight: u32,
-    /// How many deliveries in flight count against the shared limit.
+    /// The number of deliveries in flight that count against the shared limit.
     pub(crate) shared_in_flight: u32,
     /// The consumers that wait for room: those that share a limit, and the others.
     sharing: WaitingConsumers,

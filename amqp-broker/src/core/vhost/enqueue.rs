@@ -14,7 +14,7 @@ use crate::core::{
     },
 };
 
-/// What happened to a message at a queue.
+/// The outcome of a message at a queue.
 enum Enqueued {
     Taken,
     Refused,

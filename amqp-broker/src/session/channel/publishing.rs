@@ -1,4 +1,4 @@
-//! What a client publishes on a channel.
+//! Publishes on a channel.
 
 use amqp_codec::{Arguments as _, ReplyCode, borrowed::Publish, method::basic};
 

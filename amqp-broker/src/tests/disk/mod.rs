@@ -1,4 +1,4 @@
-//! What survives the process.
+//! Tests of durability: queues and messages survive the process.
 
 mod damage;
 mod durability;

@@ -1,4 +1,4 @@
-//! What tests of clients do with a broker: inject faults, and inspect it.
+//! Tests of the broker inside other tests: faults are injected, and it is inspected.
 
 mod faults;
 mod inspection;

@@ -1,4 +1,4 @@
-//! How connections open and close, who may do what, and what is refused.
+//! Tests of the protocol: opening and closing, permissions, refusals.
 
 mod access;
 mod accounts;

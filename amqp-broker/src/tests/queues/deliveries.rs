@@ -43,7 +43,7 @@ struct Side {
     consuming: BTreeMap<&'static str, bool>,
     /// What is settled by the commit; `None` outside of a transaction.
     settled: Option<Vec<((String, String), u64)>>,
-    /// What has arrived in the current step.
+    /// The deliveries that have arrived in the current step.
     came: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a virtual host does when time passes: what is due, and what was left over.
+//! The work of a virtual host as time passes: what is due, and what was left over.
 
 use std::cmp::Reverse;
 

@@ -18,7 +18,7 @@ use crate::core::{
 pub(crate) struct Settlement {
     /// The delivery tag.
     pub(crate) tag: u64,
-    /// Whether all up to the tag are settled; with tag 0 all there are.
+    /// Settles all deliveries up to the tag if set; with tag 0 all there are.
     pub(crate) multiple: bool,
     pub(crate) outcome: Outcome,
 }
