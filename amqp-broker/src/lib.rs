@@ -90,11 +90,15 @@
 // The code that records changes is compiled even when there is no store.
 #![cfg_attr(not(feature = "durable"), allow(dead_code))]
 
+pub mod backend;
 mod broker;
 mod config;
 mod core;
 mod failure;
 mod faults;
+pub mod gateway;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod server;
 mod session;
 mod shown;

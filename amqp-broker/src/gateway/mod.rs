@@ -1,0 +1,1 @@
+//! AMQP connections in front of a backend.

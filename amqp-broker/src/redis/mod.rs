@@ -1,0 +1,4 @@
+//! A backend on Redis, with the keys, envelopes and commands of kombu's Redis transport.
+
+mod options;
+mod wire;

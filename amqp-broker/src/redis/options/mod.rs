@@ -1,0 +1,1 @@
+//! A Redis transport's URL and options, as kombu reads them.

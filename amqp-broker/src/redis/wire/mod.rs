@@ -1,0 +1,1 @@
+//! Kombu's keys, envelopes, priorities and bindings on Redis, without IO.
