@@ -101,15 +101,17 @@ pub trait Link: Send + 'static {
     /// When the backend fails.
     fn unbind(&mut self, binding: &Binding) -> impl Future<Output = Result<(), BackendError>> + Send;
 
-    /// Publishes messages, in their order; returns what became of each. When it returns, they are
-    /// as safe as the backend makes them, because the gateway confirms them then.
+    /// Publishes messages of one channel, in their order; returns what became of each. It ends with
+    /// the first that is [`Published::Refused`], whose channel is closed: nothing behind it is
+    /// published. When it returns, they are as safe as the backend makes them, because the gateway
+    /// confirms them then.
     ///
     /// # Errors
     /// [`BackendError::Unavailable`] when it is unknown what became of them. A verdict on one
     /// message is its [`Published`].
     fn publish(
         &mut self,
-        messages: Vec<Message>,
+        messages: &[Message],
     ) -> impl Future<Output = Result<Vec<Published>, BackendError>> + Send;
 
     /// Begins to announce a queue's messages. The backend wakes the queue whenever a message may
@@ -140,7 +142,8 @@ pub trait Link: Send + 'static {
     ) -> impl Future<Output = Result<Vec<Claimed<Self::Claim>>, BackendError>> + Send;
 
     /// Settles claimed messages, in their order; returns how many of them had been returned to
-    /// their queues meanwhile, so that others may process them again.
+    /// their queues meanwhile, so that others may process them again. Messages that are requeued
+    /// come in the reverse order of their deliveries, so that the first is in front at last.
     ///
     /// # Errors
     /// When the backend fails; the claims are then treated as those of a lost connection.
