@@ -80,7 +80,7 @@ impl<'a> Frames<'a> {
     pub fn next_frame(&mut self) -> Result<Option<FrameRef<'a>>, Error> {
         match self.step() {
             Some(frame) => Ok(Some(frame)),
-            None => self.check().map(|()| None),
+            None => check(self.rest(), self.limits).map(|()| None),
         }
     }
 
@@ -93,12 +93,6 @@ impl<'a> Frames<'a> {
         let payload_at = self.position + found.payload_at;
         self.step_to(rest);
         Some(FrameRef { payload_at, ..found })
-    }
-
-    /// Finds out what is wrong with the next frame; `Ok` when it is only incomplete.
-    #[cold]
-    fn check(&self) -> Result<(), Error> {
-        octets::streaming(frame::<Streaming>(self.limits)(self.rest())).map(|_| ())
     }
 
     /// As [`next_frame`](Self::next_frame), but only the frame's header is checked, not its end
@@ -171,6 +165,13 @@ impl<'a> Frames<'a> {
     fn step_to(&mut self, rest: &'a [u8]) {
         self.position = self.bytes.len() - rest.len();
     }
+}
+
+/// Finds out what is wrong with the frame at the start of `rest`; `Ok` when it is only incomplete.
+// It takes values: a reference to the walk would keep all of it in memory, where each step writes.
+#[cold]
+fn check(rest: &[u8], limits: FrameLimits) -> Result<(), Error> {
+    octets::streaming(frame::<Streaming>(limits)(rest)).map(|_| ())
 }
 
 /// Content whose body arrived in one frame, or is empty.
