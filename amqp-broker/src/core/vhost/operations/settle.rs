@@ -6,7 +6,7 @@ use crate::core::{
         channel::Settled,
         ids::ChannelId,
         ready::NEVER,
-        unacked::{Outcome, UnackedDelivery},
+        unacked::{Outcome, Unacked, UnackedDelivery},
     },
     rabbitmq::{death::Reason, refusal::Refusal},
     vhost::Vhost,
@@ -23,6 +23,28 @@ pub(crate) struct Settlement {
     pub(crate) outcome: Outcome,
 }
 
+/// The deliveries that a settlement covers.
+enum Covered {
+    /// This one, which has been taken from its channel.
+    One(UnackedDelivery),
+    /// All up to this tag, which are still in their channel.
+    UpTo(u64),
+}
+
+impl Settlement {
+    /// # Errors
+    /// A tag that is not unacknowledged, except 0 for all.
+    #[inline]
+    fn cover(self, unacked: &mut Unacked) -> Result<Covered, Refusal> {
+        let covered = match (self.tag, self.multiple) {
+            (0, true) => Some(Covered::UpTo(u64::MAX)),
+            (tag, true) => unacked.contains(tag).then_some(Covered::UpTo(tag)),
+            (tag, false) => unacked.take(tag).map(Covered::One),
+        };
+        covered.ok_or(Refusal::UnknownDeliveryTag(self.tag))
+    }
+}
+
 impl Vhost {
     /// Acknowledges or refuses deliveries of a channel.
     ///
@@ -35,30 +57,23 @@ impl Vhost {
         settlement: Settlement,
         sink: &mut impl Sink,
     ) -> Result<Step<(), Work>, Refusal> {
-        let Settlement { tag, multiple, outcome } = settlement;
+        let outcome = settlement.outcome;
         let Some(channel) = self.channels.get_mut(id) else { return Ok(Step::Done(())) };
-        if tag != 0 && !channel.unacked.contains(tag) || tag == 0 && !multiple {
-            return Err(Refusal::UnknownDeliveryTag(tag));
-        }
-        // Several deliveries may take several turns.
-        if multiple {
-            let up_to = if tag == 0 { u64::MAX } else { tag };
-            let is_done = self.proceed_settling(now, id, up_to, outcome, sink)?;
-            self.dispatch_woken(now, sink);
-            return Ok(if is_done {
+        let step = match settlement.cover(&mut channel.unacked)? {
+            Covered::One(delivery) => {
+                self.check_stream(&delivery, outcome)?;
+                self.budget.spend(1);
+                self.release(id, delivery, outcome);
                 Step::Done(())
-            } else {
-                Step::Paused(Work::Settle { channel: id, up_to, outcome })
-            });
-        }
-        // A single one is settled at once.
-        if let Some(delivery) = channel.unacked.take(tag) {
-            self.check_stream(&delivery, outcome)?;
-            self.budget.spend(1);
-            self.release(id, delivery, outcome);
-        }
+            }
+            // Several deliveries may take several turns.
+            Covered::UpTo(up_to) => match self.proceed_settling(now, id, up_to, outcome, sink)? {
+                true => Step::Done(()),
+                false => Step::Paused(Work::Settle { channel: id, up_to, outcome }),
+            },
+        };
         self.dispatch_woken(now, sink);
-        Ok(Step::Done(()))
+        Ok(step)
     }
 
     /// Continues to settle the deliveries of a channel up to a tag; returns whether that is done.
@@ -117,22 +132,18 @@ impl Vhost {
         id: ChannelId,
         settlement: Settlement,
     ) -> Result<Step<(), Work>, Refusal> {
-        let Settlement { tag, multiple, outcome } = settlement;
+        let Settlement { tag, outcome, .. } = settlement;
         let Some(channel) = self.channels.get_mut(id) else { return Ok(Step::Done(())) };
-        if tag != 0 && !channel.unacked.contains(tag) || tag == 0 && !multiple {
-            return Err(Refusal::UnknownDeliveryTag(tag));
-        }
-        if multiple {
-            let up_to = if tag == 0 { u64::MAX } else { tag };
-            return Ok(match self.proceed_settling_later(id, up_to, outcome) {
+        Ok(match settlement.cover(&mut channel.unacked)? {
+            Covered::One(delivery) => {
+                channel.settled.insert(tag, Settled { delivery, outcome });
+                Step::Done(())
+            }
+            Covered::UpTo(up_to) => match self.proceed_settling_later(id, up_to, outcome) {
                 true => Step::Done(()),
                 false => Step::Paused(Work::SettleLater { channel: id, up_to, outcome }),
-            });
-        }
-        if let Some(delivery) = channel.unacked.take(tag) {
-            channel.settled.insert(tag, Settled { delivery, outcome });
-        }
-        Ok(Step::Done(()))
+            },
+        })
     }
 
     /// Continues to note settlements until the transaction ends; returns whether that is done.
