@@ -1,7 +1,7 @@
 //! A virtual host: all entities under one name and one lock.
 //!
-//! What happens in it is in the files of this folder and, above them, in those of `operations`. No
-//! file calls one that stands on it.
+//! The files of this folder contain the steps that operations have in common; the folder
+//! `operations` stands above them and contains the operations. No file calls one above it.
 
 pub(crate) mod ack_timeout;
 mod bindings;

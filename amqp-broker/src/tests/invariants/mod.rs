@@ -1,5 +1,5 @@
-//! What holds whatever is asked of the broker: in any order, divided into turns, and in
-//! transactions that are interrupted.
+//! These tests check the invariants of a virtual host, whatever clients ask of it: operations in
+//! any order, divided into turns, and transactions that are interrupted.
 
 mod anything;
 mod commits;
