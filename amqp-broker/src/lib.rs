@@ -96,7 +96,7 @@ mod config;
 mod core;
 mod failure;
 mod faults;
-pub mod gateway;
+mod gateway;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod server;

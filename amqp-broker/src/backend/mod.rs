@@ -13,6 +13,7 @@ mod message;
 mod traits;
 mod wakes;
 
+pub(crate) use self::wakes::News;
 pub use self::{
     backend_error::BackendError,
     bindings::{Binding, topic_matches},

@@ -116,11 +116,11 @@ impl Broker {
                 channels: Vec::new(),
             };
             if let Some(login) = client.login()
-                && let Some(host) = self.inner.host(&login.vhost)
+                && let (Some(host), Some(id)) = (self.inner.host(&login.vhost), login.id)
             {
                 let (user, vhost) = (login.user.clone(), login.vhost.clone());
-                let channels = channels(&host, login.id);
-                let is_held_back = host.with(|_, shared| shared.alarm.holds(login.id));
+                let channels = channels(&host, id);
+                let is_held_back = host.with(|_, shared| shared.alarm.holds(id));
                 info.state = if is_held_back { ConnectionState::Blocked } else { ConnectionState::Running };
                 info =
                     ConnectionInfo { client_name: login.client_name.clone(), user, vhost, channels, ..info };

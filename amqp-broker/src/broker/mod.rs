@@ -17,10 +17,17 @@ use crate::server::tls::Tls;
 #[cfg(feature = "durable")]
 use crate::store::DataError;
 use crate::{
+    backend::Backend,
     config::Config,
     core::rabbitmq::access::Permissions,
     failure::Failure,
-    server::{Acceptor, accept, instance::Instance, origin::Origin, serve},
+    gateway::Entrance,
+    server::{
+        Acceptor, accept,
+        instance::{Gateways, Instance},
+        origin::Origin,
+        serve,
+    },
 };
 
 /// The size of the buffer of an in-process stream in each direction, in octets.
@@ -51,18 +58,20 @@ pub struct Broker {
 }
 
 /// The configuration of a broker; see [`Broker::builder`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[must_use]
 pub struct BrokerBuilder {
     config: Config,
+    gateways: Gateways,
 }
 
 /// The configuration of a broker with persistent state; see [`BrokerBuilder::data_dir`].
 #[cfg(feature = "durable")]
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct DurableBrokerBuilder {
     config: Config,
+    gateways: Gateways,
     path: std::path::PathBuf,
     repairs: bool,
 }
@@ -233,6 +242,17 @@ impl BrokerBuilder {
     /// Adds a virtual host.
     pub fn vhost(mut self, name: impl Into<String>) -> Self {
         self.config.add_vhost(name.into());
+        self
+    }
+
+    /// Adds a virtual host whose other side is a [`Backend`], such as a Redis: AMQP clients that
+    /// open it work on the backend's queues. Users, permissions on names, TLS, and the limits of
+    /// connections, channels, frames and message sizes are this broker's; queues and messages are
+    /// the backend's, so that [`Broker::queues`] and similar methods do not show them.
+    pub fn backend(mut self, vhost: impl Into<String>, backend: impl Backend) -> Self {
+        let vhost = vhost.into();
+        self.config.add_vhost(vhost.clone());
+        self.gateways.insert(vhost.clone(), Arc::new(Entrance::new(vhost, backend)));
         self
     }
 
@@ -435,14 +455,15 @@ impl BrokerBuilder {
     /// ```
     #[cfg(feature = "durable")]
     pub fn data_dir(self, path: impl Into<std::path::PathBuf>) -> DurableBrokerBuilder {
-        DurableBrokerBuilder { config: self.config, path: path.into(), repairs: false }
+        let BrokerBuilder { config, gateways } = self;
+        DurableBrokerBuilder { config, gateways, path: path.into(), repairs: false }
     }
 
     /// Builds the broker. It does nothing yet; see [`Broker::listen`] and [`Broker::connect`].
     pub fn build(self) -> Broker {
         let mut config = self.config;
         config.fill_in();
-        Broker { inner: Arc::new(Instance::new(config)) }
+        Broker { inner: Arc::new(Instance::new(config, self.gateways)) }
     }
 }
 
@@ -463,9 +484,9 @@ impl DurableBrokerBuilder {
     /// When the folder is in use by another broker, cannot be created or read, is damaged or of a
     /// newer version.
     pub fn build(self) -> Result<Broker, DataError> {
-        let DurableBrokerBuilder { mut config, path, repairs } = self;
+        let DurableBrokerBuilder { mut config, gateways, path, repairs } = self;
         config.fill_in();
-        Ok(Broker { inner: Arc::new(Instance::restored(config, &path, repairs)?) })
+        Ok(Broker { inner: Arc::new(Instance::restored(config, gateways, (&path, repairs))?) })
     }
 }
 
@@ -479,6 +500,20 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+impl fmt::Debug for BrokerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrokerBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "durable")]
+impl fmt::Debug for DurableBrokerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("DurableBrokerBuilder");
+        shown.field("config", &self.config).field("path", &self.path).finish_non_exhaustive()
     }
 }
 

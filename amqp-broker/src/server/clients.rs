@@ -49,7 +49,8 @@ pub(crate) struct Login {
     pub(crate) vhost: String,
     /// The client's own name for the connection.
     pub(crate) client_name: Option<String>,
-    pub(crate) id: ConnectionId,
+    /// Its connection, in a virtual host of the embedded broker.
+    pub(crate) id: Option<ConnectionId>,
 }
 
 /// A client's entry in the list of clients.

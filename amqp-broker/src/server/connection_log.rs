@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::clients::{Client, Login};
 #[cfg(feature = "tls")]
 use super::tls_error::handshake_words;
-use crate::{session::handshake::Refused, shown::shown};
+use crate::{backend::BackendError, session::handshake::Refused, shown::shown};
 
 /// Logs a failed TLS handshake.
 #[cfg(feature = "tls")]
@@ -36,6 +36,11 @@ pub(crate) fn refused(connection: &str, why: &Refused) {
             tracing::info!(connection, why = shown(why), "connection not opened");
         }
     }
+}
+
+/// Logs a client whose virtual host's backend could not be opened.
+pub(crate) fn not_opened(connection: &str, error: &BackendError) {
+    tracing::warn!(connection, why = shown(error.to_string()), "connection not opened");
 }
 
 /// Logs a client that did not log in in time.

@@ -14,6 +14,7 @@ use crate::{
     core::{rabbitmq::refusal::reply_text, vhost::Vhost},
     failure::Failure,
     faults::plan::FaultPlan,
+    gateway::Gateway,
     session::{command::Command, shared::Shared},
     sockets::Sockets,
     store::Disk,
@@ -28,12 +29,16 @@ use amqp_codec::Report;
 #[cfg(feature = "durable")]
 use std::{path::Path, sync::Weak, time::Duration};
 
+/// The virtual hosts whose other side is a backend, by name.
+pub(crate) type Gateways = HashMap<String, Arc<dyn Gateway>>;
+
 /// What all connections and listeners of a broker share.
 pub(crate) struct Instance {
     pub(crate) config: Config,
     pub(crate) clients: Arc<Clients>,
     pub(crate) faults: FaultPlan,
     hosts: HashMap<String, Arc<Host>>,
+    gateways: Gateways,
     /// Set when the broker ends. Each task holds a receiver as long as it runs.
     ending: watch::Sender<bool>,
     failure: Arc<watch::Sender<Option<Failure>>>,
@@ -42,9 +47,9 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// Creates a broker that keeps everything in memory.
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, gateways: Gateways) -> Self {
         let (faults, mut hosts) = (FaultPlan::default(), HashMap::new());
-        for name in config.vhosts() {
+        for name in config.vhosts().filter(|name| !gateways.contains_key(*name)) {
             let vhost = Vhost::new(name, config.limits());
             hosts.insert(name.clone(), Arc::new(host(vhost, None, Instant::now(), &config, &faults)));
         }
@@ -53,6 +58,7 @@ impl Instance {
             clients: Arc::default(),
             faults,
             hosts,
+            gateways,
             ending: watch::Sender::new(false),
             failure: Arc::default(),
             sockets: Sockets::beside(0),
@@ -61,14 +67,18 @@ impl Instance {
 
     /// Creates a broker with persistent state in a folder, and restores what is there.
     #[cfg(feature = "durable")]
-    pub(crate) fn restored(config: Config, folder: &Path, repairs: bool) -> Result<Self, DataError> {
+    pub(crate) fn restored(
+        config: Config,
+        gateways: Gateways,
+        (folder, repairs): (&Path, bool),
+    ) -> Result<Self, DataError> {
         let started = std::time::Instant::now();
         let room = Room::of(config.vhost_memory());
         let store = Folder::open(folder, room, config.mark_delay, repairs)?;
         let failure = Arc::<watch::Sender<Option<Failure>>>::default();
         let (faults, clients, mut hosts) = (FaultPlan::default(), Arc::<Clients>::default(), HashMap::new());
         let mut all = Vec::new();
-        for name in config.vhosts() {
+        for name in config.vhosts().filter(|name| !gateways.contains_key(*name)) {
             let mut vhost = Vhost::new(name, config.limits());
             let began = Instant::now();
             vhost.began = since_1970();
@@ -101,11 +111,16 @@ impl Instance {
         })?;
         say_restored(folder, &restored, started.elapsed());
         let (ending, sockets) = (watch::Sender::new(false), Sockets::beside(room.files()));
-        Ok(Instance { config, clients, faults, hosts, ending, failure, sockets })
+        Ok(Instance { config, clients, faults, hosts, gateways, ending, failure, sockets })
     }
 
     pub(crate) fn host(&self, vhost: &str) -> Option<Arc<Host>> {
         self.hosts.get(vhost).cloned()
+    }
+
+    /// The backend of a virtual host that has one.
+    pub(crate) fn gateway(&self, vhost: &str) -> Option<Arc<dyn Gateway>> {
+        self.gateways.get(vhost).cloned()
     }
 
     /// Applies changed permissions of a client's user to its open connection.
@@ -118,7 +133,7 @@ impl Instance {
                 text: reply_text(code, &format!("user '{user}' is deleted")),
             });
         }
-        if let Some(host) = self.host(vhost) {
+        if let (Some(host), Some(id)) = (self.host(vhost), id) {
             let access = self.config.users.access(user, vhost);
             host.with(|_, shared| shared.vhost.renew_access(*id, access));
         }

@@ -4,6 +4,7 @@ pub(crate) mod absence;
 pub(crate) mod clients;
 pub(crate) mod connection_log;
 pub(crate) mod driver;
+mod gateway;
 pub(crate) mod hang_up;
 pub(crate) mod heartbeat;
 pub(crate) mod host;
@@ -211,6 +212,9 @@ where
             return;
         }
     };
+    if let Some(backend) = broker.gateway(&agreed.vhost) {
+        return gateway::run((stream, input), (agreed, place), backend, (commands, ending), &broker).await;
+    }
     let Some(host) = broker.host(&agreed.vhost) else { return };
     start_clock(&host, &broker);
     let mut heartbeat = Heartbeat::new(agreed.tune.heartbeat);

@@ -10,7 +10,7 @@ pub(crate) mod frames;
 pub(crate) mod handshake;
 pub(crate) mod holdings;
 mod incoming;
-mod names;
+pub(crate) mod names;
 pub(crate) mod outbox;
 pub(crate) mod paused;
 pub(crate) mod pending_answers;

@@ -34,6 +34,7 @@ mod both;
 #[cfg(feature = "durable")]
 mod disk;
 mod embedded;
+mod gateway;
 mod invariants;
 mod peer;
 mod protocol;

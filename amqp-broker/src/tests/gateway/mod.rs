@@ -1,0 +1,4 @@
+//! Connections of a virtual host whose other side is a backend.
+
+mod in_memory;
+mod sessions;
