@@ -3,7 +3,7 @@
 use amqp_codec::{Properties, ShortString};
 use bytes::Bytes;
 
-use super::BackendError;
+use super::backend_error::BackendError;
 
 /// A message.
 #[derive(Clone, Debug, Default, PartialEq)]

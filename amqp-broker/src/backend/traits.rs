@@ -3,8 +3,11 @@
 use std::future::Future;
 
 use super::{
-    BackendError, Binding, Claimed, ExchangeDeclaration, Message, Published, QueueDeclaration, Settlement,
-    Source, Wakes,
+    backend_error::BackendError,
+    bindings::Binding,
+    entities::{ExchangeDeclaration, QueueDeclaration},
+    message::{Claimed, Message, Published, Settlement, Source},
+    wakes::Wakes,
 };
 
 /// A store of messages that is not a broker, such as a Redis or a folder of files.

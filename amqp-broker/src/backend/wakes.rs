@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, mem, sync::Arc};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::BackendError;
+use super::backend_error::BackendError;
 
 /// Wakes one AMQP connection. Clones wake the same connection.
 #[derive(Clone, Debug, Default)]

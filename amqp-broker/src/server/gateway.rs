@@ -11,12 +11,11 @@ use tokio::{
 };
 
 use super::{
-    CLOSE_TIMEOUT, LEAVE_TIMEOUT,
     clients::{ClientEntry, Login},
-    connection_log, ended, hear_out,
+    connection_log,
+    ending::{CLOSE_TIMEOUT, LEAVE_TIMEOUT, ended, hear_out, take_leave, until},
     heartbeat::Heartbeat,
     instance::Instance,
-    take_leave, until,
 };
 use crate::{
     backend::Wakes,

@@ -4,6 +4,7 @@ pub(crate) mod absence;
 pub(crate) mod clients;
 pub(crate) mod connection_log;
 pub(crate) mod driver;
+mod ending;
 mod gateway;
 pub(crate) mod hang_up;
 pub(crate) mod heartbeat;
@@ -23,12 +24,13 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{mpsc::UnboundedReceiver, watch},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use self::{
     clients::{ClientEntry, Clients},
     driver::Driver,
+    ending::{CLOSE_TIMEOUT, LEAVE_TIMEOUT, ended, hear_out, take_leave, until},
     hang_up::HangUp,
     heartbeat::Heartbeat,
     host::Host,
@@ -40,7 +42,6 @@ use crate::{
     faults::plan::Cut,
     session::{
         command::Command,
-        farewell::{CLOSE_OK, Farewell},
         handshake::{Agreed, Handshake, Refused},
     },
     sockets::{Socket, Sockets},
@@ -52,16 +53,6 @@ pub(crate) type Acceptor = tokio_rustls::TlsAcceptor;
 /// Accepts no TLS connections: the feature is off, so there is no value of this type.
 #[cfg(not(feature = "tls"))]
 pub(crate) type Acceptor = std::convert::Infallible;
-
-/// How long a client may take to answer a close from the broker.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long a client that has closed its connection may take to stop writing and to close its
-/// stream.
-const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How many octets of what it still writes are read at once.
-const DISCARDED_AT_ONCE: usize = 8 << 10;
 
 /// The most clients that may be connected without having logged in.
 const MOST_LOGINS: usize = 4096;
@@ -304,39 +295,6 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Shuts the stream down in an orderly way, so that no reset discards what was written.
-async fn take_leave<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
-    let ended = async {
-        let _ = stream.shutdown().await;
-        read_out(stream).await;
-    };
-    let _ = timeout(CLOSE_TIMEOUT, ended).await;
-}
-
-/// Processes what a client still sends after its close, until it closes its stream too.
-async fn hear_out<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, unseen: &[u8]) -> io::Result<()> {
-    let mut farewell = Farewell::default();
-    farewell.hear(unseen);
-    let mut rest = vec![0; DISCARDED_AT_ONCE];
-    loop {
-        stream.write_all(&CLOSE_OK.repeat(farewell.take_closes())).await?;
-        if farewell.has_ended() {
-            return Ok(());
-        }
-        let count = stream.read(&mut rest).await?;
-        if count == 0 {
-            return Ok(());
-        }
-        farewell.hear(rest.get(..count).unwrap_or_default());
-    }
-}
-
-/// Reads and discards until the other end closes its stream too.
-async fn read_out<S: AsyncRead + Unpin>(stream: &mut S) {
-    let mut rest = vec![0; DISCARDED_AT_ONCE];
-    while matches!(stream.read(&mut rest).await, Ok(count) if count > 0) {}
-}
-
 /// Starts the clock of a virtual host, unless it runs: one task for all connections. If it ends
 /// with its runtime, the next connection starts another.
 fn start_clock(host: &Arc<Host>, broker: &Instance) {
@@ -348,16 +306,4 @@ fn start_clock(host: &Arc<Host>, broker: &Instance) {
             () = ended(&mut ending) => {}
         }
     });
-}
-
-async fn ended(ending: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, and the broker with it.
-    let _ = ending.wait_for(|ending| *ending).await;
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }
