@@ -1,4 +1,4 @@
-//! Kombu's keys, envelopes, priorities and bindings on Redis, without IO.
+//! Kombu's keys, priorities and bindings on Redis, without IO.
 
 #![allow(dead_code, unused_imports, reason = "the commands that use them are not all written")]
 
