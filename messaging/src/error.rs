@@ -223,6 +223,11 @@ fn named(content_type: Option<&str>) -> String {
     content_type.map_or_else(|| "missing".to_owned(), |content_type| format!("{content_type:?}"))
 }
 
+/// Returns a header's text in quotes, or that it is none.
+fn text(header: Option<&str>) -> String {
+    header.map_or_else(|| "not text".to_owned(), |text| format!("{text:?}"))
+}
+
 /// Returns ` to host`, unless the cause names the host.
 fn unnamed(source: &amqp_client::Error, host: &str) -> String {
     use amqp_client::Error as Client;
@@ -432,6 +437,14 @@ pub enum Malformed {
         content_type: String,
         /// The cause.
         source: BoxError,
+    },
+    /// The header `compression` names none that kombu knows, so the body cannot be read.
+    #[error("the header `compression` is {}; this build knows {}", text(.name.as_deref()), .compiled.join(", "))]
+    UnknownCompression {
+        /// The beginning of the header's value, at most 255 bytes; `None` if it is not text.
+        name: Option<String>,
+        /// The names of the compressions that are compiled in.
+        compiled: &'static [&'static str],
     },
     /// The body cannot be decompressed as its header says.
     #[error("the body cannot be decompressed")]

@@ -6,6 +6,7 @@ mod budget;
 #[cfg(feature = "bzip2")]
 mod bzip2;
 mod compression;
+mod header;
 #[cfg(any(feature = "brotli", feature = "bzip2", feature = "xz", feature = "zstd"))]
 mod limited;
 pub(crate) mod room;
@@ -19,5 +20,8 @@ pub(crate) use budget::Budget;
 pub use budget::DECOMPRESSED_TOTAL;
 #[cfg(feature = "oslo")]
 pub(crate) use budget::Decompressed;
+pub(crate) use compression::decompress;
 pub use compression::{Compression, DECOMPRESSED_LIMIT};
-pub(crate) use compression::{HEADER, decompress, named};
+#[cfg(feature = "oslo")]
+pub(crate) use header::named_or_none;
+pub(crate) use header::{HEADER, named};

@@ -170,7 +170,7 @@ pub(crate) fn decode_body<T: DeserializeOwned>(
     serializers: &Serializers,
 ) -> Result<T, Malformed> {
     let properties = properties.map_err(Malformed::Properties)?;
-    let body = compress::decompress(properties.header_text(compress::HEADER), body, serializers.limit())?;
+    let body = compress::decompress(compress::named(&properties)?, body, serializers.limit())?;
     decode_plain(&properties, &body, serializers)
 }
 

@@ -304,7 +304,7 @@ where
         let message = received.clone();
         let properties = message.content_properties();
         let properties = properties.map_err(|error| Trouble::Unreadable(Malformed::Properties(error)))?;
-        let compression = properties.header_text(compress::HEADER);
+        let compression = compress::named(&properties).map_err(Trouble::Unreadable)?;
         let body = self.budget.decompress(compression, message.body(), self.serializers.limit()).await;
         let (body, _room) = body.map_err(Trouble::Unreadable)?;
         let handling = self.call(received, Some(&body))?;
@@ -326,8 +326,8 @@ where
             let properties = received.content_properties();
             let handling = Handling::of_message(&self.settling.queue, properties.as_ref().ok());
             let properties = properties.map_err(Malformed::Properties).map_err(Trouble::Unreadable)?;
-            let is_compressed = || compress::named(properties.header_text(compress::HEADER)).is_some();
-            if decompressed.is_none() && is_compressed() {
+            let compression = || compress::named(&properties).map_err(Trouble::Unreadable);
+            if decompressed.is_none() && compression()?.is_some() {
                 return Err(Trouble::Compressed(Box::new(received)));
             }
             let body = decompressed.unwrap_or(received.body());

@@ -1,6 +1,7 @@
 //! Producers, consumers, RPC and notifications as their users use them: the same tests in memory,
 //! on the embedded broker over TCP, and on RabbitMQ.
 
+mod compressions;
 mod connections;
 mod consume;
 pub(crate) mod example;

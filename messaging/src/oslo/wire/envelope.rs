@@ -50,7 +50,7 @@ pub(crate) struct Opened {
 /// Opens the message of a delivery; waits until the budget has room for it.
 pub(crate) async fn open(received: &Received, budget: &Budget) -> Result<Opened, Malformed> {
     let properties = properties(received)?;
-    let compression = properties.header_text(compress::HEADER);
+    let compression = compress::named_or_none(&properties);
     opened(&properties, budget.decompress(compression, received.body(), compress::DECOMPRESSED_LIMIT).await?)
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn try_open(received: &Received, budget: &Budget) -> Option<Result<Op
         Ok(properties) => properties,
         Err(reason) => return Some(Err(reason)),
     };
-    let compression = properties.header_text(compress::HEADER);
+    let compression = compress::named_or_none(&properties);
     let body = budget.try_decompress(compression, received.body(), compress::DECOMPRESSED_LIMIT)?;
     Some(body.and_then(|body| opened(&properties, body)))
 }
@@ -84,7 +84,7 @@ pub(crate) fn open_alone(delivery: &Delivery) -> Result<String, Malformed> {
         return Err(Malformed::Withheld { size });
     }
     let properties = delivery.content_properties().map_err(Malformed::Properties)?;
-    let compression = properties.header_text(compress::HEADER);
+    let compression = compress::named_or_none(&properties);
     let body = compress::decompress(compression, delivery.body(), compress::DECOMPRESSED_LIMIT)?;
     decode(properties.content_type, &body)
 }
