@@ -250,7 +250,8 @@ impl TransportOptions {
     ///
     #[doc = include_str!("url/options.md")]
     ///
-    /// An option takes precedence over the setter of the same meaning. A boolean is `true` or
+    /// With `memory://` these options are checked, and those that `amqp://` takes have no effect. An
+    /// option takes precedence over the setter of the same meaning. A boolean is `true` or
     /// `false`, `1` or `0`, `yes` or `no`, `on` or `off`. An empty value counts as missing. Any
     /// other option is an error that names it.
     ///

@@ -151,7 +151,11 @@ fn memory(_: &str) -> Result<TransportUrl, UrlError> {
 
 #[cfg(feature = "memory")]
 fn memory(rest: &str) -> Result<TransportUrl, UrlError> {
-    let name = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let rest = rest.split('#').next().unwrap_or_default();
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // The options of a connection over the network have no effect here, but must be known.
+    options::read(query, false, Manner::Kombu)?;
+    let name = path.split('/').next().unwrap_or_default();
     // Without a name it is the broker that all of kombu's `memory://` share.
     decode("name", name).map(TransportUrl::Memory)
 }
@@ -394,6 +398,28 @@ mod tests {
             error.to_string(),
             "memory:// is not in this build: feature `memory` of `messaging` is off"
         );
+    }
+
+    #[test]
+    #[cfg(feature = "memory")]
+    fn memory_brokers_take_the_options_of_amqp_and_no_others() {
+        for known in ["heartbeat=5&connect_timeout=1.5", "ssl=1&ssl_cert_reqs=none", "", "login_method=plain"]
+        {
+            let url = format!("memory://tests/?{known}#fragment");
+            assert_eq!(TransportUrl::parse(&url), Ok(TransportUrl::Memory("tests".into())), "{url}");
+        }
+        for (option, error) in [
+            ("hartbeat=5", UrlError::UnknownOption("hartbeat".into())),
+            ("amqp_durable_queues=true", UrlError::UnknownOption("amqp_durable_queues".into())),
+            ("verify=verify_none", UrlError::UnknownOption("verify".into())),
+            ("connect_timeout=%ff", UrlError::NotUtf8("option")),
+        ] {
+            for name in ["tests", "", "tests/vhost"] {
+                assert_eq!(TransportUrl::parse(&format!("memory://{name}?{option}")), Err(error.clone()));
+            }
+        }
+        let refused = TransportUrl::parse("memory://tests?heartbeat=-1");
+        assert!(matches!(refused, Err(UrlError::BadOption { option, .. }) if option == "heartbeat"));
     }
 
     #[test]
