@@ -49,8 +49,7 @@ impl<T> CeleryCommand<T> {
     /// Sends it to the nodes whose names fit a pattern; see [`Command::matching`].
     ///
     /// # Errors
-    /// [`MailboxError::Pattern`](crate::mailbox::MailboxError::Pattern) for a pattern that cannot
-    /// be read.
+    /// As [`Command::matching`].
     pub fn matching(mut self, matcher: Matcher, pattern: impl Into<String>) -> Result<Self, Error> {
         self.command = self.command.matching(matcher, pattern)?;
         Ok(self)

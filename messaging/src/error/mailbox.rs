@@ -31,4 +31,12 @@ pub enum MailboxError {
         /// The cause.
         source: BoxError,
     },
+    /// The pattern of a command is longer than this library's nodes evaluate.
+    #[error("the pattern of a command has {length} bytes; nodes evaluate at most {limit}")]
+    LongPattern {
+        /// The length of the pattern in bytes.
+        length: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
 }

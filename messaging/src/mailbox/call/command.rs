@@ -14,7 +14,7 @@ use crate::{
         namespace::{
             clock,
             mailbox::Mailbox,
-            recipients::Matcher,
+            recipients::{LONGEST_PATTERN, Matcher},
             reply_queue::ReplyQueue,
             wire::{self, ReplyTo, SentCommand},
         },
@@ -97,9 +97,15 @@ impl Command {
     /// take precedence.
     ///
     /// # Errors
-    /// [`MailboxError::Pattern`] for a pattern that cannot be read.
+    /// [`MailboxError::Pattern`] for a pattern that cannot be read, and
+    /// [`MailboxError::LongPattern`] for one over 4096 bytes, which this library's nodes do not
+    /// evaluate.
     pub fn matching(mut self, matcher: Matcher, pattern: impl Into<String>) -> Result<Self, Error> {
         let pattern = pattern.into();
+        if pattern.len() > LONGEST_PATTERN {
+            let (length, limit) = (pattern.len(), LONGEST_PATTERN);
+            return Err(MailboxError::LongPattern { length, limit }.into());
+        }
         if let Err(source) = matcher.fits(&pattern, "") {
             return Err(MailboxError::Pattern { pattern, source }.into());
         }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::pattern::{Glob, Regular};
 
 /// The longest pattern that a node evaluates, in bytes. Host names are shorter than 256 bytes.
-const LONGEST_PATTERN: usize = 4096;
+pub(crate) const LONGEST_PATTERN: usize = 4096;
 
 /// How a pattern is matched against the name of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use messaging::mailbox::{Kind, Matcher};
+use messaging::{
+    Error,
+    mailbox::{Kind, MailboxError, Matcher},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -40,6 +43,25 @@ async fn a_command_reaches_whom_it_is_for(broker: Broker) {
         }
         transport.close().await.unwrap();
     }
+}
+
+async fn a_pattern_that_nodes_do_not_evaluate_is_refused_at_once(broker: Broker) {
+    let transport = broker.transport().await;
+    let mailbox = mailbox(&transport, &broker, Kind::Direct);
+    let node = start(who(&mailbox, "w1@a")).await;
+    let who = || mailbox.command("who").timeout(DEADLINE).limit(1);
+    let longest = format!("{}w1@a", "*".repeat(4092));
+    let fitting = who().matching(Matcher::Glob, longest).unwrap();
+    assert_eq!(answers(fitting.call().await.unwrap()).await.len(), 1);
+    for matcher in [Matcher::Glob, Matcher::Pcre] {
+        let Err(error) = who().matching(matcher, "a".repeat(4097)) else { panic!("{matcher:?}") };
+        assert!(
+            matches!(&error, Error::Mailbox(MailboxError::LongPattern { length: 4097, limit: 4096 })),
+            "{error:?}"
+        );
+    }
+    within(node.stop()).await;
+    transport.close().await.unwrap();
 }
 
 async fn a_command_that_is_read_as_kombu_reads_it_reaches_whom_it_is_for(broker: Broker) {
@@ -114,6 +136,7 @@ async fn whom_an_unreadable_pattern_is_for_nobody_knows_and_nobody_answers(broke
 
 on_every_broker! {
     a_command_reaches_whom_it_is_for,
+    a_pattern_that_nodes_do_not_evaluate_is_refused_at_once,
     a_command_that_is_read_as_kombu_reads_it_reaches_whom_it_is_for,
     whom_an_unreadable_pattern_is_for_nobody_knows_and_nobody_answers,
 }
