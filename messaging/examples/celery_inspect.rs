@@ -46,7 +46,7 @@ struct Arguments {
     #[arg(long, global = true)]
     pattern: Option<String>,
     /// The time to wait for answers, in seconds.
-    #[arg(long, short, global = true, default_value = "1", value_parser = seconds)]
+    #[arg(long, short, global = true, default_value = "1", value_parser = terminal::seconds)]
     timeout: Duration,
     #[command(subcommand)]
     command: Command,
@@ -145,11 +145,6 @@ enum Command {
         #[arg(default_value = "#")]
         routing_key: String,
     },
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 #[tokio::main]

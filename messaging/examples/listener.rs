@@ -28,10 +28,7 @@ use messaging::{
 };
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::sync::watch;
 
 mod terminal;
 
@@ -84,19 +81,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    // The signals are caught from now on, so that an early one is not lost.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = terminal::Signals::catch()?;
     let transport = TransportOptions::new().name("listener").connect(&arguments.url).await?;
-    let ended = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
     match arguments.batch {
-        None => one_by_one(&transport, &arguments, ended).await?,
-        Some(size) => in_batches(&transport, &arguments, size, ended).await?,
+        None => one_by_one(&transport, &arguments, signals.recv()).await?,
+        Some(size) => in_batches(&transport, &arguments, size, signals.recv()).await?,
     }
     transport.close().await?;
     Ok(())

@@ -55,7 +55,7 @@ struct Arguments {
     #[arg(long, default_value = "glob", value_parser = matcher, requires = "pattern")]
     matcher: Matcher,
     /// The time for the whole call, in seconds.
-    #[arg(long, default_value = "1", value_parser = seconds)]
+    #[arg(long, default_value = "1", value_parser = terminal::seconds)]
     timeout: Duration,
     /// Ends after so many replies.
     #[arg(long)]
@@ -76,11 +76,6 @@ fn object(text: &str) -> Result<Map<String, Value>, String> {
 fn matcher(name: &str) -> Result<Matcher, String> {
     let known = [Matcher::Glob, Matcher::Pcre].into_iter().find(|matcher| matcher.name() == name);
     known.ok_or_else(|| "neither glob nor pcre".to_owned())
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 /// What became of a command.

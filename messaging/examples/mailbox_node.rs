@@ -26,7 +26,6 @@ use messaging::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 
 mod terminal;
 
@@ -72,9 +71,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    // The signals are caught from now on, so that an early one is not lost.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = terminal::Signals::catch()?;
     let transport = TransportOptions::new().name("mailbox_node").connect(&arguments.url).await?;
     let kind = if arguments.fanout { Kind::Fanout } else { Kind::Direct };
     let mailbox = transport.mailbox(&arguments.namespace).kind(kind).open();
@@ -84,8 +81,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     io::stdout().flush()?;
     let ended = tokio::select! {
         ended = node.wait() => ended,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        () = signals.recv() => Ok(()),
     };
     node.stop().await;
     transport.close().await?;

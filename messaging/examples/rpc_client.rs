@@ -52,10 +52,10 @@ struct Arguments {
     #[arg(long)]
     version: Option<Version>,
     /// The time for the whole operation, in seconds.
-    #[arg(long, default_value = "60", value_parser = seconds)]
+    #[arg(long, default_value = "60", value_parser = terminal::seconds)]
     timeout: Duration,
     /// Makes a call fail when no heartbeat has come from its server for so many seconds.
-    #[arg(long, value_parser = seconds)]
+    #[arg(long, value_parser = terminal::seconds)]
     monitor: Option<Duration>,
     /// Repeats it so many times, and prints how fast it was.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
@@ -78,11 +78,6 @@ fn object(text: &str) -> Result<Box<RawValue>, String> {
     let refused = |error| format!("not a JSON object: {error}");
     serde_json::from_str::<Map<String, Value>>(&text).map_err(refused)?;
     RawValue::from_string(text.trim().to_owned()).map_err(refused)
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
 #[tokio::main]

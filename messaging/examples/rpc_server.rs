@@ -26,7 +26,6 @@ use messaging::{
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
-use tokio::signal::unix::{SignalKind, signal};
 
 mod terminal;
 
@@ -89,9 +88,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    // The signals are caught from now on, so that an early one is not lost.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = terminal::Signals::catch()?;
     let transport = TransportOptions::new().name("rpc_server").connect(&arguments.url).await?;
     let target = Target::topic(arguments.topic).server(&arguments.server);
     let acknowledge = if arguments.acknowledge_after { Acknowledge::After } else { Acknowledge::Before };
@@ -105,10 +102,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         .await?;
     writeln!(io::stdout(), "ready")?;
     io::stdout().flush()?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    signals.recv().await;
     let stopped = server.stop().await;
     transport.close().await?;
     Ok(stopped?)

@@ -1,12 +1,14 @@
-//! What the examples have in common: logging, error messages, standard input.
+//! What the examples have in common: logging, error messages, standard input, signals, seconds.
 #![allow(dead_code, reason = "each example needs a part of it")]
 
 use std::{
     error::Error,
     io::{self, Read as _, Write as _},
     process::ExitCode,
+    time::Duration,
 };
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Logs to standard error as `RUST_LOG` says, for example `info` or `messaging=debug`; `or` is the
@@ -53,4 +55,33 @@ pub(crate) fn text(argument: &str) -> io::Result<String> {
     let mut text = String::new();
     io::stdin().read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// Parses an argument in seconds; a fraction is allowed.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// SIGTERM and SIGINT, which are caught from its creation on, so that an early one is not lost.
+pub(crate) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(crate) fn catch() -> io::Result<Self> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for either of them.
+    pub(crate) async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
