@@ -180,9 +180,9 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     vhost_memory_limit: Option<Size>,
 
-    /// How long a connection may be stalled that holds more than its share of the memory: it is
-    /// closed unless it moves a sixteenth of that in time; also how long a client that is gone is
-    /// tolerated while it is held back [default: 30000]
+    /// How long a connection that holds more than its share of the memory may be stalled; it is
+    /// closed unless it moves a sixteenth of that in time; a client that is gone while it is held
+    /// back is tolerated as long [default: 30000]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     stall_timeout: Option<u64>,
 
@@ -191,8 +191,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     disk_free_limit: Option<Size>,
 
-    /// How much later than a confirm the mark may be synced that tells how far the journal is
-    /// synced, and so reveals a loss of confirmed messages; 0 makes every confirm wait for that too
+    /// How much later than a confirm the mark is synced; the mark records how far the journal is
+    /// synced, and so reveals a loss of confirmed messages; 0 makes every confirm wait for it
     /// [default: 50]
     #[arg(long, value_name = "MILLISECONDS", help_heading = "Limits")]
     mark_delay: Option<u64>,

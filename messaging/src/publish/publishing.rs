@@ -145,8 +145,8 @@ impl Publishing {
         }
     }
 
-    /// Returns the fault of an attempt whose time ran out. That the broker blocks publishing takes
-    /// precedence over other causes. A channel that still owes an answer is replaced. If it has
+    /// Returns the fault of an attempt whose time ran out. If the broker blocks publishing, that
+    /// takes precedence over other causes. A channel that still owes an answer is replaced. If it has
     /// answered later messages, only the message's own queue does not answer: this message, and
     /// others with its key, then use another channel.
     pub(crate) fn out_of_time(
@@ -190,7 +190,7 @@ impl Publishing {
         mut retry: Retry,
         (mut fault, is_slow): (Option<Fault>, bool),
     ) -> Result<Published, Error> {
-        // What is known from all attempts, and the last cause that is more than a timeout.
+        // All attempts add to the fate; the cause is the last one that is more than a timeout.
         let mut fate = Fate::default();
         let mut cause = None;
         let slow_channel = if is_slow { self.publish_channel.slow.channel(routing_key) } else { None };

@@ -150,7 +150,7 @@ async fn check(scene: &Scene) {
     let confirm =
         publisher.publish(Route::new("", "no-such-queue").mandatory(true), Message::new("m")).await.unwrap();
     assert!(matches!(confirm.await.unwrap(), Confirmation::Returned(_)));
-    // What closing returns is there when the broker has answered.
+    // `close` returns once the broker has answered.
     match channel.close().await {
         Ok(()) | Err(Error::ChannelEnded { .. }) => {}
         Err(error) => panic!("{error}"),

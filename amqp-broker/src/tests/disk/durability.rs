@@ -1,5 +1,5 @@
-//! What is restored after an orderly end, and after a crash at any moment, for which a copy of the
-//! folder stands.
+//! These tests check what is restored after an orderly end, and after a crash at any moment. A copy
+//! of the folder serves as the folder that a crash leaves.
 
 use std::{fs, path::Path};
 

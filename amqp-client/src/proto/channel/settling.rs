@@ -25,8 +25,8 @@ impl Channel {
     }
 
     /// Tells whether the waiting acks should leave now, because the prefetch may soon stop the
-    /// broker. That no delivery is left unsettled is not a reason: with most of the prefetch free,
-    /// waking the driver for each batch costs more than the batch.
+    /// broker. They need not leave only because the user has settled all deliveries: with most of
+    /// the prefetch free, waking the driver for each batch costs more than the batch.
     #[inline]
     pub(crate) fn acks_are_urgent(&self) -> bool {
         self.acks.waiting() >= self.ack_batch

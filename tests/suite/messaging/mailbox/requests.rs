@@ -77,7 +77,7 @@ async fn what_is_no_command_is_logged() {
         (json_text("{}"), "method"),
         (json_message(&unknown), "nosuch"),
         (content_type(json_text("{}"), Some("text/plain")), "text/plain"),
-        // What is logged of a peer's text has an end.
+        // The log shows only the beginning of a peer's long text.
         (json_message(&long), "long long"),
     ] {
         // A mailbox logs one such line a second.
