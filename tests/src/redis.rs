@@ -1,0 +1,146 @@
+//! A private Redis on a free port of 127.0.0.1 with its own data, which is removed afterwards.
+
+use std::{
+    io,
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, sleep},
+};
+
+use crate::{left_out::leave_out, process::Process};
+
+const SERVER: &str = "/usr/bin/redis-server";
+const START_DEADLINE: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A private Redis.
+///
+/// # On drop
+/// It is killed, by its process id, and its folder is removed.
+#[derive(Debug)]
+pub struct Redis {
+    port: u16,
+    arguments: Vec<String>,
+    // Fields are dropped in this order: first the process, then the folder that it writes to.
+    server: Process,
+    folder: TempDir,
+}
+
+impl Redis {
+    /// Tells whether Redis is installed where Debian's package puts it; reports `test` as left out
+    /// when it is not.
+    #[must_use]
+    pub fn require(test: &str) -> bool {
+        let is_installed = Path::new(SERVER).exists();
+        if !is_installed {
+            leave_out(test, "no Redis: Debian's redis-server is not installed");
+        }
+        is_installed
+    }
+
+    /// Starts a server that keeps everything in memory. It answers when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not answer within 30 s.
+    pub async fn start() -> io::Result<Self> {
+        Self::start_with(&["--save", "", "--appendonly", "no"]).await
+    }
+
+    /// Starts a server with these arguments beside its port, its address and its folder.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(arguments: &[&str]) -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let server = serve(port, folder.path(), &arguments)?;
+        let mut redis = Redis { port, arguments, server, folder };
+        redis.answers().await?;
+        Ok(redis)
+    }
+
+    /// Its port on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The URL of one of its databases.
+    #[must_use]
+    pub fn url(&self, database: u8) -> String {
+        format!("redis://127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Kills it (SIGKILL).
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.server.kill()
+    }
+
+    /// Starts it again after [`kill`](Self::kill), at the same port and with the same folder.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn restart(&mut self) -> io::Result<()> {
+        self.server = serve(self.port, self.folder.path(), &self.arguments)?;
+        self.answers().await
+    }
+
+    async fn answers(&mut self) -> io::Result<()> {
+        let deadline = Instant::now() + START_DEADLINE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.server.ended()? {
+                return Err(io::Error::other(format!("redis-server has ended: {status}")));
+            }
+            if self.ping().await.is_ok() {
+                return Ok(());
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "redis-server does not answer"))
+    }
+
+    async fn ping(&self) -> io::Result<()> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
+        stream.write_all(b"PING\r\n").await?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).await?;
+        // While it loads, it answers with an error.
+        if &answer == b"+PONG" { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }
+    }
+}
+
+fn serve(port: u16, folder: &Path, arguments: &[String]) -> io::Result<Process> {
+    let mut command = Command::new(SERVER);
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder).args(arguments);
+    Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_starts_dies_and_starts_again() {
+        if !Redis::require(concat!(module_path!(), "::it_starts_dies_and_starts_again")) {
+            return;
+        }
+        let mut redis = Redis::start().await.unwrap();
+        redis.ping().await.unwrap();
+        redis.kill().unwrap();
+        assert!(redis.ping().await.is_err());
+        redis.restart().await.unwrap();
+        redis.ping().await.unwrap();
+    }
+}
