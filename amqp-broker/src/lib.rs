@@ -96,7 +96,11 @@ mod config;
 mod core;
 mod failure;
 mod faults;
+#[cfg(feature = "filesystem")]
+pub mod filesystem;
 mod gateway;
+#[cfg(any(feature = "filesystem", feature = "redis"))]
+mod kombu;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod server;

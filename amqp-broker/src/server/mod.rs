@@ -17,7 +17,7 @@ pub(crate) mod tls;
 pub(crate) mod tls_error;
 pub(crate) mod wire;
 
-use std::{future::poll_fn, io, sync::Arc, time::Duration};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
@@ -134,7 +134,9 @@ fn serve_tls(stream: TcpStream, origin: Origin, socket: Socket, tls: &Acceptor, 
                 run(stream, external, admitted).await;
             }
             Ok(Err(error)) => connection_log::no_tls(&admitted.place.client.name, &error),
-            Err(_) => connection_log::no_tls(&admitted.place.client.name, &io::ErrorKind::TimedOut.into()),
+            Err(_) => {
+                connection_log::no_tls(&admitted.place.client.name, &std::io::ErrorKind::TimedOut.into())
+            }
         }
     });
 }

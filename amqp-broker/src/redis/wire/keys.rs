@@ -1,6 +1,6 @@
 //! The names of keys and channels.
 
-use super::priorities::PrioritySteps;
+use crate::kombu::priorities::PrioritySteps;
 
 /// What the names are made of.
 #[derive(Clone, Debug, PartialEq, Eq)]

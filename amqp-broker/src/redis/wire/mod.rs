@@ -1,13 +1,11 @@
-//! Kombu's keys, priorities and bindings on Redis, without IO.
+//! Kombu's keys on Redis, without IO.
 
 #![allow(dead_code, unused_imports, reason = "the commands that use them are not all written")]
 
-mod binding_member;
 mod keys;
-mod priorities;
 
-pub(crate) use self::{
+pub(crate) use self::keys::{KeyOptions, Keys};
+pub(crate) use crate::kombu::{
     binding_member::{BindingMember, BindingTable, SeparatorInside, binding_lifetime},
-    keys::{KeyOptions, Keys},
     priorities::{PriorityOrder, PrioritySteps},
 };

@@ -1,4 +1,6 @@
 //! Connections of a virtual host whose other side is a backend.
 
+#[cfg(feature = "filesystem")]
+mod filesystem;
 mod in_memory;
 mod sessions;

@@ -69,6 +69,7 @@ impl BindingTable {
         BindingTable { members }
     }
 
+    /// The bindings, in the order in which they were read.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &BindingMember> {
         self.members.iter()
     }
@@ -96,6 +97,12 @@ impl BindingTable {
         let mut seen = HashSet::new();
         let queues = self.members.iter().filter(matches).map(|member| member.queue.as_str());
         queues.filter(|queue| !queue.is_empty() && seen.insert(*queue)).collect()
+    }
+}
+
+impl FromIterator<BindingMember> for BindingTable {
+    fn from_iter<T: IntoIterator<Item = BindingMember>>(members: T) -> Self {
+        BindingTable { members: members.into_iter().collect() }
     }
 }
 

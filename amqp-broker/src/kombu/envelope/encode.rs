@@ -8,7 +8,7 @@ use super::{
     tagged,
     write_json::{push_float, push_integer, push_table, push_text},
 };
-use crate::{backend::Message, redis::wire::PriorityOrder};
+use crate::{backend::Message, kombu::priorities::PriorityOrder};
 
 /// How bodies are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{error::EnvelopeError, object::Object, read_table::read_headers, scalar::Scalar, tagged};
-use crate::{backend::Message, redis::wire::PriorityOrder};
+use crate::{backend::Message, kombu::priorities::PriorityOrder};
 
 /// A message as it was read from a list.
 #[derive(Clone, Debug, PartialEq)]

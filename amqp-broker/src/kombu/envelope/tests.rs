@@ -5,7 +5,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{backend::Message, redis::wire::PriorityOrder};
+use crate::{backend::Message, kombu::priorities::PriorityOrder};
 
 const NOW: f64 = 1_800_000_000.0;
 

@@ -1,0 +1,194 @@
+//! Messages in their folders: written, claimed, settled.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs, io,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use amqp_codec::PERSISTENT;
+use parking_lot::Mutex;
+
+use crate::{
+    backend::{BackendError, Message, Settlement},
+    kombu::{
+        envelope::{BodyEncoding, Envelope, EnvelopeEncoder, decode, mark_redelivered},
+        priorities::PriorityOrder,
+    },
+};
+
+use super::{
+    claims::{self, Reader},
+    clock::FileNames,
+    folders,
+    options::FilesystemOptions,
+};
+
+/// The most names of unreadable files that are remembered, so that each is logged once.
+const MOST_UNREADABLE: usize = 1000;
+
+/// A claimed message.
+#[derive(Debug)]
+pub struct Claim {
+    pub(super) queue: String,
+    /// The file's name in the queue, and its name while it is claimed.
+    name: String,
+    claimed: String,
+}
+
+/// The messages of all queues.
+#[derive(Debug)]
+pub(super) struct Messages {
+    options: FilesystemOptions,
+    names: Mutex<FileNames>,
+    encoder: Mutex<EnvelopeEncoder>,
+    /// The files that are no messages, and were logged.
+    unreadable: Mutex<HashSet<String>>,
+}
+
+impl Messages {
+    pub(super) fn new(options: FilesystemOptions) -> Self {
+        let encoder = EnvelopeEncoder::new(BodyEncoding::Base64, PriorityOrder::default());
+        Messages {
+            options,
+            names: Mutex::new(FileNames::new()),
+            encoder: Mutex::new(encoder),
+            unreadable: Mutex::default(),
+        }
+    }
+
+    /// Creates the folders.
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        let FilesystemOptions { data_in, data_out, processed, .. } = &self.options;
+        [data_in, data_out].into_iter().chain(processed).try_for_each(fs::create_dir_all)
+    }
+
+    pub(super) fn list(&self, queue: &str) -> io::Result<Vec<String>> {
+        folders::list(&self.options.data_in, queue)
+    }
+
+    pub(super) fn queues(&self) -> io::Result<BTreeSet<String>> {
+        folders::queues(&self.options.data_in)
+    }
+
+    /// Removes a queue's messages; returns their number.
+    pub(super) fn purge(&self, queue: &str) -> io::Result<u32> {
+        let mut removed = 0;
+        for name in self.list(queue)? {
+            removed += u32::from(folders::remove(&self.options.data_in.join(name))?);
+        }
+        Ok(removed)
+    }
+
+    /// Writes a message into queues. The inner error is a verdict on the message.
+    pub(super) fn put(&self, message: &Message, queues: &[String]) -> io::Result<Result<(), BackendError>> {
+        let envelope = match self.encoder.lock().encode(message, now()) {
+            Ok(envelope) => envelope,
+            Err(error) => return Ok(Err(BackendError::PreconditionFailed(error.to_string()))),
+        };
+        let is_durable = message.properties.delivery_mode == Some(PERSISTENT);
+        for queue in queues {
+            let name = self.names.lock().next(queue);
+            folders::put(&self.options.data_out, &name, &envelope.json, is_durable)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Takes messages of a queue: for a reader, or for good.
+    pub(super) fn claim(
+        &self,
+        queue: &str,
+        most: usize,
+        reader: Option<&Arc<Reader>>,
+    ) -> io::Result<Vec<(Envelope, Option<Claim>)>> {
+        let mut taken = Vec::new();
+        for name in self.list(queue)? {
+            if taken.len() == most {
+                break;
+            }
+            if let Some(envelope) = self.message(&name)?
+                && let Some(claim) = self.take(queue, name, reader)?
+                && !envelope.is_expired(now())
+            {
+                taken.push((envelope, claim));
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Reads a message file. One that is no message stays where it is, and is logged once.
+    fn message(&self, name: &str) -> io::Result<Option<Envelope>> {
+        let Some(content) = folders::read(&self.options.data_in, name)? else { return Ok(None) };
+        match decode(&content, PriorityOrder::default()) {
+            Ok(envelope) => Ok(Some(envelope)),
+            Err(error) => {
+                let mut unreadable = self.unreadable.lock();
+                if unreadable.len() < MOST_UNREADABLE && unreadable.insert(name.to_owned()) {
+                    tracing::warn!(file = name, %error, "a file that is no message is left alone");
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Claims or removes a file; `None` when another was faster.
+    fn take(
+        &self,
+        queue: &str,
+        name: String,
+        reader: Option<&Arc<Reader>>,
+    ) -> io::Result<Option<Option<Claim>>> {
+        let folder = &self.options.data_in;
+        let Some(reader) = reader else {
+            return Ok(self.finish(&name, &name)?.then_some(None));
+        };
+        let claimed = reader.claimed(&name);
+        let is_ours = folders::rename(&folder.join(&name), &folder.join(&claimed))?;
+        Ok(is_ours.then(|| Some(Claim { queue: queue.to_owned(), name, claimed })))
+    }
+
+    /// Removes a message that is done, or moves it to the folder of those; tells whether it was
+    /// there.
+    fn finish(&self, name: &str, now: &str) -> io::Result<bool> {
+        let path = self.options.data_in.join(now);
+        match &self.options.processed {
+            Some(processed) => folders::rename(&path, &processed.join(name)),
+            None => folders::remove(&path),
+        }
+    }
+
+    /// Settles claims; returns how many were returned meanwhile.
+    pub(super) fn settle(&self, claims: Vec<(Claim, Settlement)>) -> io::Result<usize> {
+        let mut lost = 0;
+        for (claim, settlement) in claims {
+            let is_ours = match settlement {
+                Settlement::Requeue => self.give_back(&claim.name, &claim.claimed)?,
+                Settlement::Ack | Settlement::Reject => self.finish(&claim.name, &claim.claimed)?,
+            };
+            lost += usize::from(!is_ours);
+        }
+        Ok(lost)
+    }
+
+    /// Returns the claims of readers that are gone.
+    pub(super) fn return_orphans(&self) -> io::Result<()> {
+        for (name, claimed) in claims::orphans(&self.options.data_in, &self.options.control)? {
+            self.give_back(&name, &claimed)?;
+        }
+        Ok(())
+    }
+
+    /// Returns a claimed message to its place, marked as redelivered; tells whether it was there.
+    fn give_back(&self, name: &str, claimed: &str) -> io::Result<bool> {
+        let folder = &self.options.data_in;
+        let Some(content) = folders::read(folder, claimed)? else { return Ok(false) };
+        let content = mark_redelivered(&content).unwrap_or(content);
+        folders::put(folder, name, &content, true)?;
+        folders::remove(&folder.join(claimed))
+    }
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

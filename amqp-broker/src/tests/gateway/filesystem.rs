@@ -1,0 +1,146 @@
+//! The backend in folders.
+
+use std::{fs, path::Path};
+
+use amqp_codec::method::{basic, channel, confirm, queue};
+use tempfile::TempDir;
+
+use crate::{
+    Broker,
+    filesystem::{Filesystem, FilesystemOptions},
+    tests::{
+        peer::{Peer, short},
+        steps::{bind, exchange},
+    },
+};
+
+/// A broker whose messages are in the folder `data`.
+fn broker(folder: &TempDir) -> Broker {
+    let [data, control] = ["data", "control"].map(|name| folder.path().join(name));
+    let options =
+        FilesystemOptions::new().data_folder_in(&data).data_folder_out(data).control_folder(control);
+    Broker::builder().backend("/", Filesystem::new(options)).build()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn messages_are_files_until_they_are_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(&folder);
+    let data = folder.path().join("data");
+    let mut peer = Peer::open(&broker).await;
+    peer.declare("q").await;
+    peer.call(1, confirm::Select::default()).await;
+    for body in ["1", "2", "3"] {
+        peer.publish("", "q", body).await;
+        peer.expect::<basic::Ack>(1).await;
+    }
+    let names = files(&data);
+    assert_eq!(names.len(), 3);
+    assert!(names.iter().all(|name| name.ends_with(".q.msg")), "{names:?}");
+    peer.consume("q", "c").await;
+    for (tag, body) in [(1, "1"), (2, "2"), (3, "3")] {
+        assert_eq!(peer.delivery().await, (tag, false, body.to_owned()));
+    }
+    assert!(files(&data).iter().all(|name| name.contains(".q.msg.claimed-")));
+    peer.send(1, basic::Ack { delivery_tag: 1, multiple: false }).await;
+    peer.call(1, channel::Close::default()).await;
+    assert_eq!(files(&data), names[1..], "they are back in their places");
+    peer.call(1, channel::Open::default()).await;
+    peer.consume("q", "c").await;
+    assert_eq!(peer.delivery().await, (1, true, "2".to_owned()));
+}
+
+#[tokio::test]
+async fn topic_and_fanout_exchanges_route_into_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(&folder);
+    let mut peer = Peer::open(&broker).await;
+    for (name, kind, pattern) in [("t", "topic", "a.*"), ("f", "fanout", "")] {
+        peer.call(1, exchange(name, kind)).await;
+        for queue in ["one", "two"] {
+            peer.declare(&format!("{name}.{queue}")).await;
+            let binding =
+                queue::Bind { routing_key: short(pattern), ..bind(&format!("{name}.{queue}"), name) };
+            peer.call(1, binding).await;
+        }
+    }
+    for (to, key) in [("t", "a.b"), ("f", "")] {
+        peer.publish(to, key, "x").await;
+    }
+    for queue in ["t.one", "t.two", "f.one", "f.two"] {
+        assert_eq!(peer.bodies(queue).await, ["x"], "{queue}");
+    }
+    assert_eq!(files(&folder.path().join("control")).len(), 3, "two exchanges and a reader");
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_left_alone_and_holds_up_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(&folder);
+    let mut peer = Peer::open(&broker).await;
+    peer.declare("q").await;
+    peer.publish("", "q", "good").await;
+    peer.settle_down().await;
+    let data = folder.path().join("data");
+    fs::write(data.join("0_foreign.q.msg"), "no JSON").unwrap();
+    fs::write(data.join("0_half.q.msg"), "").unwrap();
+    assert_eq!(peer.bodies("q").await, ["good"]);
+    assert_eq!(files(&data), ["0_foreign.q.msg", "0_half.q.msg"]);
+}
+
+#[tokio::test]
+async fn a_name_that_leaves_the_folder_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(&folder);
+    let mut peer = Peer::open(&broker).await;
+    let queue = |name: String| queue::Declare { queue: short(&name), ..Default::default() };
+    for name in ["../q".to_owned(), "a/b".to_owned(), "a\0b".to_owned(), "q".repeat(200)] {
+        peer.send(1, queue(name)).await;
+        assert_eq!(peer.expect::<channel::Close>(1).await.reply_code, 406);
+        peer.send(1, channel::CloseOk {}).await;
+        peer.call(1, channel::Open::default()).await;
+        peer.publish("", "../q", "x").await;
+        assert_eq!(peer.expect::<channel::Close>(1).await.reply_code, 406);
+        peer.send(1, channel::CloseOk {}).await;
+        peer.call(1, channel::Open::default()).await;
+    }
+    peer.send(1, exchange("../x", "direct")).await;
+    assert_eq!(peer.expect::<channel::Close>(1).await.reply_code, 406);
+    assert_eq!(files(&folder.path().join("data")), [""; 0]);
+    assert_eq!(files(folder.path()), ["control", "data"]);
+}
+
+#[tokio::test]
+async fn claims_of_a_reader_that_is_gone_return_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(&folder);
+    let mut peer = Peer::open(&broker).await;
+    peer.declare("q").await;
+    peer.publish("", "q", "x").await;
+    peer.settle_down().await;
+    // As a process leaves it that is killed.
+    let data = folder.path().join("data");
+    let name = files(&data).remove(0);
+    let claimed = format!("{name}.claimed-7f65c091-0000-4000-8000-000000000000");
+    fs::rename(data.join(&name), data.join(claimed)).unwrap();
+    peer.consume("q", "c").await;
+    assert_eq!(peer.delivery().await, (1, true, "x".to_owned()));
+}
+
+#[tokio::test]
+async fn what_others_write_wakes_a_consumer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (broker, other) = (broker(&folder), broker(&folder));
+    let (mut peer, mut other) = (Peer::open(&broker).await, Peer::open(&other).await);
+    peer.declare("q").await;
+    peer.consume("q", "c").await;
+    other.publish("", "q", "from elsewhere").await;
+    assert_eq!(peer.delivery().await.2, "from elsewhere");
+}
