@@ -131,10 +131,9 @@ fn python_word(word: &str) -> String {
             if !c.is_alphanumeric() && c != '#' {
                 escaped.push('\\');
             }
-            if c == '\0' {
-                escaped.push_str("000")
-            } else {
-                escaped.push(c)
+            match c {
+                '\0' => escaped.push_str("000"),
+                c => escaped.push(c),
             }
             escaped
         }),

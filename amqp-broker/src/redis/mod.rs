@@ -3,5 +3,8 @@
 mod options;
 mod wire;
 
+pub use self::options::{
+    QueueOrder, RedisLogin, RedisOptions, RedisOptionsError, UnsupportedScheme, unsupported_scheme,
+};
 #[allow(unused_imports, reason = "the commands that use it are not all written")]
 use crate::kombu::envelope;

@@ -1,0 +1,38 @@
+//! Where Redis is.
+
+use std::path::PathBuf;
+
+/// How Redis is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Server {
+    /// Host, IPv6 addresses without brackets, and port.
+    Tcp(String, u16),
+    Socket(PathBuf),
+    /// The hosts and ports of sentinels.
+    Sentinels(Vec<(String, u16)>),
+}
+
+impl Server {
+    pub(super) const PORT: u16 = 6379;
+    pub(super) const SENTINEL_PORT: u16 = 26379;
+}
+
+/// TLS to Redis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RedisTls {
+    /// Whether the server's certificate is verified.
+    pub(crate) verify: bool,
+    /// Whether the certificate must be for the host's name.
+    pub(crate) check_hostname: bool,
+    /// A PEM file with the certificate authorities to trust; those of the system otherwise.
+    pub(crate) ca_certs: Option<PathBuf>,
+    /// PEM files with the client's certificate and its key.
+    pub(crate) certfile: Option<PathBuf>,
+    pub(crate) keyfile: Option<PathBuf>,
+}
+
+impl Default for RedisTls {
+    fn default() -> Self {
+        RedisTls { verify: true, check_hostname: true, ca_certs: None, certfile: None, keyfile: None }
+    }
+}
