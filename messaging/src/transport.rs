@@ -250,10 +250,10 @@ impl TransportOptions {
     ///
     #[doc = include_str!("url/options.md")]
     ///
-    /// With `memory://` these options are checked, and those that `amqp://` takes have no effect. An
-    /// option takes precedence over the setter of the same meaning. A boolean is `true` or
+    /// An option takes precedence over the setter of the same meaning. A boolean is `true` or
     /// `false`, `1` or `0`, `yes` or `no`, `on` or `off`. An empty value counts as missing. Any
-    /// other option is an error that names it.
+    /// other option is an error that names it. `memory://` takes the options that `amqp://` takes,
+    /// but they have no effect.
     ///
     /// Any `ssl_…` option of kombu turns TLS on; all other options of TLS require that it is on.
     /// The broker's certificate is verified unless the URL says otherwise, while Python's

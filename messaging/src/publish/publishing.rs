@@ -146,8 +146,8 @@ impl Publishing {
     }
 
     /// Returns the fault of an attempt whose time ran out. If the broker blocks publishing, that
-    /// takes precedence over other causes. A channel that still owes an answer is replaced. If it has
-    /// answered later messages, only the message's own queue does not answer: this message, and
+    /// takes precedence over other causes. A channel that still owes an answer is replaced. If it
+    /// has answered later messages, only the message's own queue does not answer: this message, and
     /// others with its key, then use another channel.
     pub(crate) fn out_of_time(
         &self,
