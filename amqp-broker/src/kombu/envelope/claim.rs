@@ -1,11 +1,14 @@
 //! What the hash of claimed messages holds: `[envelope, exchange, routing key]`.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{error::EnvelopeError, scalar::Scalar, write_json::push_text};
+use super::{
+    constants::{MASKS, substituted},
+    error::EnvelopeError,
+    scalar::Scalar,
+    write_json::push_text,
+};
 
 /// A claimed message, and where it goes if its claim lapses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +40,23 @@ pub(crate) fn decode_claim(entry: &[u8]) -> Result<ClaimEntry<'_>, EnvelopeError
         #[serde(borrow)] Scalar<'a>,
         #[serde(borrow)] Scalar<'a>,
     );
-    let Columns(envelope, exchange, routing_key) = serde_json::from_slice(entry)?;
+    let read = |columns: &[u8]| {
+        let Columns(envelope, exchange, routing_key) = serde_json::from_slice(columns)?;
+        let length = envelope.get().len();
+        let start = (envelope.get().as_ptr() as usize).saturating_sub(columns.as_ptr() as usize);
+        Ok((start..start + length, exchange.text("exchange")?, routing_key.text("routing_key")?))
+    };
+    let (range, exchange, routing_key) = match read(entry) {
+        Err(problem @ EnvelopeError::Json { .. }) => match substituted(entry, &MASKS) {
+            Some(masked) => read(&masked)?,
+            None => return Err(problem),
+        },
+        columns => columns?,
+    };
     Ok(ClaimEntry {
-        envelope: envelope.get().as_bytes(),
-        exchange: exchange.text("exchange")?.unwrap_or_default(),
-        routing_key: routing_key.text("routing_key")?.unwrap_or_default(),
+        envelope: entry.get(range).unwrap_or_default(),
+        exchange: exchange.unwrap_or_default(),
+        routing_key: routing_key.unwrap_or_default(),
     })
 }
 

@@ -7,7 +7,14 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{error::EnvelopeError, object::Object, read_table::read_headers, scalar::Scalar, tagged};
+use super::{
+    constants::{MASKS, TAGGED, substituted},
+    error::EnvelopeError,
+    object::Object,
+    read_table::read_headers,
+    scalar::Scalar,
+    tagged,
+};
 use crate::{backend::Message, kombu::priorities::PriorityOrder};
 
 /// A message as it was read from a list.
@@ -81,6 +88,17 @@ struct DeliveryInfo<'a> {
 /// Reads an envelope. What senders leave out or write as another type is accepted where its meaning
 /// is clear.
 pub(crate) fn decode(item: &[u8], priorities: PriorityOrder) -> Result<Envelope, EnvelopeError> {
+    let problem = match decode_json(item, priorities) {
+        Err(problem @ EnvelopeError::Json { .. }) => problem,
+        result => return result,
+    };
+    match substituted(item, &TAGGED) {
+        Some(item) => decode_json(&item, priorities),
+        None => Err(problem),
+    }
+}
+
+fn decode_json(item: &[u8], priorities: PriorityOrder) -> Result<Envelope, EnvelopeError> {
     let Object(parts): Object<Parts<'_>> = serde_json::from_slice(item)?;
     let Object(given) = parts.properties.ok_or(EnvelopeError::Missing("properties"))?;
     let (headers, marked) = match parts.headers {
@@ -132,8 +150,11 @@ pub(crate) fn wire_priority(item: &[u8]) -> u8 {
         #[serde(borrow, default)]
         priority: Scalar<'a>,
     }
-    let parts: Option<Parts<'_>> = serde_json::from_slice(item).ok();
-    parts.and_then(|parts| clamped(&parts.properties.priority, 9)).unwrap_or_default()
+    let read = |item: &[u8]| {
+        let parts: Parts<'_> = serde_json::from_slice(item).ok()?;
+        Some(clamped(&parts.properties.priority, 9).unwrap_or_default())
+    };
+    read(item).or_else(|| read(&substituted(item, &MASKS)?)).unwrap_or_default()
 }
 
 fn clamped(value: &Scalar<'_>, most: u8) -> Option<u8> {

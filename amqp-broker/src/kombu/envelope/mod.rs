@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "the commands that use them are not all written")]
 
 mod claim;
+mod constants;
 mod decode;
 mod encode;
 mod error;
@@ -21,5 +22,7 @@ pub(crate) use self::{
     redelivered::mark_redelivered,
 };
 
+#[cfg(test)]
+mod round_trip;
 #[cfg(test)]
 mod tests;

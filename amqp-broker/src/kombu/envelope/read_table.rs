@@ -130,6 +130,11 @@ impl Writer {
                 }
                 None => self.put_sized(b'S', value.as_bytes()),
             },
+            tagged::FLOAT => {
+                let number: f64 = value.parse().ok()?;
+                self.out.put_u8(b'd');
+                self.out.put_f64(number);
+            }
             tagged::DATE | tagged::TIME => self.put_sized(b'S', value.as_bytes()),
             _ => return None,
         }

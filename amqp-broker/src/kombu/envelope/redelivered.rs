@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    constants::{MASKS, substituted},
     error::EnvelopeError,
     object::{Object, present},
 };
@@ -43,6 +44,18 @@ struct Edit {
 /// # Errors
 /// It is no envelope.
 pub(crate) fn mark_redelivered(item: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+    let problem = match edits(item) {
+        Err(problem @ EnvelopeError::Json { .. }) => problem,
+        edits => return Ok(apply(item, &edits?)),
+    };
+    match substituted(item, &MASKS) {
+        Some(masked) => Ok(apply(item, &edits(&masked)?)),
+        None => Err(problem),
+    }
+}
+
+/// The changes, the first one first.
+fn edits(item: &[u8]) -> Result<Vec<Edit>, EnvelopeError> {
     let text = str::from_utf8(item).map_err(|_| EnvelopeError::field("envelope", "is not UTF-8"))?;
     let Object(parts): Object<Parts<'_>> = serde_json::from_str(text)?;
     let Object(properties) = parts.properties.ok_or(EnvelopeError::Missing("properties"))?;
@@ -51,18 +64,18 @@ pub(crate) fn mark_redelivered(item: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
         edits.extend(mark(text, info)?);
     }
     edits.sort_unstable_by_key(|edit| edit.range.start);
-    Ok(apply(text, &edits))
+    Ok(edits)
 }
 
-fn apply(text: &str, edits: &[Edit]) -> Vec<u8> {
-    let mut edited = Vec::with_capacity(text.len() + 48);
+fn apply(item: &[u8], edits: &[Edit]) -> Vec<u8> {
+    let mut edited = Vec::with_capacity(item.len() + 48);
     let mut copied = 0;
     for edit in edits {
-        edited.extend_from_slice(&text.as_bytes()[copied..edit.range.start]);
+        edited.extend_from_slice(&item[copied..edit.range.start]);
         edited.extend_from_slice(edit.text.as_bytes());
         copied = edit.range.end;
     }
-    edited.extend_from_slice(&text.as_bytes()[copied..]);
+    edited.extend_from_slice(&item[copied..]);
     edited
 }
 

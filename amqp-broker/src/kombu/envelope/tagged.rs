@@ -16,6 +16,8 @@ pub(super) const DATE: &str = "date";
 pub(super) const TIME: &str = "time";
 pub(super) const DECIMAL: &str = "decimal";
 pub(super) const UUID: &str = "uuid";
+/// No tag of kombu's: it stands for a number that JSON lacks while an item is read.
+pub(super) const FLOAT: &str = "float";
 
 /// Padding may be absent.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
