@@ -66,7 +66,7 @@ impl Service {
     pub(crate) async fn start<H, Fut>(
         sources: Vec<Source>,
         concurrency: usize,
-        executor: fn() -> InlineExecutor<Permit>,
+        executor: fn() -> InlineExecutor<Fut>,
         handle: H,
     ) -> Result<Self, Error>
     where
@@ -128,7 +128,7 @@ where
     H: FnOnce(Delivery, Permit) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Permit> + Send + 'static,
 {
-    async fn run(mut self, mut raw: RawConsumer, mut working: InlineExecutor<Permit>) {
+    async fn run(mut self, mut raw: RawConsumer, mut working: InlineExecutor<Fut>) {
         let mut stopping = self.permits.stopping();
         loop {
             let end = tokio::select! {
@@ -195,7 +195,7 @@ impl End {
 async fn consume<H, Fut>(
     (source, raw): (&mut Source, &mut RawConsumer),
     permits: &Arc<Permits>,
-    working: &mut InlineExecutor<Permit>,
+    working: &mut InlineExecutor<Fut>,
     handle: &H,
 ) -> End
 where
@@ -231,12 +231,8 @@ where
             Some(permit) => permit,
             None => permits.permit().await,
         };
-        let mut given = Some((handle.clone(), delivery, permit));
-        spare = poll_fn(|cx| {
-            let work = given.take().map(|(handle, delivery, permit)| move || handle(delivery, permit));
-            Poll::Ready(work.and_then(|work| working.begin(cx, work)))
-        })
-        .await;
+        let handle = handle.clone();
+        spare = working.begin(move || handle(delivery, permit)).await;
         // Other tasks, and the request to stop, get their turn even while messages keep coming.
         consume_budget().await;
     }

@@ -2,16 +2,15 @@
 //! otherwise in tasks of their own.
 
 use std::{
-    any::Any,
-    future::pending,
+    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use futures_util::FutureExt as _;
-use tokio::task::JoinSet;
-use tokio_util::sync::ReusableBoxFuture;
+use futures_util::future::OptionFuture;
+use tokio::task::{JoinError, JoinSet};
 
 /// The longest time that a handler should run in place without awaiting anything, because it holds
 /// up the messages behind its own.
@@ -28,19 +27,20 @@ const SAMPLE_LONG: u32 = 256;
 ///
 /// # On drop
 /// All handlers are aborted.
-pub(crate) struct InlineExecutor<T> {
-    inline: ReusableBoxFuture<'static, Contained<T>>,
-    spawned: JoinSet<Contained<()>>,
+pub(crate) struct InlineExecutor<Fut> {
+    /// Where handlers begin. It is allocated anew only for the handler after one that has to wait.
+    place: Pin<Box<OptionFuture<Fut>>>,
+    spawned: JoinSet<()>,
     timing: HandlerTiming,
 }
 
-/// The output of a handler, or the payload of its panic.
-type Contained<T> = Result<T, Box<dyn Any + Send>>;
-
-impl<T: Send + 'static> InlineExecutor<T> {
+impl<Fut> InlineExecutor<Fut>
+where
+    Fut: Future<Output: Send> + Send + 'static,
+{
     pub(crate) fn new() -> Self {
-        let inline = ReusableBoxFuture::new(pending());
-        InlineExecutor { inline, spawned: JoinSet::new(), timing: HandlerTiming::default() }
+        let (spawned, timing) = Default::default();
+        InlineExecutor { place: Box::pin(None.into()), spawned, timing }
     }
 
     /// Returns an executor for quick handlers that have to begin in the order of their messages:
@@ -56,54 +56,70 @@ impl<T: Send + 'static> InlineExecutor<T> {
     /// Begins a handler; returns its output when it ends at once. Otherwise it continues by itself,
     /// and its output is dropped as soon as it ends. What `work` does before it returns its future
     /// counts as part of the handler.
-    pub(crate) fn begin<W, Fut>(&mut self, cx: &mut Context<'_>, work: W) -> Option<T>
+    ///
+    /// # Cancel safety
+    /// It never waits.
+    pub(crate) async fn begin<W>(&mut self, work: W) -> Option<Fut::Output>
     where
         W: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = T> + Send + 'static,
     {
-        while let Some(done) = self.spawned.try_join_next() {
-            done.ok().and_then(contained);
+        while let Some(ended) = self.spawned.try_join_next() {
+            look_at(ended);
         }
-        let timed = match self.timing.next() {
-            Step::Spawned => {
-                self.spawned.spawn(AssertUnwindSafe(async move { drop(work().await) }).catch_unwind());
-                return None;
-            }
-            Step::Inline => None,
-            Step::InlineTimed => Some(Instant::now()),
-        };
-        // The output of a handler that panics is dropped with the panic.
-        let begun = match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(work) => {
-                self.inline.set(AssertUnwindSafe(work).catch_unwind());
-                self.inline.poll(cx)
-            }
-            Err(panic) => Poll::Ready(Err(panic)),
+        let step = self.timing.next();
+        if step == Step::Spawned {
+            self.spawned.spawn(async move { drop(work().await) });
+            return None;
+        }
+        let timed = (step == Step::InlineTimed).then(Instant::now);
+        let begun = catch_unwind(AssertUnwindSafe(|| self.place.set(Some(work()).into())));
+        let begun = match begun {
+            Ok(()) => poll_fn(|cx| Poll::Ready(self.poll_in_place(cx))).await,
+            Err(_) => panicked(),
         };
         if let Some(begun) = timed {
             self.timing.took(begun.elapsed());
         }
         match begun {
-            Poll::Ready(done) => contained(done),
+            Poll::Ready(done) => done,
             Poll::Pending => {
-                let work = std::mem::replace(&mut self.inline, ReusableBoxFuture::new(pending()));
-                self.spawned.spawn(async move { work.await.map(drop) });
+                let work = std::mem::replace(&mut self.place, Box::pin(None.into()));
+                self.spawned.spawn(async move { drop(work.await) });
                 None
             }
         }
     }
 
+    /// Polls the handler that has been put in place.
+    fn poll_in_place(&mut self, cx: &mut Context<'_>) -> Poll<Option<Fut::Output>> {
+        let place = self.place.as_mut();
+        catch_unwind(AssertUnwindSafe(|| place.poll(cx))).unwrap_or_else(|_| panicked())
+    }
+
     /// Waits for everything that was begun.
     pub(crate) async fn finish(mut self) {
-        while let Some(done) = self.spawned.join_next().await {
-            done.ok().and_then(contained);
+        while let Some(ended) = self.spawned.join_next().await {
+            look_at(ended);
         }
     }
 }
 
-/// Handlers are caught where they are called: what panics here is not one of them.
-fn contained<T>(done: Contained<T>) -> Option<T> {
-    done.inspect_err(|_| tracing::error!("handling a message panicked; the message stays unsettled")).ok()
+/// Logs that a task panicked.
+fn look_at(ended: Result<(), JoinError>) {
+    if ended.is_err_and(|error| error.is_panic()) {
+        log_panic();
+    }
+}
+
+/// Logs a panic, and returns that the work has ended without an output.
+fn panicked<T>() -> Poll<Option<T>> {
+    log_panic();
+    Poll::Ready(None)
+}
+
+/// Logs a panic of the code around a handler: handlers themselves are caught where they are called.
+fn log_panic() {
+    tracing::error!("handling a message panicked; the message stays unsettled");
 }
 
 /// The time that handlers run before they await something or end, measured by samples.
@@ -142,12 +158,9 @@ impl HandlerTiming {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicU32, Ordering},
-        },
-        task::Waker,
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
     };
 
     use tokio::sync::Notify;
@@ -156,7 +169,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_need_not_wait_is_done_at_once_and_the_rest_goes_on_elsewhere() {
-        let (mut executor, mut cx) = (InlineExecutor::new(), Context::from_waker(Waker::noop()));
+        let mut executor = InlineExecutor::new();
         let (done, gate) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
         let work = |waits: bool| {
             let (done, gate) = (done.clone(), gate.clone());
@@ -169,7 +182,7 @@ mod tests {
         };
         for (waits, given) in [(false, Some(0)), (true, None), (false, Some(1)), (true, None)] {
             let work = work(waits);
-            assert_eq!(executor.begin(&mut cx, || work), given);
+            assert_eq!(executor.begin(|| work).await, given);
         }
         assert_eq!(done.load(Ordering::SeqCst), 2);
         assert_eq!(executor.spawned.len(), 2);
@@ -181,7 +194,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_work_elsewhere_gives_is_dropped_when_it_is_done_not_when_it_is_looked_for() {
-        let (mut executor, mut cx) = (InlineExecutor::new(), Context::from_waker(Waker::noop()));
+        let mut executor = InlineExecutor::new();
         let (given, mut kept) = (Arc::new(()), Vec::new());
         for is_long in [false, true] {
             executor.timing = HandlerTiming { is_long, until_sample: 1, ..HandlerTiming::default() };
@@ -192,7 +205,7 @@ mod tests {
                 gate.notified().await;
                 given
             };
-            assert!(executor.begin(&mut cx, work).is_none());
+            assert!(executor.begin(work).await.is_none());
         }
         kept.iter().for_each(|gate| gate.notify_one());
         while Arc::strong_count(&given) > 1 {
@@ -203,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn in_order_even_long_work_begins_before_the_next_does() {
-        let (mut executor, mut cx) = (InlineExecutor::in_order(), Context::from_waker(Waker::noop()));
+        let mut executor = InlineExecutor::in_order();
         let begun = Arc::new(AtomicU32::new(0));
         for number in 0..2 * SAMPLE {
             let counted = begun.clone();
@@ -217,7 +230,7 @@ mod tests {
                     before
                 }
             };
-            assert!(executor.begin(&mut cx, work).is_none());
+            assert!(executor.begin(work).await.is_none());
             assert_eq!(begun.load(Ordering::SeqCst), number + 1);
         }
         executor.finish().await;
@@ -225,18 +238,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_ends_nothing_else() {
-        let (mut executor, mut cx) = (InlineExecutor::<()>::new(), Context::from_waker(Waker::noop()));
-        for waits in [false, true] {
-            let work = async move {
-                if waits {
-                    tokio::task::yield_now().await;
+        let mut executor = InlineExecutor::in_order();
+        let work = |begins: bool, waits: bool, ends: bool| {
+            move || {
+                assert!(begins, "on purpose");
+                async move {
+                    if waits {
+                        tokio::task::yield_now().await;
+                    }
+                    assert!(ends, "on purpose");
                 }
-                panic!("on purpose");
-            };
-            assert!(executor.begin(&mut cx, || work).is_none());
+            }
+        };
+        for (begins, waits) in [(false, false), (true, false), (true, true)] {
+            assert!(executor.begin(work(begins, waits, false)).await.is_none());
         }
-        let at_once = || -> std::future::Ready<()> { panic!("on purpose") };
-        assert!(executor.begin(&mut cx, at_once).is_none());
+        assert!(executor.begin(work(true, false, true)).await.is_some());
         executor.finish().await;
     }
 
