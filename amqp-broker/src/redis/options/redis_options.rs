@@ -15,6 +15,9 @@ use crate::{
     redis::wire::KeyOptions,
 };
 
+/// How often lapsed claims are looked for by default, before the throttle.
+const RESTORE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// In which order queues are emptied that one consumer reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -123,8 +126,8 @@ options! {
     unacked_mutex_expire: Duration [Duration] = Duration::from_secs(300);
     /// Sets how often lapsed claims are looked for, together with
     /// [`unacked_restore_throttle`](Self::unacked_restore_throttle): the period is their product.
-    /// The default is 10 s.
-    unacked_restore_interval: Duration [Duration] = Duration::from_secs(10);
+    /// The default is 10 s, and zero means the default.
+    unacked_restore_interval: Duration [Duration] = RESTORE_INTERVAL;
     /// Sets what multiplies [`unacked_restore_interval`](Self::unacked_restore_interval). 0 counts
     /// as 1. The default is 10.
     unacked_restore_throttle: u32 [u32] = 10;
@@ -273,6 +276,10 @@ impl RedisOptions {
 
     /// How long after one look for lapsed claims the next one comes.
     pub(crate) fn restore_period(&self) -> Duration {
-        self.unacked_restore_interval.saturating_mul(self.unacked_restore_throttle.max(1))
+        let interval = match self.unacked_restore_interval {
+            Duration::ZERO => RESTORE_INTERVAL,
+            interval => interval,
+        };
+        interval.saturating_mul(self.unacked_restore_throttle.max(1))
     }
 }

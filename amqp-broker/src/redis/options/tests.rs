@@ -161,6 +161,8 @@ fn defaults_are_kombus() {
     assert_eq!(keys.list("q", 9), "q\x06\x169");
     assert_eq!(keys.channel("x", "k"), "/0.x/k");
     assert_eq!(options.restore_period(), Duration::from_secs(100));
+    let zero = options.clone().unacked_restore_interval(Duration::ZERO);
+    assert_eq!(zero.restore_period(), Duration::from_secs(100));
     assert_eq!(options.visibility_timeout, Duration::from_secs(3600));
     let no_prefix = options.set("fanout_prefix", "False").unwrap();
     assert_eq!(Keys::new(no_prefix.key_options()).channel("x", ""), "x");
