@@ -1,10 +1,19 @@
 //! A backend on Redis, with the keys, envelopes and commands of kombu's Redis transport.
 
+mod claims;
+mod connect;
+mod hub;
 mod options;
+mod places;
+mod publish;
+mod service;
+mod topology;
 mod wire;
 
-pub use self::options::{
-    QueueOrder, RedisLogin, RedisOptions, RedisOptionsError, UnsupportedScheme, unsupported_scheme,
+pub use self::{
+    claims::RedisClaim,
+    options::{
+        QueueOrder, RedisLogin, RedisOptions, RedisOptionsError, UnsupportedScheme, unsupported_scheme,
+    },
+    service::{Redis, RedisLink},
 };
-#[allow(unused_imports, reason = "the commands that use it are not all written")]
-use crate::kombu::envelope;

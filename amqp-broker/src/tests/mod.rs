@@ -39,6 +39,8 @@ mod invariants;
 mod peer;
 mod protocol;
 mod queues;
+#[cfg(feature = "redis")]
+mod redis;
 mod resources;
 mod routing;
 mod steps;

@@ -59,17 +59,7 @@ impl Death<'_> {
         let (exchange, key) = parts.names();
         let relevant = Relevant::find(parts.properties())?;
         let mut headers = HeaderTable::from_encoded(relevant.headers.unwrap_or_default())?;
-        let mut entry = Table::new();
-        entry.push("count", 1_i64)?;
-        entry.push("reason", self.reason.name())?;
-        entry.push("queue", text(self.queue.as_bytes()))?;
-        entry.push("time", Value::Timestamp(self.time))?;
-        entry.push("exchange", text(exchange))?;
-        entry.push("routing-keys", Value::Array(routing_keys(key, &headers)?))?;
-        if let Some(expiration) = relevant.expiration {
-            entry.push("original-expiration", text(expiration))?;
-        }
-        self.add(HeaderTable::from_encoded(entry.as_encoded())?, exchange, &mut headers)?;
+        self.mark(&mut headers, exchange, key, relevant.expiration)?;
         if self.key.is_some() {
             headers.remove("CC");
         }
@@ -83,6 +73,31 @@ impl Death<'_> {
             parts.blind_keys().for_each(|key| draft.blind_key(key));
         }
         Ok((draft, headers))
+    }
+
+    /// Notes the death in the headers of a message, which was published to an exchange with a
+    /// routing key and an expiration.
+    ///
+    /// # Errors
+    /// Headers that cannot be read.
+    pub(crate) fn mark(
+        &self,
+        headers: &mut HeaderTable,
+        exchange: &[u8],
+        key: &[u8],
+        expiration: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let mut entry = Table::new();
+        entry.push("count", 1_i64)?;
+        entry.push("reason", self.reason.name())?;
+        entry.push("queue", text(self.queue.as_bytes()))?;
+        entry.push("time", Value::Timestamp(self.time))?;
+        entry.push("exchange", text(exchange))?;
+        entry.push("routing-keys", Value::Array(routing_keys(key, headers)?))?;
+        if let Some(expiration) = expiration {
+            entry.push("original-expiration", text(expiration))?;
+        }
+        self.add(HeaderTable::from_encoded(entry.as_encoded())?, exchange, headers)
     }
 
     /// Puts the entry first. If there is one for this queue and reason, its count grows and it

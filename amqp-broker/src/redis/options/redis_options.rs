@@ -158,9 +158,9 @@ options! {
     retry_on_timeout: bool [bool] = false;
     /// Sets how many connections there are at most. The default is 10.
     max_connections: u32 [u32] = 10;
-    /// Sets whether the third version of Redis's protocol is spoken. The default is false: the
-    /// second.
-    resp3: bool [bool] = false;
+    /// Sets whether the third version of Redis's protocol is spoken. The default is true. With
+    /// the second, further connections wait for messages.
+    resp3: bool [bool] = true;
     /// Sets how often [`credentials`](Self::credentials) are asked again while a connection lasts.
     /// The default is 10 s.
     reauth_check_interval: Duration [Duration] = Duration::from_secs(10);

@@ -15,6 +15,11 @@ pub(crate) enum Server {
 impl Server {
     pub(super) const PORT: u16 = 6379;
     pub(super) const SENTINEL_PORT: u16 = 26379;
+
+    /// Whether TLS is possible.
+    pub(crate) fn is_tcp(&self) -> bool {
+        matches!(self, Server::Tcp(..))
+    }
 }
 
 /// TLS to Redis.

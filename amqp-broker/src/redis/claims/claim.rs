@@ -1,0 +1,216 @@
+//! Messages for consumers.
+
+use std::sync::Arc;
+
+use amqp_codec::ShortString;
+use bytes::Bytes;
+
+use super::{
+    haul::{MOST_MESSAGES, Taken, Wanted},
+    moved::Move,
+    moves::move_claims,
+    take,
+};
+use crate::{
+    backend::{BackendError, Claimed, Source},
+    core::rabbitmq::death::Reason,
+    kombu::envelope::{Envelope, EnvelopeError},
+    redis::{
+        hub::{Hub, now_seconds},
+        places::{How, Place, dead_letter, put},
+    },
+};
+
+/// The most items of a queue that are kept because they cannot be read.
+const MOST_UNDECODABLE: u64 = 1000;
+
+/// What settles a claimed message.
+#[derive(Debug)]
+pub struct RedisClaim {
+    pub(super) queue: Arc<str>,
+    pub(super) kept: Kept,
+}
+
+/// Where a claimed message is kept.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// In Redis, under the tag of this number. The id is for the log.
+    Claimed { number: u64, id: Option<ShortString> },
+    /// Here: the message came from a fanout exchange, and Redis does not have it.
+    Here(Bytes),
+}
+
+/// Takes messages from queues, for a link.
+///
+/// # Errors
+/// When Redis fails. What may have been claimed is in [`Hub::held`].
+pub(crate) async fn claim(
+    hub: &Hub,
+    link: u64,
+    sources: &[Source<'_>],
+) -> Result<Vec<Claimed<RedisClaim>>, BackendError> {
+    let wanted: Vec<_> = sources.iter().map(|source| wanted(hub, source)).collect();
+    let haul = take::take(hub, link, &wanted).await?;
+    let mut claiming = Claiming::new(hub, link, sources);
+    for taken in haul.taken {
+        claiming.taken(taken);
+    }
+    for (index, source) in sources.iter().enumerate() {
+        claiming.local(index, source);
+    }
+    claiming.next_wakes(haul.full);
+    claiming.set_aside().await?;
+    claiming.bury().await?;
+    Ok(claiming.claimed)
+}
+
+fn wanted(hub: &Hub, source: &Source<'_>) -> Wanted {
+    Wanted {
+        lists: hub.keys.lists(source.queue),
+        most: source.most.min(MOST_MESSAGES),
+        claimed: !source.no_ack,
+        tail: Hub::claim_tail(source.queue),
+    }
+}
+
+/// A claim under way.
+struct Claiming<'a> {
+    hub: &'a Hub,
+    link: u64,
+    sources: &'a [Source<'a>],
+    names: Vec<Arc<str>>,
+    now: f64,
+    claimed: Vec<Claimed<RedisClaim>>,
+    /// How many messages each source got.
+    counts: Vec<usize>,
+    /// How many messages were taken for each source, whether it got them or not.
+    found: Vec<usize>,
+    undecodable: Vec<(Taken, EnvelopeError)>,
+    expired: Vec<(usize, Option<u64>, Envelope)>,
+}
+
+impl<'a> Claiming<'a> {
+    fn new(hub: &'a Hub, link: u64, sources: &'a [Source<'a>]) -> Self {
+        Claiming {
+            hub,
+            link,
+            sources,
+            names: sources.iter().map(|source| Arc::from(source.queue)).collect(),
+            now: now_seconds(),
+            claimed: Vec::new(),
+            counts: vec![0; sources.len()],
+            found: vec![0; sources.len()],
+            undecodable: Vec::new(),
+            expired: Vec::new(),
+        }
+    }
+
+    /// A message that was taken from a list.
+    fn taken(&mut self, taken: Taken) {
+        self.found[taken.source] += 1;
+        match self.hub.read_envelope(&taken.raw) {
+            Err(error) => self.undecodable.push((taken, error)),
+            Ok(envelope) if envelope.is_expired(self.now) => {
+                self.expired.push((taken.source, taken.number, envelope));
+            }
+            Ok(envelope) => {
+                let properties = &envelope.message.properties;
+                let id = properties.message_id.clone().or_else(|| properties.correlation_id.clone());
+                let kept = taken.number.map(|number| Kept::Claimed { number, id });
+                self.deliver(taken.source, envelope, false, kept);
+            }
+        }
+    }
+
+    /// Takes a source's messages of fanout exchanges, as far as it wants more.
+    fn local(&mut self, index: usize, source: &Source<'_>) {
+        let more = source.most.min(MOST_MESSAGES).saturating_sub(self.counts[index]);
+        for buffered in self.hub.arrivals.fanouts.take(source.queue, more) {
+            self.found[index] += 1;
+            match self.hub.read_envelope(&buffered.raw) {
+                Err(error) => tracing::warn!(queue = source.queue, %error, "dropped an undecodable message"),
+                Ok(envelope) if envelope.is_expired(self.now) => {}
+                Ok(envelope) => {
+                    let kept = (!source.no_ack).then_some(Kept::Here(buffered.raw));
+                    self.deliver(index, envelope, buffered.redelivered, kept);
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, source: usize, envelope: Envelope, redelivered: bool, kept: Option<Kept>) {
+        self.counts[source] += 1;
+        let queue = Arc::clone(&self.names[source]);
+        self.claimed.push(Claimed {
+            source,
+            message: envelope.message,
+            redelivered: redelivered || envelope.redelivered,
+            claim: kept.map(|kept| RedisClaim { queue, kept }),
+        });
+    }
+
+    /// Sees to it that each queue is woken that gave fewer messages than wanted.
+    fn next_wakes(&self, full: bool) {
+        let watches = &self.hub.arrivals.watches;
+        for (index, source) in self.sources.iter().enumerate() {
+            let limited =
+                full || self.found[index] >= MOST_MESSAGES || self.found[index] > self.counts[index];
+            match self.counts[index] < source.most {
+                true if limited => watches.wake(source.queue),
+                true => watches.arm(source.queue),
+                false => {}
+            }
+        }
+    }
+
+    /// Puts what cannot be read where it harms nobody, as it is.
+    async fn set_aside(&mut self) -> Result<(), BackendError> {
+        let mut moves = Vec::new();
+        for (taken, error) in std::mem::take(&mut self.undecodable) {
+            let queue = self.sources[taken.source].queue;
+            let (key, how) = (self.hub.keys.undecodable(queue), How::SetAside(MOST_UNDECODABLE));
+            tracing::warn!(queue, list = %key.escape_debug(), %error, "set an undecodable item aside");
+            match taken.number {
+                Some(number) => {
+                    let tag = self.hub.tag(number);
+                    moves.push((number, Move { tag, claim: None, how, keys: vec![key], raw: taken.raw }));
+                }
+                None => {
+                    put(self.hub, &Place { key, how, lifetime: None }, &taken.raw).await?;
+                }
+            }
+        }
+        self.finish(moves).await
+    }
+
+    /// Drops what has expired, or sends it to the queue for dead messages.
+    async fn bury(&mut self) -> Result<(), BackendError> {
+        let mut moves = Vec::new();
+        for (source, number, envelope) in std::mem::take(&mut self.expired) {
+            let queue = self.sources[source].queue;
+            let letter = dead_letter(self.hub, queue, envelope, Reason::Expired).await?;
+            let Some(number) = number else {
+                if let Some((place, raw)) = letter {
+                    put(self.hub, &place, &raw).await?;
+                }
+                continue;
+            };
+            let mut moved = Move::drop(self.hub.tag(number));
+            if let Some((place, raw)) = letter {
+                moved = Move { how: place.how, keys: vec![place.key], raw, ..moved };
+            }
+            moves.push((number, moved));
+        }
+        self.finish(moves).await
+    }
+
+    async fn finish(&self, moves: Vec<(u64, Move)>) -> Result<(), BackendError> {
+        if moves.is_empty() {
+            return Ok(());
+        }
+        let (numbers, moves): (Vec<_>, Vec<_>) = moves.into_iter().unzip();
+        move_claims(self.hub, &moves).await?;
+        self.hub.held.remove(self.link, numbers);
+        Ok(())
+    }
+}

@@ -1,0 +1,21 @@
+//! Claimed messages: taken, settled, returned.
+
+mod claim;
+mod haul;
+mod holding;
+mod moved;
+mod moves;
+mod restore;
+mod returned;
+mod settle;
+mod take;
+mod transaction;
+
+pub use self::claim::RedisClaim;
+pub(crate) use self::{
+    claim::claim,
+    holding::renew_claims,
+    restore::{Unroutable, restore_once},
+    returned::return_claims,
+    settle::settle,
+};

@@ -1,0 +1,240 @@
+//! From options to connections.
+
+use std::{fs, path::Path, time::Duration};
+
+use redis::{
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    ProtocolVersion, RedisConnectionInfo, RedisError, TlsCertificates, TlsMode,
+    aio::MultiplexedConnection,
+    sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
+};
+use tokio::time;
+
+use super::failure::backend_error;
+use crate::{
+    backend::BackendError,
+    redis::options::{RedisLogin, RedisOptions, RedisTls, Server},
+};
+
+/// How long Redis may take for an answer if the options do not say it.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// How long connecting may take if the options do not say it.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// Connections of one kind to one server: with Sentinel, to the one that was the master.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialer {
+    client: Client,
+    name: Option<String>,
+    answer_time: Duration,
+    connect_time: Duration,
+    resp3: bool,
+}
+
+impl Dialer {
+    /// Finds the server, which takes connections only when there are sentinels to ask.
+    ///
+    /// # Errors
+    /// When no sentinel knows the master, or a file with certificates cannot be read.
+    pub(crate) async fn find(options: &RedisOptions) -> Result<Self, BackendError> {
+        let connect_time = options.socket_connect_timeout.unwrap_or(CONNECT_TIME);
+        let client = match &options.server {
+            Server::Tcp(host, port) => direct(options, tcp(options, host, *port))?,
+            Server::Socket(path) => direct(options, ConnectionAddr::Unix(path.clone()))?,
+            Server::Sentinels(sentinels) => {
+                // Each is asked twice at most.
+                let most = u32::try_from(sentinels.len()).unwrap_or(u32::MAX).saturating_mul(2);
+                let asking =
+                    time::timeout(connect_time.saturating_mul(most), by_sentinel(options, sentinels));
+                asking.await.map_err(|_| unavailable("no sentinel answers in time".to_owned()))??
+            }
+        };
+        let answer_time = options.socket_timeout.unwrap_or(ANSWER_TIME);
+        Ok(Dialer {
+            client,
+            name: options.client_name.clone(),
+            answer_time,
+            connect_time,
+            resp3: options.resp3,
+        })
+    }
+
+    /// Whether Redis tells of changes on the connections themselves.
+    pub(crate) fn resp3(&self) -> bool {
+        self.resp3
+    }
+
+    /// How long a command may take.
+    pub(crate) fn answer_time(&self) -> Duration {
+        self.answer_time
+    }
+
+    /// How connections behave. Each command has a time limit.
+    pub(crate) fn config(&self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_response_timeout(Some(self.answer_time))
+            .set_connection_timeout(Some(self.connect_time))
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached, refuses the login, or is still loading.
+    pub(crate) async fn open(
+        &self,
+        config: &AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, BackendError> {
+        let opened = self.client.get_multiplexed_async_connection_with_config(config).await;
+        let mut connection = opened.map_err(|error| backend_error(&error))?;
+        let mut greeting = redis::pipe();
+        if let Some(name) = &self.name {
+            greeting.cmd("CLIENT").arg("SETNAME").arg(name).ignore();
+        }
+        // A server that is still loading accepts connections, and refuses this.
+        greeting.cmd("PING").ignore();
+        greeting.exec_async(&mut connection).await.map_err(|error| backend_error(&error))?;
+        Ok(connection)
+    }
+
+    /// Opens a connection that only listens to channels, for the second version of the protocol.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached or refuses the login.
+    pub(crate) async fn listen(&self) -> Result<redis::aio::PubSub, BackendError> {
+        match time::timeout(self.connect_time, self.client.get_async_pubsub()).await {
+            Ok(opened) => opened.map_err(|error| backend_error(&error)),
+            Err(_) => Err(unavailable("Redis does not answer in time".to_owned())),
+        }
+    }
+}
+
+/// The commands that log a connection in again.
+pub(crate) fn authentication(login: &RedisLogin) -> Option<redis::Cmd> {
+    let password = login.password.as_ref()?;
+    let mut command = redis::cmd("AUTH");
+    if let Some(user) = &login.user {
+        command.arg(user);
+    }
+    command.arg(password);
+    Some(command)
+}
+
+fn tcp(options: &RedisOptions, host: &str, port: u16) -> ConnectionAddr {
+    let Some(tls) = &options.tls else { return ConnectionAddr::Tcp(host.to_owned(), port) };
+    let mut address =
+        ConnectionAddr::TcpTls { host: host.to_owned(), port, insecure: !tls.verify, tls_params: None };
+    address.set_danger_accept_invalid_hostnames(!tls.check_hostname);
+    address
+}
+
+fn direct(options: &RedisOptions, address: ConnectionAddr) -> Result<Client, BackendError> {
+    let info = connection(options, address).map_err(|error| backend_error(&error))?;
+    let client = match &options.tls {
+        Some(tls) if options.server.is_tcp() => Client::build_with_tls(info, certificates(tls)?),
+        _ => Client::open(info),
+    };
+    client.map_err(|error| backend_error(&error))
+}
+
+fn connection(options: &RedisOptions, address: ConnectionAddr) -> Result<ConnectionInfo, RedisError> {
+    let login = options.current_login();
+    let mut redis =
+        RedisConnectionInfo::default().set_db(options.database.into()).set_protocol(protocol(options));
+    if let Some(user) = login.user {
+        redis = redis.set_username(user);
+    }
+    if let Some(password) = login.password {
+        redis = redis.set_password(password);
+    }
+    Ok(address.into_connection_info()?.set_redis_settings(redis))
+}
+
+fn protocol(options: &RedisOptions) -> ProtocolVersion {
+    if options.resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 }
+}
+
+fn certificates(tls: &RedisTls) -> Result<TlsCertificates, BackendError> {
+    let client_tls = match (&tls.certfile, &tls.keyfile) {
+        (Some(certificate), key) => Some(ClientTlsConfig {
+            client_cert: read(certificate)?,
+            client_key: read(key.as_ref().unwrap_or(certificate))?,
+        }),
+        _ => None,
+    };
+    Ok(TlsCertificates { client_tls, root_cert: tls.ca_certs.as_deref().map(read).transpose()? })
+}
+
+fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, BackendError> {
+    let path = path.as_ref();
+    fs::read(path).map_err(|error| unavailable(format!("cannot read {}: {error}", path.display())))
+}
+
+/// Asks the sentinels for the master.
+async fn by_sentinel(options: &RedisOptions, sentinels: &[(String, u16)]) -> Result<Client, BackendError> {
+    let name = options.master_name.as_deref().unwrap_or_default();
+    let mut client = sentinel_client(options, sentinels, name)?;
+    if options.min_other_sentinels > 0 {
+        enough_others(&mut client, name, options.min_other_sentinels).await?;
+    }
+    client
+        .async_get_client()
+        .await
+        .map_err(|error| unavailable(format!("no sentinel knows the master '{name}': {error}")))
+}
+
+fn sentinel_client(
+    options: &RedisOptions,
+    sentinels: &[(String, u16)],
+    name: &str,
+) -> Result<SentinelClient, BackendError> {
+    let addresses = sentinels.iter().map(|(host, port)| match options.sentinel_tls {
+        true => ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None },
+        false => ConnectionAddr::Tcp(host.clone(), *port),
+    });
+    let built = SentinelClientBuilder::new(addresses, name, SentinelServerType::Master);
+    let mut builder = built.map_err(|error| backend_error(&error))?;
+    builder = builder
+        .set_client_to_redis_db(options.database.into())
+        .set_client_to_redis_protocol(protocol(options));
+    let login = options.current_login();
+    if let Some(user) = login.user {
+        builder = builder.set_client_to_redis_username(user);
+    }
+    if let Some(password) = login.password {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    if let Some(user) = &options.sentinel_login.user {
+        builder = builder.set_client_to_sentinel_username(user);
+    }
+    if let Some(password) = &options.sentinel_login.password {
+        builder = builder.set_client_to_sentinel_password(password);
+    }
+    if let Some(tls) = &options.tls {
+        let mode = if tls.verify { TlsMode::Secure } else { TlsMode::Insecure };
+        builder =
+            builder.set_client_to_redis_tls_mode(mode).set_client_to_redis_certificates(certificates(tls)?);
+    }
+    builder.build().map_err(|error| backend_error(&error))
+}
+
+/// A sentinel that is cut off from the others is not believed.
+async fn enough_others(client: &mut SentinelClient, name: &str, least: u32) -> Result<(), BackendError> {
+    let sentinel = client.async_get_sentinel_client().await.map_err(|error| backend_error(&error))?;
+    let opened = sentinel.get_multiplexed_async_connection().await;
+    let mut connection = opened.map_err(|error| backend_error(&error))?;
+    let master = redis::cmd("SENTINEL").arg("MASTER").arg(name).query_async(&mut connection).await;
+    let master: std::collections::HashMap<String, String> = master.map_err(|error| backend_error(&error))?;
+    let others = master.get("num-other-sentinels").and_then(|others| others.parse::<u32>().ok());
+    match others {
+        Some(others) if others >= least => Ok(()),
+        _ => Err(unavailable(format!(
+            "the sentinel knows {} other sentinels, and {least} are needed",
+            others.unwrap_or_default()
+        ))),
+    }
+}
+
+fn unavailable(text: String) -> BackendError {
+    BackendError::Unavailable(text)
+}

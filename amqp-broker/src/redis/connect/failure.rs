@@ -1,0 +1,82 @@
+//! What an error of Redis means to a client of the gateway.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::backend::BackendError;
+
+/// The error that the client gets. None of Redis's texts contains a secret: they name commands,
+/// keys and users.
+pub(crate) fn backend_error(error: &RedisError) -> BackendError {
+    if is_refused(error) {
+        return BackendError::AccessRefused(format!("Redis refuses access: {}", words(error)));
+    }
+    let text = match error.kind() {
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => "Redis is loading its data".to_owned(),
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => {
+            "this Redis is a replica now, and takes no writes".to_owned()
+        }
+        ErrorKind::Server(ServerErrorKind::MasterDown) => "the Redis master is down".to_owned(),
+        _ if error.is_timeout() => "Redis does not answer in time".to_owned(),
+        _ => format!("Redis failed: {}", words(error)),
+    };
+    BackendError::Unavailable(text)
+}
+
+/// Whether the connection is of no use after this error: it is broken, or leads to a server that
+/// takes no writes.
+pub(crate) fn is_lost(error: &RedisError) -> bool {
+    let unfit = matches!(
+        error.kind(),
+        ErrorKind::Server(
+            ServerErrorKind::BusyLoading | ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown
+        )
+    );
+    unfit || error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error()
+}
+
+/// Whether the server does not know a command, or does not let this login use it.
+pub(crate) fn is_forbidden(error: &RedisError) -> bool {
+    let unknown = error.detail().is_some_and(|detail| detail.contains("unknown command"));
+    unknown || error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+}
+
+fn is_refused(error: &RedisError) -> bool {
+    let code = matches!(error.code(), Some("NOPERM" | "NOAUTH" | "WRONGPASS"));
+    code || error.kind() == ErrorKind::AuthenticationFailed
+}
+
+/// The error in one line.
+fn words(error: &RedisError) -> String {
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: &str, detail: &str) -> RedisError {
+        redis::make_extension_error(code.to_owned(), Some(detail.to_owned()))
+    }
+
+    #[test]
+    fn refusals_are_verdicts_and_not_losses() {
+        for code in ["NOAUTH", "WRONGPASS"] {
+            let error = server(code, "who are you");
+            assert!(matches!(backend_error(&error), BackendError::AccessRefused(_)), "{code}");
+            assert!(!is_lost(&error), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_replica_and_a_broken_connection_are_losses() {
+        let broken = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        let read_only = RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), "no"));
+        for error in [broken, read_only] {
+            assert!(is_lost(&error));
+            assert!(matches!(backend_error(&error), BackendError::Unavailable(_)));
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Connections to Redis: what their errors mean, and what they carry.
+
+mod dial;
+mod failure;
+mod scripts;
+
+pub(crate) use self::{
+    dial::{Dialer, authentication},
+    failure::{backend_error, is_forbidden, is_lost},
+    scripts::{claim_script, due_script, move_script, release_script},
+};

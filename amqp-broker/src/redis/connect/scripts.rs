@@ -1,0 +1,142 @@
+//! The scripts: what must happen in one step, and is more than one command.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+/// Takes messages from lists, and claims those that are to be settled, in one step.
+///
+/// - `KEYS`: the claims, their index, then all lists of each source.
+/// - `ARGV`: the time, the prefix of the claims' tags, the number of the first tag, the most bytes,
+///   the number of lists of a source; then for each source the number of messages wanted, `1` if
+///   they are claimed, and what follows the message in its claim.
+///
+/// It returns whether it stopped at the bytes, and for each message its source, its tag's number
+/// (or -1), and itself. A claim that cannot be written is undone.
+static CLAIM: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local time, prefix, number = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local room, lists = tonumber(ARGV[4]), tonumber(ARGV[5])
+local sources = (#KEYS - 2) / lists
+local wants, out = {}, {}
+for s = 1, sources do wants[s] = tonumber(ARGV[3 * s + 3]) end
+for l = 1, lists do
+  for s = 1, sources do
+    local key, claimed, tail = KEYS[2 + (s - 1) * lists + l], ARGV[3 * s + 4], ARGV[3 * s + 5]
+    while wants[s] > 0 do
+      if room <= 0 then return {1, out} end
+      local raw = redis.call('RPOP', key)
+      if not raw then break end
+      wants[s] = wants[s] - 1
+      room = room - #raw
+      if claimed == '1' then
+        local tag = prefix .. number
+        local done = redis.pcall('HSET', KEYS[1], tag, '[' .. raw .. tail)
+        if not (type(done) == 'table' and done.err) then
+          done = redis.pcall('ZADD', KEYS[2], time, tag)
+        end
+        if type(done) == 'table' and done.err then
+          redis.pcall('HDEL', KEYS[1], tag)
+          redis.call('RPUSH', key, raw)
+          return done
+        end
+        out[#out + 1] = {s - 1, number, raw}
+        number = number + 1
+      else
+        out[#out + 1] = {s - 1, -1, raw}
+      end
+    end
+  end
+end
+return {0, out}
+",
+    )
+});
+
+/// Moves claimed messages elsewhere, each in one step; those that are not claimed any more stay
+/// where they are.
+///
+/// - `KEYS`: the claims, their index, then the keys that the messages go to.
+/// - `ARGV`: for each message its tag, its claim (or nothing if the tag alone tells), how it is
+///   pushed, a number for that, the number of keys it goes to, and what is pushed there.
+///
+/// It returns 1 for each message that was moved, and 0 for the others.
+static MOVE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local key, moved = 3, {}
+for i = 1, #ARGV, 6 do
+  local tag, claim, how, number, keys, raw =
+    ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), ARGV[i + 5]
+  local held
+  if claim == '' then held = redis.call('HEXISTS', KEYS[1], tag) == 1
+  else held = redis.call('HGET', KEYS[1], tag) == claim end
+  if held then
+    for k = key, key + keys - 1 do
+      if how == 'ZADD' then redis.call('ZADD', KEYS[k], number, raw)
+      else
+        redis.call(how, KEYS[k], raw)
+        if number > 0 then redis.call('PEXPIRE', KEYS[k], number) end
+        if number < 0 then redis.call('LTRIM', KEYS[k], 0, -number - 1) end
+      end
+    end
+    redis.call('HDEL', KEYS[1], tag)
+    redis.call('ZREM', KEYS[2], tag)
+  end
+  moved[#moved + 1] = held and 1 or 0
+  key = key + keys
+end
+return moved
+",
+    )
+});
+
+/// Moves messages that are due, each in one step; those that another has moved are left out.
+///
+/// - `KEYS`: the sorted set that they wait in, then the key that each goes to.
+/// - `ARGV`: for each message itself, how it is pushed, a number for that, and what is pushed.
+static DUE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local moved = 0
+for i = 1, #ARGV, 4 do
+  local key, how, number = KEYS[(i + 3) / 4 + 1], ARGV[i + 1], tonumber(ARGV[i + 2])
+  if redis.call('ZSCORE', KEYS[1], ARGV[i]) then
+    if how == 'ZADD' then redis.call('ZADD', key, number, ARGV[i + 3])
+    else
+      redis.call(how, key, ARGV[i + 3])
+      if number > 0 then redis.call('PEXPIRE', key, number) end
+      if number < 0 then redis.call('LTRIM', key, 0, -number - 1) end
+    end
+    redis.call('ZREM', KEYS[1], ARGV[i])
+    moved = moved + 1
+  end
+end
+return moved
+",
+    )
+});
+
+/// Deletes a lock if it is still ours.
+static RELEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0",
+    )
+});
+
+pub(crate) fn claim_script() -> &'static Script {
+    &CLAIM
+}
+
+pub(crate) fn move_script() -> &'static Script {
+    &MOVE
+}
+
+pub(crate) fn due_script() -> &'static Script {
+    &DUE
+}
+
+pub(crate) fn release_script() -> &'static Script {
+    &RELEASE
+}

@@ -1,0 +1,181 @@
+//! What is kept of a queue's declaration.
+
+use amqp_codec::{Table, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::backend::{BackendError, QueueDeclaration};
+
+/// The behaviour of a queue that its declaration chooses, as it is stored. Times are in
+/// milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Declared {
+    /// How long its lists live after the last message was put there.
+    #[serde(rename = "x-expires", skip_serializing_if = "Option::is_none")]
+    pub(crate) expires: Option<u64>,
+    /// How long its messages live.
+    #[serde(rename = "x-message-ttl", skip_serializing_if = "Option::is_none")]
+    pub(crate) message_ttl: Option<u64>,
+    /// The queue that its dead messages go to.
+    #[serde(rename = "x-dead-letter-routing-key", skip_serializing_if = "Option::is_none")]
+    pub(crate) dead_letter_queue: Option<String>,
+    /// Whether it belongs to one connection.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) exclusive: bool,
+}
+
+/// How long the lists of an exclusive queue outlive its connection at most, if that ends without
+/// deleting it: one hour, as kombu keeps the bindings of queues that expire.
+pub(crate) const EXCLUSIVE_EXPIRES: u64 = 3_600_000;
+
+impl Declared {
+    /// Reads a declaration.
+    ///
+    /// # Errors
+    /// [`BackendError::NotImplemented`] for arguments that nothing here can serve, and
+    /// [`BackendError::PreconditionFailed`] for values that no broker takes.
+    pub(crate) fn new(queue: &QueueDeclaration) -> Result<Self, BackendError> {
+        let mut declared = Declared { exclusive: queue.exclusive, ..Declared::default() };
+        let mut to_default = false;
+        for (name, value) in &queue.arguments {
+            match name.as_str().unwrap_or_default() {
+                "x-expires" => declared.expires = Some(milliseconds(queue, "x-expires", &value, 1)?),
+                "x-message-ttl" => {
+                    declared.message_ttl = Some(milliseconds(queue, "x-message-ttl", &value, 0)?);
+                }
+                "x-dead-letter-exchange" if value.as_str() == Some("") => to_default = true,
+                "x-dead-letter-routing-key" => {
+                    declared.dead_letter_queue = Some(text(queue, "x-dead-letter-routing-key", &value)?);
+                }
+                "x-queue-type" if value.as_str() == Some("classic") => {}
+                // Every queue has kombu's priorities; mirroring is the server's business.
+                "x-max-priority" | "x-ha-policy" => {}
+                _ => return Err(unserved(&queue.name, &name.to_string(), &value)),
+            }
+        }
+        match (to_default, &declared.dead_letter_queue) {
+            (true, None) => Err(unserved(&queue.name, "x-dead-letter-exchange", &Value::from(""))),
+            (false, Some(key)) => {
+                Err(unserved(&queue.name, "x-dead-letter-routing-key", &Value::from(key.as_str())))
+            }
+            _ => Ok(declared),
+        }
+    }
+
+    /// Reads what was stored.
+    pub(crate) fn read(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
+    }
+
+    /// The form in which it is stored.
+    pub(crate) fn stored(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// How long its lists live after the last message was put there.
+    pub(crate) fn lifetime(&self) -> Option<u64> {
+        self.expires.or(self.exclusive.then_some(EXCLUSIVE_EXPIRES))
+    }
+
+    /// The queue that a message goes to when it has waited here, and how long it waits: this is a
+    /// queue whose messages come back later.
+    pub(crate) fn delay(&self) -> Option<(&str, u64)> {
+        Some((self.dead_letter_queue.as_deref()?, self.message_ttl?))
+    }
+}
+
+/// Exchanges have no arguments here.
+pub(crate) fn refuse_arguments(exchange: &str, arguments: &Table) -> Result<(), BackendError> {
+    match arguments.iter().next() {
+        None => Ok(()),
+        Some((name, _)) => Err(BackendError::NotImplemented(format!(
+            "argument '{name}' of exchange '{exchange}' is not served on Redis"
+        ))),
+    }
+}
+
+fn unserved(queue: &str, name: &str, value: &Value) -> BackendError {
+    let value = value.as_str().map(|text| format!(" '{text}'")).unwrap_or_default();
+    BackendError::NotImplemented(format!(
+        "argument '{name}'{value} of queue '{queue}' is not served on Redis"
+    ))
+}
+
+fn invalid(queue: &QueueDeclaration, name: &str) -> BackendError {
+    BackendError::PreconditionFailed(format!("invalid arg '{name}' for queue '{}' in vhost '/'", queue.name))
+}
+
+fn milliseconds(
+    queue: &QueueDeclaration,
+    name: &str,
+    value: &Value,
+    least: u64,
+) -> Result<u64, BackendError> {
+    let time = value.as_i64().and_then(|time| u64::try_from(time).ok());
+    time.filter(|time| *time >= least).ok_or_else(|| invalid(queue, name))
+}
+
+fn text(queue: &QueueDeclaration, name: &str, value: &Value) -> Result<String, BackendError> {
+    value.as_str().map(str::to_owned).ok_or_else(|| invalid(queue, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared(arguments: &[(&str, Value)]) -> Result<Declared, BackendError> {
+        let mut table = Table::new();
+        for (name, value) in arguments {
+            table.insert(name, value.clone()).unwrap();
+        }
+        Declared::new(&QueueDeclaration {
+            name: "q".to_owned(),
+            durable: true,
+            exclusive: false,
+            auto_delete: false,
+            arguments: table,
+        })
+    }
+
+    #[test]
+    fn a_retry_queue_is_understood_and_kept() {
+        let retry = declared(&[
+            ("x-message-ttl", 500.into()),
+            ("x-dead-letter-exchange", "".into()),
+            ("x-dead-letter-routing-key", "work".into()),
+        ])
+        .unwrap();
+        assert_eq!(retry.delay(), Some(("work", 500)));
+        assert_eq!(Declared::read(retry.stored().as_bytes()), Some(retry));
+    }
+
+    #[test]
+    fn what_is_not_served_is_named() {
+        for (name, value) in [
+            ("x-max-length", 5.into()),
+            ("x-queue-type", "quorum".into()),
+            ("x-dead-letter-exchange", "letters".into()),
+            ("x-dead-letter-exchange", "".into()),
+            ("x-dead-letter-routing-key", "work".into()),
+            ("x-single-active-consumer", true.into()),
+        ] as [(&str, Value); 6]
+        {
+            let refused = declared(&[(name, value)]).unwrap_err();
+            assert!(
+                matches!(&refused, BackendError::NotImplemented(text) if text.contains(name)),
+                "{refused}"
+            );
+        }
+        for (name, value) in [("x-expires", 0.into()), ("x-message-ttl", "1".into())] as [(&str, Value); 2] {
+            assert!(matches!(declared(&[(name, value)]), Err(BackendError::PreconditionFailed(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_exclusive_queue_does_not_outlive_its_connection_for_ever() {
+        assert_eq!(declared(&[]).unwrap().lifetime(), None);
+        assert_eq!(declared(&[("x-expires", 5.into())]).unwrap().lifetime(), Some(5));
+        let exclusive = Declared { exclusive: true, ..Declared::default() };
+        assert_eq!(exclusive.lifetime(), Some(EXCLUSIVE_EXPIRES));
+    }
+}

@@ -1,0 +1,20 @@
+//! What all AMQP connections of a gateway share: the connections to Redis, and what arrives there.
+
+mod arrivals;
+mod buffer;
+mod channels;
+mod declared;
+mod envelopes;
+mod fanouts;
+mod held;
+mod leases;
+mod loss;
+mod reads;
+mod shared;
+mod tracked;
+mod watches;
+
+pub(crate) use self::{
+    declared::{Declared, refuse_arguments},
+    shared::{Hub, now_milliseconds, now_seconds},
+};

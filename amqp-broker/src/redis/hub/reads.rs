@@ -1,0 +1,132 @@
+//! What is read of Redis on the connection that is told of its changes.
+
+use std::sync::Arc;
+
+use redis::Value;
+
+use super::{declared::Declared, shared::Hub};
+use crate::{
+    backend::{BackendError, Binding, ExchangeKind},
+    redis::wire::BindingTable,
+};
+
+impl Hub {
+    /// The bindings of an exchange.
+    pub(crate) async fn bindings(&self, exchange: &str) -> Result<Arc<BindingTable>, BackendError> {
+        let key = self.keys.bindings(exchange);
+        if let Some(known) = self.arrivals.bindings.get(&key) {
+            return Ok(known);
+        }
+        let reading = self.arrivals.bindings.begin(&key);
+        let members: Vec<Vec<u8>> = self.read(redis::cmd("SMEMBERS").arg(&key)).await?;
+        let members = Arc::new(BindingTable::read(members, self.keys.separator()));
+        self.arrivals.bindings.finish(&reading, Arc::clone(&members));
+        Ok(members)
+    }
+
+    /// The kind that an exchange was declared with here; `None` for the exchanges of kombu alone,
+    /// which stores none.
+    pub(crate) async fn exchange_kind(&self, exchange: &str) -> Result<Option<ExchangeKind>, BackendError> {
+        if let Some(known) = self.arrivals.exchanges.get(exchange) {
+            return Ok(known);
+        }
+        let reading = self.arrivals.exchanges.begin(exchange);
+        let kind: Option<String> =
+            self.read(redis::cmd("HGET").arg(self.keys.exchanges()).arg(exchange)).await?;
+        let kind = kind.as_deref().and_then(ExchangeKind::from_name);
+        self.arrivals.exchanges.finish(&reading, kind);
+        Ok(kind)
+    }
+
+    /// The declaration of a queue; `None` for the queues of kombu alone, which stores none.
+    pub(crate) async fn declared(&self, queue: &str) -> Result<Option<Arc<Declared>>, BackendError> {
+        let key = self.queue_key(queue);
+        if let Some(known) = self.arrivals.queues.get(&key) {
+            return Ok(known);
+        }
+        let reading = self.arrivals.queues.begin(&key);
+        let stored: Option<Vec<u8>> = self.read(redis::cmd("GET").arg(&key)).await?;
+        let declared = stored.and_then(|stored| Declared::read(&stored)).map(Arc::new);
+        self.arrivals.queues.finish(&reading, declared.clone());
+        Ok(declared)
+    }
+
+    /// The key of a queue's declaration. Each has a key of its own, so that it can expire with its
+    /// queue, and its change is told without those of all others.
+    pub(crate) fn queue_key(&self, queue: &str) -> String {
+        self.keys.prefixed(&format!("_amqp.queue.{queue}"))
+    }
+
+    /// Looks whether queues have messages; from now on their next change is noticed.
+    pub(crate) async fn look(&self, lists: &[Vec<String>]) -> Result<Vec<bool>, BackendError> {
+        let mut pipeline = redis::pipe();
+        for lists in lists {
+            pipeline.cmd("EXISTS").arg(lists);
+        }
+        let found: Vec<Value> = self.checked(pipeline.query_async(&mut self.listening()).await)?;
+        Ok(found.into_iter().map(|found| found != Value::Int(0)).collect())
+    }
+
+    /// Adds a binding to a fanout exchange, which listens to channels. When it returns, every
+    /// message to them arrives.
+    pub(crate) async fn subscribe(
+        &self,
+        link: u64,
+        binding: &Binding,
+        patterns: Vec<String>,
+    ) -> Result<(), BackendError> {
+        let _one_after_the_other = self.subscribing.lock().await;
+        let new = self.arrivals.fanouts.bind(link, binding, patterns);
+        if new.is_empty() {
+            return Ok(());
+        }
+        let subscribed = match &self.channels {
+            None => self.listening().psubscribe(new).await,
+            Some(channels) => channels.subscribe(&new).await,
+        };
+        let subscribed = self.checked(subscribed);
+        if subscribed.is_err() {
+            self.arrivals.fanouts.unbind(binding);
+        }
+        subscribed
+    }
+
+    /// Ends listening to channels, unless others listen to them.
+    pub(crate) async fn unsubscribe(&self, patterns: &[String]) -> Result<(), BackendError> {
+        let _one_after_the_other = self.subscribing.lock().await;
+        let unused = self.arrivals.fanouts.unused(patterns);
+        if unused.is_empty() {
+            return Ok(());
+        }
+        let unsubscribed = match &self.channels {
+            None => self.listening().punsubscribe(unused).await,
+            Some(channels) => channels.unsubscribe(&unused).await,
+        };
+        self.checked(unsubscribed)
+    }
+
+    /// Passes on what arrives on a connection for channels alone, until it is lost.
+    pub(crate) async fn listen(&self) {
+        let Some(channels) = &self.channels else { return };
+        channels.listen(|pattern, raw| self.arrivals.message(pattern, raw.to_vec())).await;
+        self.lose("Redis has closed the connection for channels");
+    }
+
+    /// Tries the connections.
+    pub(crate) async fn check_health(&self) -> Result<(), BackendError> {
+        self.command::<()>(&redis::cmd("PING")).await?;
+        self.read::<()>(&redis::cmd("PING")).await?;
+        match &self.channels {
+            None => Ok(()),
+            Some(channels) => self.checked(channels.check_health().await),
+        }
+    }
+
+    /// Reads what changes are told of.
+    pub(crate) async fn read<T: redis::FromRedisValue>(
+        &self,
+        command: &redis::Cmd,
+    ) -> Result<T, BackendError> {
+        self.checked(command.query_async(&mut self.listening()).await)
+    }
+}

@@ -1,0 +1,231 @@
+//! The connections to Redis that all links use.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use parking_lot::Mutex;
+use redis::{Cmd, FromRedisValue, Pipeline, PushInfo, RedisResult, aio::MultiplexedConnection};
+use uuid::Uuid;
+
+use super::{arrivals::Arrivals, channels::Channels, held::Held, leases::Leases};
+use crate::{
+    backend::BackendError,
+    kombu::envelope::EnvelopeEncoder,
+    redis::{
+        connect::{Dialer, authentication, backend_error, is_forbidden, is_lost},
+        options::{RedisLogin, RedisOptions},
+        wire::Keys,
+    },
+};
+
+/// How long what is read is kept where Redis does not tell of changes.
+const UNTRACKED: Duration = Duration::from_secs(1);
+
+/// What the links of a [`Redis`](crate::redis::Redis) share. It lives until its connections are
+/// lost; the next link that is opened makes a new one.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) options: Arc<RedisOptions>,
+    pub(crate) keys: Keys,
+    pub(crate) arrivals: Arc<Arrivals>,
+    pub(crate) held: Held,
+    pub(crate) leases: Leases,
+    pub(super) encoder: Mutex<EnvelopeEncoder>,
+    /// Held while channels are subscribed to or left.
+    pub(super) subscribing: tokio::sync::Mutex<()>,
+    commands: MultiplexedConnection,
+    listening: MultiplexedConnection,
+    /// What channels are listened to on where `listening` cannot do it.
+    pub(super) channels: Option<Channels>,
+    dialer: Dialer,
+    scripting: AtomicBool,
+    /// Precedes the number of a claim in its tag. No other hub has the same.
+    claims: String,
+    next_claim: AtomicU64,
+    next_link: AtomicU64,
+}
+
+impl Hub {
+    /// Connects to Redis.
+    ///
+    /// # Errors
+    /// When Redis cannot be reached or refuses the login.
+    pub(crate) async fn connect(options: Arc<RedisOptions>) -> Result<Arc<Self>, BackendError> {
+        let keys = Keys::new(options.key_options());
+        let dialer = Dialer::find(&options).await?;
+        let lifetime = (!dialer.resp3()).then_some(UNTRACKED);
+        let arrivals = Arc::new(Arrivals::new(&keys, lifetime));
+        let commands = open(&dialer, &arrivals).await?;
+        let mut listening = open(&dialer, &arrivals).await?;
+        if dialer.resp3() {
+            let tracking = redis::cmd("CLIENT").arg("TRACKING").arg("ON").exec_async(&mut listening).await;
+            tracking.map_err(|error| backend_error(&error))?;
+        }
+        let channels = match dialer.resp3() {
+            true => None,
+            false => Some(Channels::new(dialer.listen().await?, dialer.answer_time())),
+        };
+        Ok(Arc::new(Hub {
+            scripting: AtomicBool::new(options.scripting),
+            encoder: Mutex::new(options.encoder()),
+            options,
+            keys,
+            arrivals,
+            held: Held::default(),
+            leases: Leases::default(),
+            subscribing: tokio::sync::Mutex::default(),
+            commands,
+            listening,
+            channels,
+            dialer,
+            claims: format!("{}.", Uuid::new_v4()),
+            next_claim: AtomicU64::new(0),
+            next_link: AtomicU64::new(0),
+        }))
+    }
+
+    /// A number that no other link of this hub has.
+    pub(crate) fn link_number(&self) -> u64 {
+        self.next_link.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The first of so many numbers for claims, which nobody else gets.
+    pub(crate) fn claim_numbers(&self, count: u64) -> u64 {
+        self.next_claim.fetch_add(count, Ordering::Relaxed)
+    }
+
+    /// The tag of a claim, up to its number.
+    pub(crate) fn tag_prefix(&self) -> &str {
+        &self.claims
+    }
+
+    /// The tag of a claim. It is not the message's own delivery tag: kombu gives that to each copy
+    /// of a message, and again when it is delivered again, so that claims would replace each other.
+    pub(crate) fn tag(&self, number: u64) -> String {
+        format!("{}{number}", self.claims)
+    }
+
+    /// Whether scripts can be run.
+    pub(crate) fn scripting(&self) -> bool {
+        self.scripting.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of an answer to a script; `true` when scripts are forbidden, so that the commands
+    /// must be sent in another way.
+    pub(crate) fn no_scripting<T>(&self, answer: &RedisResult<T>) -> bool {
+        let forbidden = answer.as_ref().is_err_and(is_forbidden);
+        if forbidden && self.scripting.swap(false, Ordering::Relaxed) {
+            tracing::warn!("this Redis runs no scripts: transactions take their place");
+        }
+        forbidden
+    }
+
+    /// The connection for commands that answer at once.
+    pub(crate) fn commands(&self) -> MultiplexedConnection {
+        self.commands.clone()
+    }
+
+    /// The connection that is told of changes of what is read on it.
+    pub(crate) fn listening(&self) -> MultiplexedConnection {
+        self.listening.clone()
+    }
+
+    /// Opens a connection of its own, for transactions that watch keys.
+    pub(crate) async fn own_connection(&self) -> Result<MultiplexedConnection, BackendError> {
+        let opened = self.dialer.open(&self.dialer.config()).await;
+        opened.inspect_err(|error| self.lost_by(error))
+    }
+
+    /// Logs both connections in again.
+    ///
+    /// # Errors
+    /// When Redis refuses the login.
+    pub(crate) async fn authenticate(&self, login: &RedisLogin) -> Result<(), BackendError> {
+        let Some(command) = authentication(login) else { return Ok(()) };
+        self.checked(command.exec_async(&mut self.commands()).await)?;
+        self.checked(command.exec_async(&mut self.listening()).await)
+    }
+
+    /// Sends a command, and waits for its answer.
+    pub(crate) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, BackendError> {
+        self.checked(command.query_async(&mut self.commands()).await)
+    }
+
+    /// Sends commands together, and waits for their answers.
+    pub(crate) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BackendError> {
+        self.checked(pipeline.query_async(&mut self.commands()).await)
+    }
+
+    /// Declares Redis lost.
+    pub(super) fn lose(&self, why: &str) {
+        self.arrivals.loss.declare(BackendError::Unavailable(why.to_owned()));
+    }
+
+    /// Opens a connection for commands that wait so long in Redis.
+    pub(crate) async fn waiting_connection(
+        &self,
+        longest: Duration,
+    ) -> Result<MultiplexedConnection, BackendError> {
+        let most = self.dialer.answer_time().saturating_add(longest);
+        self.dialer.open(&self.dialer.config().set_response_timeout(Some(most))).await
+    }
+
+    /// Translates a failure of a connection that others can replace.
+    pub(crate) fn understood<T>(answer: RedisResult<T>) -> Result<T, BackendError> {
+        answer.map_err(|error| backend_error(&error))
+    }
+
+    fn lost_by(&self, error: &BackendError) {
+        if error.closes_connection() {
+            self.arrivals.loss.declare(error.clone());
+        }
+    }
+
+    /// How further connections are opened.
+    pub(crate) fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
+    /// Declares Redis lost if an answer shows that it is.
+    pub(crate) fn checked<T>(&self, answer: RedisResult<T>) -> Result<T, BackendError> {
+        answer.map_err(|error| {
+            let failure = backend_error(&error);
+            if is_lost(&error) {
+                self.arrivals.loss.declare(failure.clone());
+            }
+            failure
+        })
+    }
+}
+
+/// Connects; what Redis sends without being asked arrives at `arrivals`.
+async fn open(dialer: &Dialer, arrivals: &Arc<Arrivals>) -> Result<MultiplexedConnection, BackendError> {
+    let mut config = dialer.config();
+    if dialer.resp3() {
+        let arrivals = Arc::downgrade(arrivals);
+        config = config.set_push_sender(move |push: PushInfo| -> Result<(), redis::aio::SendError> {
+            arrivals.upgrade().ok_or(redis::aio::SendError)?.push(push);
+            Ok(())
+        });
+    }
+    dialer.open(&config).await
+}
+
+/// The time in seconds since 1970, as kombu writes it into the index of claims.
+pub(crate) fn now_seconds() -> f64 {
+    since_1970().as_secs_f64()
+}
+
+/// The time in milliseconds since 1970.
+pub(crate) fn now_milliseconds() -> u64 {
+    u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

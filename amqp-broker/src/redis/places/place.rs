@@ -1,0 +1,118 @@
+//! The key that a message for a queue is put into.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use amqp_codec::ShortString;
+
+use crate::{
+    backend::{BackendError, Message},
+    redis::hub::{Declared, Hub, now_milliseconds},
+};
+
+/// How long the list of a queue for replies lives that was declared by kombu, which sets no limit
+/// where others push: one hour, in milliseconds.
+const REPLY_LIFETIME: u64 = 3_600_000;
+
+/// How a message is put somewhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum How {
+    /// To the end of a list that is taken from next. The list lives so many milliseconds.
+    Front(Option<u64>),
+    /// To the end of a list that is taken from last. The list lives so many milliseconds.
+    Back(Option<u64>),
+    /// To a list that holds so many at most.
+    SetAside(u64),
+    /// To a sorted set, for this time in milliseconds since 1970.
+    At(f64),
+}
+
+impl How {
+    /// The command that does it.
+    pub(crate) fn command(self) -> &'static str {
+        match self {
+            How::Front(_) => "RPUSH",
+            How::Back(_) | How::SetAside(_) => "LPUSH",
+            How::At(_) => "ZADD",
+        }
+    }
+
+    /// The number that goes with it to a script.
+    #[expect(clippy::cast_precision_loss, reason = "it is a time or a bound, far below 2^52")]
+    pub(crate) fn number(self) -> f64 {
+        match self {
+            How::Front(expires) | How::Back(expires) => expires.map_or(0.0, |expires| expires as f64),
+            How::SetAside(most) => -(most as f64),
+            How::At(due) => due,
+        }
+    }
+}
+
+/// Where and how a message is put.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) key: String,
+    pub(crate) how: How,
+    /// The `expiration` that the message must have there, in milliseconds.
+    pub(crate) lifetime: Option<u64>,
+}
+
+/// The place of a message that enters a queue. `lifetime` is its own `expiration`, in milliseconds.
+///
+/// # Errors
+/// When Redis fails.
+pub(crate) async fn place(
+    hub: &Hub,
+    queue: &str,
+    wire_priority: u8,
+    lifetime: Option<u64>,
+) -> Result<Place, BackendError> {
+    let declared = hub.declared(queue).await?;
+    let ttl = declared.as_ref().and_then(|declared| declared.message_ttl);
+    let lifetime = lifetime.into_iter().chain(ttl).min();
+    if let (Some(_), Some(delay)) = (declared.as_ref().and_then(|declared| declared.delay()), lifetime) {
+        let how = How::At(due(delay));
+        return Ok(Place { key: delayed_key(hub, queue), how, lifetime: None });
+    }
+    let key = hub.keys.list(queue, wire_priority);
+    let how = How::Back(list_lifetime(queue, declared.as_deref()));
+    Ok(Place { key, how, lifetime })
+}
+
+/// Gives a message the `expiration` of its place.
+pub(crate) fn expire(message: &mut Message, lifetime: Option<u64>) {
+    if let Some(Ok(lifetime)) = lifetime.map(|lifetime| ShortString::try_from(lifetime.to_string())) {
+        message.properties.expiration = Some(lifetime);
+    }
+}
+
+/// How long a queue's lists live after the last message was put there, in milliseconds.
+pub(crate) fn list_lifetime(queue: &str, declared: Option<&Declared>) -> Option<u64> {
+    let reply = queue.contains(".reply.") && queue.ends_with(".pidbox");
+    declared.and_then(Declared::lifetime).or(reply.then_some(REPLY_LIFETIME))
+}
+
+/// Sorted set: the messages that wait in a retry queue, by the time when they are due.
+pub(crate) fn delayed_key(hub: &Hub, queue: &str) -> String {
+    format!("{}.{queue}", hub.keys.delayed())
+}
+
+/// The time in so many milliseconds. Among messages of a millisecond, a fraction keeps their order.
+#[expect(clippy::cast_precision_loss, reason = "times are far below 2^52")]
+fn due(delay: u64) -> f64 {
+    static ORDER: AtomicU64 = AtomicU64::new(0);
+    let fraction = (ORDER.fetch_add(1, Ordering::Relaxed) % 1000) as f64 / 1000.0;
+    now_milliseconds().saturating_add(delay) as f64 + fraction
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_do_not_wait_for_ever() {
+        assert_eq!(list_lifetime("1f2e.reply.celery.pidbox", None), Some(REPLY_LIFETIME));
+        assert_eq!(list_lifetime("w1@vm.celery.pidbox", None), None);
+        let declared = Declared { expires: Some(7), ..Declared::default() };
+        assert_eq!(list_lifetime("a.reply.celery.pidbox", Some(&declared)), Some(7));
+    }
+}

@@ -1,0 +1,33 @@
+//! Putting a message at its place.
+
+use redis::Pipeline;
+
+use super::place::{How, Place};
+use crate::{backend::BackendError, redis::hub::Hub};
+
+/// Puts a message at its place.
+///
+/// # Errors
+/// When Redis fails.
+pub(crate) async fn put(hub: &Hub, place: &Place, raw: &[u8]) -> Result<(), BackendError> {
+    let mut pipeline = redis::pipe();
+    add_put(&mut pipeline, &place.key, place.how, raw);
+    hub.pipeline(pipeline.atomic()).await
+}
+
+/// Adds the commands that put a message somewhere.
+pub(crate) fn add_put(pipeline: &mut Pipeline, key: &str, how: How, raw: &[u8]) {
+    match how {
+        How::At(due) => _ = pipeline.cmd("ZADD").arg(key).arg(due).arg(raw).ignore(),
+        How::Front(expires) | How::Back(expires) => {
+            pipeline.cmd(how.command()).arg(key).arg(raw).ignore();
+            if let Some(expires) = expires {
+                pipeline.cmd("PEXPIRE").arg(key).arg(expires).ignore();
+            }
+        }
+        How::SetAside(most) => {
+            pipeline.cmd(how.command()).arg(key).arg(raw).ignore();
+            pipeline.cmd("LTRIM").arg(key).arg(0).arg(most.saturating_sub(1)).ignore();
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The backend: links, and what runs beside them.
+
+mod backend;
+mod link;
+mod orphans;
+mod shared;
+mod tasks;
+mod waiting;
+
+pub use self::{backend::Redis, link::RedisLink};

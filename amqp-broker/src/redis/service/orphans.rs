@@ -1,0 +1,69 @@
+//! What links leave behind that ended without being closed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::backend::Binding;
+
+/// Claims to return, and bindings to remove, as soon as Redis can be reached.
+#[derive(Debug, Default)]
+pub(super) struct Orphans {
+    left: Mutex<Left>,
+    more: Notify,
+    ended: AtomicBool,
+}
+
+/// What a link left behind.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// The tags of its claims, the first claim first.
+    pub(super) tags: Vec<String>,
+    /// Its bindings to fanout exchanges.
+    pub(super) bindings: Vec<Binding>,
+    /// What it listened to alone.
+    pub(super) patterns: Vec<String>,
+}
+
+impl Orphans {
+    pub(super) fn add(&self, left: Left) {
+        let mut all = self.left.lock();
+        all.tags.extend(left.tags);
+        all.bindings.extend(left.bindings);
+        all.patterns.extend(left.patterns);
+        let empty = all.is_empty();
+        drop(all);
+        if !empty {
+            self.more.notify_one();
+        }
+    }
+
+    /// Nothing is left behind any more.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.more.notify_one();
+    }
+
+    /// Waits for something to clear up, and takes it; `None` when there is nothing and will be
+    /// nothing. It is cancel-safe.
+    pub(super) async fn next(&self) -> Option<Left> {
+        loop {
+            let ended = self.ended.load(Ordering::Acquire);
+            let left = std::mem::take(&mut *self.left.lock());
+            if !left.is_empty() {
+                return Some(left);
+            }
+            if ended {
+                return None;
+            }
+            self.more.notified().await;
+        }
+    }
+}
+
+impl Left {
+    fn is_empty(&self) -> bool {
+        self.tags.is_empty() && self.bindings.is_empty() && self.patterns.is_empty()
+    }
+}

@@ -1,0 +1,71 @@
+//! The members of an exchange's bindings in Redis.
+
+use redis::Pipeline;
+
+use crate::{
+    backend::{BackendError, Binding, ExchangeKind},
+    redis::{
+        hub::{Hub, now_milliseconds},
+        wire::{BindingMember, binding_lifetime},
+    },
+};
+
+/// Writes a binding, or renews it.
+///
+/// # Errors
+/// When Redis fails.
+pub(super) async fn write(hub: &Hub, binding: &Binding, kind: ExchangeKind) -> Result<(), BackendError> {
+    let declared = hub.declared(&binding.queue).await?;
+    let lease = declared.and_then(|declared| declared.lifetime()).map(binding_lifetime);
+    let member = written(hub, &BindingMember::new(kind, &binding.routing_key, &binding.queue))?;
+    let mut pipeline = redis::pipe();
+    add(hub, pipeline.atomic(), &binding.exchange, &member, lease);
+    hub.pipeline::<()>(&pipeline).await?;
+    forget_bindings(hub, &binding.exchange);
+    Ok(())
+}
+
+fn written(hub: &Hub, member: &BindingMember) -> Result<String, BackendError> {
+    let written = member.write(hub.keys.separator());
+    written.map_err(|error| BackendError::PreconditionFailed(error.to_string()))
+}
+
+/// A binding of a queue that expires is kept until a deadline, the others for ever: kombu sweeps
+/// the bindings of exchanges past their deadline that have no permanent ones.
+fn add(hub: &Hub, pipeline: &mut Pipeline, exchange: &str, member: &str, lease: Option<u64>) {
+    let keys = &hub.keys;
+    pipeline.cmd("SADD").arg(keys.bindings(exchange)).arg(member).ignore();
+    match lease {
+        None => _ = pipeline.cmd("SADD").arg(keys.permanent_bindings(exchange)).arg(member).ignore(),
+        Some(lease) => {
+            pipeline.cmd("SREM").arg(keys.permanent_bindings(exchange)).arg(member).ignore();
+            pipeline.cmd("ZADD").arg(keys.binding_deadlines()).arg("GT");
+            pipeline.arg(now_milliseconds().saturating_add(lease)).arg(exchange).ignore();
+        }
+    }
+}
+
+/// Removes members of an exchange's bindings.
+pub(super) async fn remove(
+    hub: &Hub,
+    exchange: &str,
+    members: &[&BindingMember],
+) -> Result<(), BackendError> {
+    if members.is_empty() {
+        return Ok(());
+    }
+    let members: Vec<_> = members.iter().map(|member| written(hub, member)).collect::<Result<_, _>>()?;
+    let mut pipeline = redis::pipe();
+    pipeline.atomic();
+    pipeline.cmd("SREM").arg(hub.keys.bindings(exchange)).arg(&members).ignore();
+    pipeline.cmd("SREM").arg(hub.keys.permanent_bindings(exchange)).arg(&members).ignore();
+    hub.pipeline::<()>(&pipeline).await?;
+    forget_bindings(hub, exchange);
+    Ok(())
+}
+
+/// Has the bindings of an exchange read again. Redis tells of changes too, but this connection may
+/// learn of its own a moment later than the next publish.
+pub(crate) fn forget_bindings(hub: &Hub, exchange: &str) {
+    hub.arrivals.bindings.forget(&hub.keys.bindings(exchange));
+}

@@ -1,0 +1,73 @@
+//! From a publish to a settled message.
+
+use super::support::{Setting, bodies, message};
+use crate::backend::{ExchangeKind, Link, Published, Settlement, Source};
+
+#[tokio::test]
+async fn a_message_is_published_claimed_and_settled() {
+    let Some(setting) = Setting::new("a_message_is_published_claimed_and_settled").await else { return };
+    let mut client = setting.open().await;
+    client.exchange("x", ExchangeKind::Direct).await;
+    assert_eq!(client.declare("q", &[]).await, 0);
+    client.bind("x", "k", "q").await;
+    assert_eq!(setting.ask::<Vec<String>>(&["SMEMBERS", "_kombu.binding.x"]).await, ["k\x06\x16\x06\x16q"]);
+    assert_eq!(
+        setting.ask::<Vec<String>>(&["SMEMBERS", "_kombu.binding_permanent.x"]).await,
+        ["k\x06\x16\x06\x16q"]
+    );
+
+    assert_eq!(client.publish("x", "k", "one").await, Published::Routed);
+    assert_eq!(client.publish("x", "other", "lost").await, Published::Unroutable);
+    assert_eq!(client.declare("q", &[]).await, 1);
+    let mut claimed = client.claim("q", 10).await;
+    assert_eq!(bodies(&claimed), ["one"]);
+    let one = claimed.pop().unwrap();
+    assert_eq!((one.message.exchange.as_str(), one.message.routing_key.as_str()), (Ok("x"), Ok("k")));
+    assert!(!one.redelivered);
+    assert_eq!(setting.ask::<u32>(&["HLEN", "unacked"]).await, 1);
+    assert_eq!(setting.ask::<u32>(&["ZCARD", "unacked_index"]).await, 1);
+
+    let settled = client.link.settle(vec![(one.claim.unwrap(), Settlement::Ack)]).await.unwrap();
+    assert_eq!(settled, 0, "none was returned by others");
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "unacked", "unacked_index", "q"]).await, 0);
+}
+
+#[tokio::test]
+async fn a_waiting_consumer_is_woken_without_a_pop() {
+    let Some(setting) = Setting::new("a_waiting_consumer_is_woken_without_a_pop").await else { return };
+    let (mut consumer, mut producer) = (setting.open().await, setting.open().await);
+    consumer.link.watch("q").await.unwrap();
+    for body in ["one", "two", "three"] {
+        let (claimed, published) = tokio::join!(consumer.next("q"), producer.publish("", "q", body));
+        assert_eq!(published, Published::Routed);
+        assert_eq!(claimed.message.body, body);
+    }
+}
+
+#[tokio::test]
+async fn messages_without_acknowledgement_leave_no_claims() {
+    let Some(setting) = Setting::new("messages_without_acknowledgement_leave_no_claims").await else {
+        return;
+    };
+    let mut client = setting.open().await;
+    client.publish("", "q", "one").await;
+    let claimed = client.link.claim(&[Source { queue: "q", no_ack: true, most: 5 }]).await.unwrap();
+    assert_eq!(bodies(&claimed), ["one"]);
+    assert!(claimed[0].claim.is_none());
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "unacked", "unacked_index", "q"]).await, 0);
+}
+
+#[tokio::test]
+async fn a_batch_keeps_its_order_and_ends_with_what_is_refused() {
+    let Some(setting) = Setting::new("a_batch_keeps_its_order_and_ends_with_what_is_refused").await else {
+        return;
+    };
+    let mut client = setting.open().await;
+    let batch =
+        [message("", "q", "1"), message("", "p", "2"), message("", "q", "3"), message("nowhere", "k", "4")];
+    let published = client.link.publish(&[&batch[..], &[message("", "q", "5")]].concat()).await.unwrap();
+    assert_eq!(published[..3], [const { Published::Routed }; 3]);
+    assert!(matches!(published[3], Published::Refused(_)));
+    assert_eq!(published.len(), 4);
+    assert_eq!(bodies(&client.claim("q", 9).await), ["1", "3"]);
+}

@@ -1,0 +1,80 @@
+//! Fanout exchanges.
+
+use super::support::{Setting, ask, bodies};
+use crate::backend::{ExchangeKind, Link, Published, Settlement};
+
+#[tokio::test]
+async fn each_queue_on_a_fanout_exchange_gets_its_copy() {
+    let Some(setting) = Setting::new("each_queue_on_a_fanout_exchange_gets_its_copy").await else { return };
+    let (mut client, mut other) = (setting.open().await, setting.open().await);
+    client.exchange("f", ExchangeKind::Fanout).await;
+    assert_eq!(client.publish("f", "", "nobody").await, Published::Unroutable);
+    for queue in ["a", "b"] {
+        client.declare(queue, &[]).await;
+        client.bind("f", "", queue).await;
+        client.link.watch(queue).await.unwrap();
+    }
+    other.bind("f", "", "c").await;
+    other.link.watch("c").await.unwrap();
+    for (key, body) in [("", "one"), ("any.key", "two")] {
+        assert_eq!(other.publish("f", key, body).await, Published::Routed);
+        for queue in ["a", "b"] {
+            assert_eq!(client.next(queue).await.message.body, body);
+        }
+        assert_eq!(other.next("c").await.message.body, body);
+    }
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "unacked", "a", "b", "c"]).await, 0);
+}
+
+#[tokio::test]
+async fn fanout_messages_return_to_the_front() {
+    let Some(setting) = Setting::new("fanout_messages_return_to_the_front").await else { return };
+    let mut client = setting.open().await;
+    client.exchange("f", ExchangeKind::Fanout).await;
+    client.bind("f", "", "q").await;
+    client.link.watch("q").await.unwrap();
+    for body in ["1", "2"] {
+        client.publish("f", "", body).await;
+    }
+    let first = client.next("q").await;
+    client.link.settle(vec![(first.claim.unwrap(), Settlement::Requeue)]).await.unwrap();
+    let (first, second) = (client.next("q").await, client.next("q").await);
+    assert!(first.redelivered && !second.redelivered);
+    assert_eq!(bodies(&[first, second]), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn kombus_patterns_select_by_routing_key() {
+    let Some(setting) = Setting::new("kombus_patterns_select_by_routing_key").await else { return };
+    let mut client = setting.open().await;
+    client.exchange("celeryev", ExchangeKind::Fanout).await;
+    client.bind("celeryev", "worker.#", "events").await;
+    client.link.watch("events").await.unwrap();
+    assert_eq!(client.publish("celeryev", "task.sent", "no").await, Published::Unroutable);
+    assert_eq!(client.publish("celeryev", "worker.online", "yes").await, Published::Routed);
+    assert_eq!(client.next("events").await.message.body, "yes");
+    assert_eq!(setting.ask::<u32>(&["SCARD", "_kombu.binding.celeryev"]).await, 1);
+}
+
+#[tokio::test]
+async fn a_link_that_ends_leaves_its_fanout_exchanges() {
+    let Some(setting) = Setting::new("a_link_that_ends_leaves_its_fanout_exchanges").await else { return };
+    let (mut closed, mut dropped, mut left) =
+        (setting.open().await, setting.open().await, setting.open().await);
+    left.exchange("f", ExchangeKind::Fanout).await;
+    closed.bind("f", "", "closed").await;
+    dropped.bind("f", "", "dropped").await;
+    left.bind("f", "", "left").await;
+    assert_eq!(setting.ask::<u32>(&["SCARD", "_kombu.binding.f"]).await, 3);
+    closed.link.close().await;
+    assert_eq!(setting.ask::<u32>(&["SCARD", "_kombu.binding.f"]).await, 2);
+    left.link.leave_queue("left").await.unwrap();
+    assert_eq!(setting.ask::<u32>(&["SCARD", "_kombu.binding.f"]).await, 1);
+    drop(dropped);
+    while setting.ask::<u32>(&["SCARD", "_kombu.binding.f"]).await > 0 {
+        tokio::task::yield_now().await;
+    }
+    while ask::<u32>(&setting.plain, &["PUBSUB", "NUMPAT"]).await > 0 {
+        tokio::task::yield_now().await;
+    }
+}

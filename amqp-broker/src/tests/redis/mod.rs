@@ -1,0 +1,14 @@
+//! The backend on Redis, against a private server.
+
+mod claims;
+mod delivery;
+mod fanout;
+mod killed;
+mod later;
+mod loss;
+mod plain;
+mod restore;
+mod second;
+mod server;
+mod support;
+mod topology;

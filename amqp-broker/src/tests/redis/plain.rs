@@ -1,0 +1,66 @@
+//! Servers that run no scripts.
+
+use super::support::{Setting, bodies};
+use crate::backend::{Link, Settlement};
+
+/// A login that may do everything except running scripts.
+async fn forbid_scripts(setting: &Setting) {
+    let _: () = setting.ask(&["ACL", "SETUSER", "default", "-@scripting"]).await;
+}
+
+#[tokio::test]
+async fn without_scripts_transactions_do_the_same() {
+    let Some(setting) = Setting::new("without_scripts_transactions_do_the_same").await else { return };
+    forbid_scripts(&setting).await;
+    let mut client = setting.open().await;
+    for body in ["1", "2", "3", "4"] {
+        client.publish("", "q", body).await;
+    }
+    let _: () = setting.ask(&["RPUSH", "q", "garbage"]).await;
+    let claimed = client.claim("q", 3).await;
+    assert_eq!(bodies(&claimed), ["1", "2"]);
+    assert_eq!(setting.ask::<Vec<String>>(&["LRANGE", "q.undecodable", "0", "-1"]).await, ["garbage"]);
+    assert_eq!(setting.ask::<u32>(&["HLEN", "unacked"]).await, 2);
+    assert_eq!(setting.ask::<u32>(&["ZCARD", "unacked_index"]).await, 2);
+    let requeues = claimed.into_iter().rev().map(|claimed| (claimed.claim.unwrap(), Settlement::Requeue));
+    assert_eq!(client.link.settle(requeues.collect()).await.unwrap(), 0);
+    let again = client.claim("q", 9).await;
+    assert_eq!(bodies(&again), ["1", "2", "3", "4"]);
+    let acks = again.into_iter().map(|claimed| (claimed.claim.unwrap(), Settlement::Ack));
+    assert_eq!(client.link.settle(acks.collect()).await.unwrap(), 0);
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "unacked", "unacked_index", "q"]).await, 0);
+}
+
+#[tokio::test]
+async fn transactions_of_several_consumers_take_each_message_once() {
+    let test = "transactions_of_several_consumers_take_each_message_once";
+    let Some(setting) = Setting::new(test).await else { return };
+    forbid_scripts(&setting).await;
+    let mut producer = setting.open().await;
+    let numbers: Vec<_> = (0..60).map(|number| number.to_string()).collect();
+    for number in &numbers {
+        producer.publish("", "q", number).await;
+    }
+    let mut consumers = Vec::new();
+    for _ in 0..3 {
+        let mut consumer = setting.open().await;
+        consumers.push(tokio::spawn(async move {
+            let mut taken = Vec::new();
+            loop {
+                match consumer.claim("q", 1).await.pop() {
+                    Some(claimed) => taken.push(claimed),
+                    None => return (consumer, taken),
+                }
+            }
+        }));
+    }
+    let (mut all, mut links) = (Vec::new(), Vec::new());
+    for consumer in consumers {
+        let (link, taken) = consumer.await.unwrap();
+        links.push(link);
+        all.extend(bodies(&taken).into_iter().map(str::to_owned));
+    }
+    all.sort_by_key(|body| body.parse::<u32>().unwrap());
+    assert_eq!(all, numbers);
+    assert_eq!(setting.ask::<u32>(&["HLEN", "unacked"]).await, 60);
+}

@@ -1,0 +1,69 @@
+//! Claims that lapse, whoever made them.
+
+use std::time::Duration;
+
+use super::support::Setting;
+use crate::{
+    backend::{ExchangeKind, Link},
+    redis::RedisOptions,
+};
+
+/// A message as kombu writes it.
+fn envelope(exchange: &str, routing_key: &str, tag: &str) -> String {
+    format!(
+        r#"{{"body": "bQ==", "content-encoding": "utf-8", "content-type": "text/plain", "headers": {{}}, "properties": {{"delivery_info": {{"exchange": "{exchange}", "routing_key": "{routing_key}"}}, "priority": 0, "body_encoding": "base64", "delivery_tag": "{tag}"}}}}"#
+    )
+}
+
+#[tokio::test]
+async fn kombus_claims_are_restored_and_what_goes_nowhere_stays() {
+    let test = "kombus_claims_are_restored_and_what_goes_nowhere_stays";
+    let restoring = |options: RedisOptions| options.unacked_restore_interval(Duration::from_millis(1));
+    let Some(setting) = Setting::with(test, restoring).await else { return };
+    let _: () = setting.ask(&["SADD", "_kombu.binding.celery", "k\x06\x16\x06\x16q"]).await;
+    for (tag, exchange, key) in [
+        ("1", "celery", "k"),
+        ("2", "nowhere", "k"),
+        ("3", "", "q"),
+        ("4", "celery", "q"),
+        ("5", "celery", "other"),
+    ] {
+        let claim = format!(r#"[{}, "{exchange}", "{key}"]"#, envelope(exchange, key, tag));
+        let _: () = setting.ask(&["HSET", "unacked", tag, &claim]).await;
+        let _: () = setting.ask(&["ZADD", "unacked_index", "1000", tag]).await;
+    }
+    let _: () = setting.ask(&["ZADD", "unacked_index", "1000", "acked meanwhile"]).await;
+    let mut client = setting.open().await;
+    client.exchange("f", ExchangeKind::Fanout).await;
+    client.link.watch("q").await.unwrap();
+    for _ in 0..3 {
+        let claimed = client.next("q").await;
+        assert!(claimed.redelivered);
+    }
+    let mut left: Vec<String> = setting.ask(&["HKEYS", "unacked"]).await;
+    left.retain(|tag| tag.len() == 1);
+    left.sort();
+    assert_eq!(left, ["2", "5"]);
+}
+
+#[tokio::test]
+async fn a_claim_that_is_held_does_not_lapse() {
+    let restoring = |options: RedisOptions| {
+        options.unacked_restore_interval(Duration::from_millis(1)).visibility_timeout(Duration::from_secs(2))
+    };
+    let Some(setting) = Setting::with("a_claim_that_is_held_does_not_lapse", restoring).await else { return };
+    let mut client = setting.open().await;
+    client.publish("", "q", "held").await;
+    assert_eq!(client.claim("q", 1).await.len(), 1);
+    let first: Vec<(String, f64)> = setting.ask(&["ZRANGE", "unacked_index", "0", "-1", "WITHSCORES"]).await;
+    loop {
+        let now: Vec<(String, f64)> =
+            setting.ask(&["ZRANGE", "unacked_index", "0", "-1", "WITHSCORES"]).await;
+        assert_eq!(now.len(), 1, "it is still claimed");
+        if now[0].1 > first[0].1 + 2.5 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(setting.ask::<u32>(&["LLEN", "q"]).await, 0);
+}

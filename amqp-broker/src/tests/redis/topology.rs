@@ -1,0 +1,141 @@
+//! Exchanges, queues and bindings.
+
+use super::support::{Setting, binding, bodies, exchange, queue};
+use crate::backend::{BackendError, ExchangeKind, Link, Published};
+
+#[tokio::test]
+async fn topics_route_by_the_rules_of_amqp_and_are_written_for_kombu() {
+    let test = "topics_route_by_the_rules_of_amqp_and_are_written_for_kombu";
+    let Some(setting) = Setting::new(test).await else { return };
+    let mut client = setting.open().await;
+    client.exchange("t", ExchangeKind::Topic).await;
+    client.bind("t", "stock.*.nyse.#", "q").await;
+    client.bind("t", "a.#", "p").await;
+    for (key, routed) in [("stock.x.nyse", true), ("stock.x.y.nyse", false), ("a", true), ("b", false)] {
+        let expected = if routed { Published::Routed } else { Published::Unroutable };
+        assert_eq!(client.publish("t", key, key).await, expected, "{key}");
+    }
+    let members: Vec<String> = setting.ask(&["SMEMBERS", "_kombu.binding.t"]).await;
+    let written = r"stock.*.nyse.#[SEP]^stock\.[^\.]+\.nyse\..*?$[SEP]q".replace("[SEP]", "\x06\x16");
+    assert!(members.contains(&written), "{members:?}");
+}
+
+#[tokio::test]
+async fn an_exchange_of_kombu_alone_is_known_by_its_bindings() {
+    let test = "an_exchange_of_kombu_alone_is_known_by_its_bindings";
+    let Some(setting) = Setting::new(test).await else { return };
+    let mut client = setting.open().await;
+    assert!(matches!(
+        client.publish("celery", "celery", "m").await,
+        Published::Refused(BackendError::NotFound(_))
+    ));
+    let _: () = setting.ask(&["SADD", "_kombu.binding.celery", "celery\x06\x16\x06\x16celery"]).await;
+    // Redis tells of the change; a publish that comes before the news is refused once more.
+    while client.publish("celery", "celery", "m").await != Published::Routed {}
+    assert_eq!(client.link.find_queue("celery").await.unwrap(), 1);
+    client.link.find_exchange("celery").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_exchange_keeps_its_kind() {
+    let Some(setting) = Setting::new("an_exchange_keeps_its_kind").await else { return };
+    let mut client = setting.open().await;
+    client.exchange("x", ExchangeKind::Direct).await;
+    client.exchange("x", ExchangeKind::Direct).await;
+    let refused = client.link.declare_exchange(&exchange("x", ExchangeKind::Fanout)).await.unwrap_err();
+    let text =
+        "inequivalent arg 'type' for exchange 'x' in vhost '/': received 'fanout' but current is 'direct'";
+    assert_eq!(refused, BackendError::PreconditionFailed(text.to_owned()));
+    client.bind("x", "k", "q").await;
+    let used = client.link.delete_exchange("x", true).await;
+    assert!(matches!(used, Err(BackendError::PreconditionFailed(_))));
+    client.link.delete_exchange("x", false).await.unwrap();
+    assert!(matches!(client.link.find_exchange("x").await, Err(BackendError::NotFound(_))));
+    assert_eq!(setting.ask::<u32>(&["DBSIZE"]).await, 0);
+    client.exchange("x", ExchangeKind::Fanout).await;
+}
+
+#[tokio::test]
+async fn a_queue_that_expires_leaves_nothing_for_ever() {
+    let Some(setting) = Setting::new("a_queue_that_expires_leaves_nothing_for_ever").await else { return };
+    let mut client = setting.open().await;
+    client.exchange("x", ExchangeKind::Direct).await;
+    client.declare("q", &[("x-expires", 60_000.into())]).await;
+    client.bind("x", "q", "q").await;
+    client.publish("x", "q", "one").await;
+    let left: i64 = setting.ask(&["PTTL", "q"]).await;
+    assert!((1..=60_000).contains(&left), "{left}");
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "_kombu.binding_permanent.x"]).await, 0);
+    assert_eq!(setting.ask::<u32>(&["ZCARD", "_kombu.binding_deadlines"]).await, 1);
+
+    client.declare("q", &[]).await;
+    assert_eq!(setting.ask::<i64>(&["PTTL", "q"]).await, -1, "a declaration without it clears it");
+    client.publish("x", "q", "two").await;
+    assert_eq!(setting.ask::<i64>(&["PTTL", "q"]).await, -1);
+}
+
+#[tokio::test]
+async fn a_deleted_queue_leaves_no_key() {
+    let Some(setting) = Setting::new("a_deleted_queue_leaves_no_key").await else { return };
+    let (mut client, watcher) = (setting.open().await, setting.open().await);
+    let mut watcher = watcher;
+    client.exchange("x", ExchangeKind::Direct).await;
+    client.declare("q", &[]).await;
+    client.bind("x", "k", "q").await;
+    for priority in ["1", "2"] {
+        client.publish("x", "k", priority).await;
+    }
+    watcher.link.watch("q").await.unwrap();
+    assert_eq!(client.link.purge_queue("q").await.unwrap(), 2);
+    client.publish("x", "k", "3").await;
+    assert_eq!(client.link.delete_queue("q").await.unwrap(), 1);
+    while !watcher.wakes.next().await.deleted.contains("q") {}
+    assert!(matches!(client.link.find_queue("q").await, Err(BackendError::NotFound(_))));
+    let keys: Vec<String> = setting.ask(&["KEYS", "*"]).await;
+    assert_eq!(keys, ["_amqp.exchanges"]);
+}
+
+#[tokio::test]
+async fn an_unbound_queue_gets_nothing_more() {
+    let Some(setting) = Setting::new("an_unbound_queue_gets_nothing_more").await else { return };
+    let mut client = setting.open().await;
+    client.exchange("x", ExchangeKind::Direct).await;
+    client.bind("x", "k", "q").await;
+    client.link.unbind(&binding("x", "k", "q")).await.unwrap();
+    assert_eq!(client.publish("x", "k", "m").await, Published::Unroutable);
+    assert!(client.claim("q", 1).await.is_empty());
+    let keys: Vec<String> = setting.ask(&["KEYS", "_kombu*"]).await;
+    assert!(keys.is_empty(), "{keys:?}");
+}
+
+#[tokio::test]
+async fn arguments_that_are_not_served_are_refused_by_name() {
+    let Some(setting) = Setting::new("arguments_that_are_not_served_are_refused_by_name").await else {
+        return;
+    };
+    let mut client = setting.open().await;
+    let refused = client.link.declare_queue(&queue("q", &[("x-max-length", 5.into())])).await.unwrap_err();
+    assert!(
+        matches!(&refused, BackendError::NotImplemented(text) if text.contains("x-max-length")),
+        "{refused}"
+    );
+    let mut internal = exchange("x", ExchangeKind::Direct);
+    internal.internal = true;
+    assert!(matches!(client.link.declare_exchange(&internal).await, Err(BackendError::NotImplemented(_))));
+    assert_eq!(setting.ask::<u32>(&["DBSIZE"]).await, 0);
+}
+
+#[tokio::test]
+async fn priorities_are_kombus_steps() {
+    let Some(setting) = Setting::new("priorities_are_kombus_steps").await else { return };
+    let mut client = setting.open().await;
+    for priority in [9, 5, 0, 2, 6] {
+        let mut message = super::support::message("", "q", &priority.to_string());
+        message.properties.priority = Some(priority);
+        client.link.publish(&[message]).await.unwrap();
+    }
+    let mut keys: Vec<String> = setting.ask(&["KEYS", "q*"]).await;
+    keys.sort();
+    assert_eq!(keys, ["q", "q\x06\x163", "q\x06\x166", "q\x06\x169"]);
+    assert_eq!(bodies(&client.claim("q", 9).await), ["0", "2", "5", "6", "9"]);
+}
