@@ -1,16 +1,18 @@
 //! The seam between AMQP and message stores that are not brokers: whoever implements [`Backend`]
 //! has a transport for every AMQP client.
 //!
-//! A [`Gateway`](crate::gateway::Gateway) speaks AMQP with its clients, and asks a backend for what
-//! a broker would do itself. The gateway keeps whatever belongs to a connection: channels,
-//! consumers, prefetch, delivery tags, confirms, returns, exclusive queues. The backend keeps what
-//! outlives it: exchanges, bindings, messages, and which of them are claimed.
+//! A broker with a [backend](crate::BrokerBuilder::backend) speaks AMQP with its clients, and asks
+//! the backend for what it would do itself otherwise. The broker keeps whatever belongs to a
+//! connection: channels, consumers, prefetch, delivery tags, confirms, returns, exclusive queues.
+//! The backend keeps what outlives it: exchanges, bindings, messages, and which of them are
+//! claimed.
 
 mod backend_error;
 mod bindings;
 mod entities;
 mod message;
 mod traits;
+mod unsupported;
 mod wakes;
 
 pub(crate) use self::wakes::News;
@@ -20,5 +22,6 @@ pub use self::{
     entities::{ExchangeDeclaration, ExchangeKind, QueueDeclaration},
     message::{Claimed, Message, Published, Settlement, Source},
     traits::{Backend, Link},
+    unsupported::{UnsupportedScheme, unsupported_scheme},
     wakes::Wakes,
 };

@@ -94,8 +94,8 @@ impl Backend for Filesystem {
     }
 }
 
-/// Looks into the folder as long as there are connections, wakes who waits for messages, and returns
-/// the claims of readers that are gone.
+/// Looks into the folder as long as there are connections, wakes who waits for messages, and
+/// returns the claims of readers that are gone.
 async fn look(shared: Weak<Shared>) {
     let mut ticks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

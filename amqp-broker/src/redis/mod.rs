@@ -12,8 +12,6 @@ mod wire;
 
 pub use self::{
     claims::RedisClaim,
-    options::{
-        QueueOrder, RedisLogin, RedisOptions, RedisOptionsError, UnsupportedScheme, unsupported_scheme,
-    },
+    options::{QueueOrder, RedisLogin, RedisOptions, RedisOptionsError},
     service::{Redis, RedisLink},
 };

@@ -100,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
         mut commands: UnboundedReceiver<Command>,
         ending: &mut watch::Receiver<bool>,
     ) -> Option<String> {
-        // What came behind the handshake's last frame.
+        // The octets that came behind the handshake's last frame are processed first.
         self.connection.receive(&mut self.input).await;
         let (mut close_by, mut is_ending) = (None, false);
         loop {

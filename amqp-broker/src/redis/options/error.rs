@@ -1,6 +1,6 @@
 //! What is wrong with a URL or an option.
 
-use super::unsupported::UnsupportedScheme;
+use crate::backend::UnsupportedScheme;
 
 /// Why a URL or an option of a Redis transport is refused. No variant holds a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

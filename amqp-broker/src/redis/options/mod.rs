@@ -7,7 +7,6 @@ mod error;
 mod redis_options;
 mod server;
 mod settings;
-mod unsupported;
 mod url;
 mod values;
 
@@ -19,7 +18,6 @@ pub use self::{
     credentials::RedisLogin,
     error::RedisOptionsError,
     redis_options::{QueueOrder, RedisOptions},
-    unsupported::{UnsupportedScheme, unsupported_scheme},
 };
 
 #[cfg(test)]

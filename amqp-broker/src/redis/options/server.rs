@@ -1,6 +1,6 @@
 //! Where Redis is.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 /// How Redis is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,24 @@ impl Server {
     /// Whether TLS is possible.
     pub(crate) fn is_tcp(&self) -> bool {
         matches!(self, Server::Tcp(..))
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Server::Tcp(host, port) => write!(f, "redis://{host}:{port}"),
+            Server::Socket(path) => write!(f, "redis+socket://{}", path.display()),
+            Server::Sentinels(sentinels) => {
+                f.write_str("sentinel://")?;
+                let mut separator = "";
+                for (host, port) in sentinels {
+                    write!(f, "{separator}{host}:{port}")?;
+                    separator = ";";
+                }
+                Ok(())
+            }
+        }
     }
 }
 

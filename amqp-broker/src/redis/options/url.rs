@@ -6,8 +6,10 @@ use percent_encoding::percent_decode_str;
 
 use super::{
     credentials::RedisLogin, error::RedisOptionsError, redis_options::RedisOptions, server::Server,
-    settings::database, unsupported::unsupported_scheme,
+    settings::database,
 };
+
+use crate::backend::unsupported_scheme;
 
 type Result<T> = std::result::Result<T, RedisOptionsError>;
 
@@ -48,6 +50,11 @@ impl RedisOptions {
             return Err(RedisOptionsError::url("rediss:// is TLS, and ssl says that there is to be none"));
         }
         Ok(options)
+    }
+
+    /// Where Redis is, without login, database and options: for errors and logs.
+    pub fn address(&self) -> String {
+        self.server.to_string()
     }
 
     fn read_query(&mut self, query: &str) -> Result<()> {

@@ -40,9 +40,9 @@ const OTHERS: [(&[&str], &str); 17] = [
 /// not. Case does not matter, and what follows a `+` does not either.
 ///
 /// ```
-/// let error = amqp_broker::redis::unsupported_scheme("sqs").unwrap();
+/// let error = amqp_broker::backend::unsupported_scheme("sqs").unwrap();
 /// assert!(error.to_string().contains("amqp_broker::backend::Backend"));
-/// assert_eq!(amqp_broker::redis::unsupported_scheme("redis"), None);
+/// assert_eq!(amqp_broker::backend::unsupported_scheme("redis"), None);
 /// ```
 pub fn unsupported_scheme(scheme: &str) -> Option<UnsupportedScheme> {
     let scheme = scheme.to_ascii_lowercase();
