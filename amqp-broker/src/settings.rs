@@ -6,12 +6,13 @@ mod certificate;
 mod error;
 mod file;
 mod grant;
+mod redis;
 mod size;
 mod user;
 
 use std::{error::Error, path::PathBuf, time::Duration};
 
-use amqp_broker::{Broker, BrokerBuilder, Tls};
+use amqp_broker::{Broker, BrokerBuilder, Tls, redis::Redis};
 use clap::Args;
 use serde::Deserialize;
 
@@ -21,6 +22,7 @@ use self::{
     error::SettingsError,
     file::FileError,
     grant::Grant,
+    redis::{RedisUrl, RedisUrlParser},
     size::Size,
     user::{User, UserParser},
 };
@@ -47,6 +49,11 @@ pub(crate) struct Settings {
     #[arg(long)]
     #[serde(skip)]
     repair: bool,
+
+    /// A Redis that kombu and Celery use, such as redis://localhost/0: its queues are those of the
+    /// virtual host /, for any AMQP client. Process listings show a password in it: a file is safer
+    #[arg(long, value_name = "URL", value_parser = RedisUrlParser)]
+    redis: Option<RedisUrl>,
 
     /// Where to accept connections under TLS; may be given several times
     #[arg(long, value_name = "HOST:PORT", help_heading = "TLS")]
@@ -224,6 +231,7 @@ impl Settings {
             listen: either(self.listen, file.listen),
             data: self.data.or(file.data),
             repair: self.repair,
+            redis: self.redis.or(file.redis),
             listen_tls: either(self.listen_tls, file.listen_tls),
             tls_certificate: self.tls_certificate.or(file.tls_certificate),
             tls_key: self.tls_key.or(file.tls_key),
@@ -286,6 +294,9 @@ impl Settings {
     fn builder(&self) -> Result<BrokerBuilder, SettingsError> {
         let grants = [Grant::from_words(&self.permissions), self.permissions_in_file.clone()].concat();
         let builder = self.access(&grants).tell(Broker::builder())?;
+        let builder = given(builder, self.redis.clone(), |builder, RedisUrl(options)| {
+            builder.backend("/", Redis::new(options))
+        });
         self.with_limits(builder)
     }
 
