@@ -42,6 +42,15 @@ impl Brokers {
         Brokers::Here(Here { stream, uri: Box::default(), name: format!("memory://{name}") })
     }
 
+    /// Returns a way to a backend, which a broker in this process connects with AMQP; `name` is the
+    /// backend's in errors.
+    #[cfg(any(feature = "filesystem", feature = "redis"))]
+    pub(crate) fn behind(backend: impl amqp_broker::backend::Backend, name: String) -> Self {
+        let uri = Box::<Uri>::default();
+        let broker = Broker::builder().backend(&uri.vhost, backend).build();
+        Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name })
+    }
+
     /// Returns a way to this broker; login, virtual host and options are those of the URI.
     pub(crate) fn here(broker: Broker, uri: Uri) -> Self {
         let (uri, name) = (Box::new(uri), "the broker in this process".to_owned());

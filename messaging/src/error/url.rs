@@ -5,10 +5,12 @@
 #[non_exhaustive]
 pub enum UrlError {
     /// There is no `scheme://`.
-    #[error("it has no scheme; expected amqp://, amqps://, rabbit:// or memory://")]
+    #[error("it has no scheme; expected amqp://, amqps://, rabbit://, redis:// or memory://")]
     NoScheme,
     /// The scheme is unknown.
-    #[error("the scheme {0:?} is unknown; expected amqp, amqps, rabbit or memory")]
+    #[error(
+        "the scheme {0:?} is unknown; expected amqp, amqps, rabbit, redis, sentinel, filesystem or memory"
+    )]
     UnknownScheme(String),
     /// The scheme, the option or its value needs a feature of this crate that is off.
     #[error("{what} is not in this build: feature `{feature}` of `messaging` is off")]
@@ -28,10 +30,10 @@ pub enum UrlError {
     /// An IPv6 address lacks its closing bracket.
     #[error("the address {0:?} lacks its closing bracket")]
     UnclosedBracket(String),
-    /// `memory://` is combined with other URLs. Failing over is impossible between brokers that
-    /// share nothing.
-    #[error("memory:// cannot be combined with other URLs")]
-    MemoryAmongOthers,
+    /// A transport that is not AMQP over a network is combined with other URLs. Failing over is
+    /// impossible between brokers that share nothing.
+    #[error("{0}:// cannot be combined with other URLs")]
+    AmongOthers(String),
     /// The user name or password seems to contain a character that ends it, `/`, `?`, `#` or `;`:
     /// an `@` follows later.
     #[error(
@@ -50,6 +52,18 @@ pub enum UrlError {
     /// The option is unknown or not supported in this version.
     #[error("option {0:?} is not supported")]
     UnknownOption(String),
+    /// It is a transport that kombu has and this project has not.
+    #[cfg(feature = "memory")]
+    #[error(transparent)]
+    Unsupported(#[from] amqp_broker::backend::UnsupportedScheme),
+    /// A `redis://` URL is refused.
+    #[cfg(feature = "redis")]
+    #[error(transparent)]
+    Redis(#[from] amqp_broker::redis::RedisOptionsError),
+    /// A `filesystem://` URL is refused.
+    #[cfg(feature = "filesystem")]
+    #[error(transparent)]
+    Filesystem(#[from] amqp_broker::filesystem::FilesystemUrlError),
     /// An option's value cannot be read.
     #[error("option {option:?} has the value {value:?}; expected {expected}")]
     BadOption {

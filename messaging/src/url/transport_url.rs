@@ -2,6 +2,10 @@
 //!
 //! `scheme://[user[:password]@]host[:port][,…][/vhost][?option=value&…]`
 
+#[cfg(feature = "filesystem")]
+use amqp_broker::filesystem::{Filesystem, FilesystemOptions};
+#[cfg(feature = "redis")]
+use amqp_broker::redis::{Redis, RedisOptions};
 use amqp_client::Uri;
 
 use crate::connection::brokers::Brokers;
@@ -11,11 +15,17 @@ use crate::{
 };
 
 /// The brokers of a transport.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum TransportUrl {
     /// The broker of this name in this process.
     #[cfg(feature = "memory")]
     Memory(String),
+    /// A Redis that kombu and Celery use.
+    #[cfg(feature = "redis")]
+    Redis(Box<RedisOptions>),
+    /// Folders with a file for each message.
+    #[cfg(feature = "filesystem")]
+    Filesystem(FilesystemOptions),
     /// Brokers on the network that are tried in turn; at least one.
     Amqp(Vec<Uri>),
 }
@@ -26,6 +36,15 @@ impl From<TransportUrl> for Brokers {
             TransportUrl::Amqp(uris) => Brokers::Network(uris),
             #[cfg(feature = "memory")]
             TransportUrl::Memory(name) => Brokers::in_memory(&name),
+            #[cfg(feature = "redis")]
+            TransportUrl::Redis(options) => {
+                let name = options.address();
+                Brokers::behind(Redis::new(*options), name)
+            }
+            #[cfg(feature = "filesystem")]
+            TransportUrl::Filesystem(options) => {
+                Brokers::behind(Filesystem::new(options), "filesystem://".to_owned())
+            }
         }
     }
 }
@@ -36,7 +55,7 @@ impl TransportUrl {
     pub(crate) fn into_uri(self) -> Uri {
         match self {
             TransportUrl::Amqp(uris) => uris.into_iter().next().unwrap_or_default(),
-            TransportUrl::Memory(_) => Uri::default(),
+            _ => Uri::default(),
         }
     }
 
@@ -52,6 +71,14 @@ impl TransportUrl {
 
     fn read(urls: &str) -> Result<Self, UrlError> {
         refuse_space(urls)?;
+        // The semicolons of these are their own.
+        match scheme(urls) {
+            Some((scheme, _)) if matches!(scheme.as_str(), "redis" | "rediss" | "sentinel") => {
+                return redis(urls);
+            }
+            Some((scheme, _)) if scheme == "filesystem" => return filesystem(urls),
+            _ => {}
+        }
         let mut all: Option<Self> = None;
         for url in alternatives(urls)? {
             let parsed = if url.contains("://") { one(url)? } else { amqp(url, false, Manner::Kombu)? };
@@ -62,7 +89,7 @@ impl TransportUrl {
                     TransportUrl::Amqp(uris)
                 }
                 #[cfg(feature = "memory")]
-                _ => return Err(UrlError::MemoryAmongOthers),
+                _ => return Err(UrlError::AmongOthers("memory".to_owned())),
             });
         }
         all.ok_or(UrlError::NoScheme)
@@ -140,8 +167,19 @@ fn one(url: &str) -> Result<TransportUrl, UrlError> {
         "amqp" | "pyamqp" => amqp(rest, false, Manner::Kombu),
         "amqps" | "pyamqps" => amqp(rest, true, Manner::Kombu),
         "rabbit" | "kombu" => amqp(rest, false, Manner::Oslo),
-        _ => Err(UrlError::UnknownScheme(scheme)),
+        // What stands alone is read before the URLs are divided.
+        "redis" | "rediss" | "sentinel" | "filesystem" => Err(UrlError::AmongOthers(scheme)),
+        _ => Err(unknown(scheme)),
     }
+}
+
+/// The error of a scheme that is none of ours; it tells what a transport of kombu's is.
+fn unknown(scheme: String) -> UrlError {
+    #[cfg(feature = "memory")]
+    if let Some(unsupported) = amqp_broker::backend::unsupported_scheme(&scheme) {
+        return UrlError::Unsupported(unsupported);
+    }
+    UrlError::UnknownScheme(scheme)
 }
 
 #[cfg(not(feature = "memory"))]
@@ -158,6 +196,26 @@ fn memory(rest: &str) -> Result<TransportUrl, UrlError> {
     let name = path.split('/').next().unwrap_or_default();
     // Without a name it is the broker that all of kombu's `memory://` share.
     decode("name", name).map(TransportUrl::Memory)
+}
+
+#[cfg(not(feature = "redis"))]
+fn redis(_: &str) -> Result<TransportUrl, UrlError> {
+    Err(UrlError::NotCompiled { what: "redis://", feature: "redis" })
+}
+
+#[cfg(feature = "redis")]
+fn redis(url: &str) -> Result<TransportUrl, UrlError> {
+    Ok(TransportUrl::Redis(Box::new(RedisOptions::parse(url)?)))
+}
+
+#[cfg(not(feature = "filesystem"))]
+fn filesystem(_: &str) -> Result<TransportUrl, UrlError> {
+    Err(UrlError::NotCompiled { what: "filesystem://", feature: "filesystem" })
+}
+
+#[cfg(feature = "filesystem")]
+fn filesystem(url: &str) -> Result<TransportUrl, UrlError> {
+    Ok(TransportUrl::Filesystem(FilesystemOptions::from_url(url)?))
 }
 
 fn amqp(rest: &str, tls: bool, manner: Manner) -> Result<TransportUrl, UrlError> {
@@ -241,7 +299,45 @@ mod tests {
         match TransportUrl::read(url).unwrap() {
             TransportUrl::Amqp(uris) => uris,
             #[cfg(feature = "memory")]
-            TransportUrl::Memory(name) => panic!("memory {name}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(url: &str) -> UrlError {
+        TransportUrl::parse(url).unwrap_err()
+    }
+
+    #[cfg(feature = "memory")]
+    fn name_in_memory(url: &str) -> String {
+        match TransportUrl::parse(url).unwrap() {
+            TransportUrl::Memory(name) => name,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_transport_whose_feature_is_off_is_refused_by_the_name_of_that() {
+        for (url, feature, is_on) in [
+            ("redis://localhost", "redis", cfg!(feature = "redis")),
+            ("sentinel://a;sentinel://b?master_name=m", "redis", cfg!(feature = "redis")),
+            ("filesystem://", "filesystem", cfg!(feature = "filesystem")),
+        ] {
+            match TransportUrl::parse(url) {
+                Ok(_) => assert!(is_on, "{url}"),
+                Err(error) => {
+                    let text = format!("feature `{feature}` of `messaging` is off");
+                    assert!(!is_on && error.to_string().ends_with(&text), "{url}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "memory")]
+    fn other_transports_of_kombu_point_to_the_seam() {
+        for url in ["sqs://", "mongodb://host", "zookeeper://a;b", "sqla+sqlite:///x"] {
+            let error = refused(url);
+            assert!(matches!(error, UrlError::Unsupported(_)), "{url}: {error}");
         }
     }
 
@@ -339,8 +435,9 @@ mod tests {
         ] {
             assert_eq!(shown(url), hosts, "{url}");
         }
-        assert_eq!(TransportUrl::parse(";"), Err(UrlError::NoScheme));
-        assert_eq!(TransportUrl::parse("amqp://a;redis://b"), Err(UrlError::UnknownScheme("redis".into())));
+        assert_eq!(refused(";"), UrlError::NoScheme);
+        assert_eq!(refused("amqp://a;http://b"), UrlError::UnknownScheme("http".into()));
+        assert_eq!(refused("amqp://a;redis://b"), UrlError::AmongOthers("redis".into()));
     }
 
     #[test]
@@ -406,7 +503,7 @@ mod tests {
         for known in ["heartbeat=5&connect_timeout=1.5", "ssl=1&ssl_cert_reqs=none", "", "login_method=plain"]
         {
             let url = format!("memory://tests/?{known}#fragment");
-            assert_eq!(TransportUrl::parse(&url), Ok(TransportUrl::Memory("tests".into())), "{url}");
+            assert_eq!(name_in_memory(&url), "tests", "{url}");
         }
         for (option, error) in [
             ("hartbeat=5", UrlError::UnknownOption("hartbeat".into())),
@@ -415,19 +512,19 @@ mod tests {
             ("connect_timeout=%ff", UrlError::NotUtf8("option")),
         ] {
             for name in ["tests", "", "tests/vhost"] {
-                assert_eq!(TransportUrl::parse(&format!("memory://{name}?{option}")), Err(error.clone()));
+                assert_eq!(refused(&format!("memory://{name}?{option}")), error);
             }
         }
-        let refused = TransportUrl::parse("memory://tests?heartbeat=-1");
-        assert!(matches!(refused, Err(UrlError::BadOption { option, .. }) if option == "heartbeat"));
+        let refused = refused("memory://tests?heartbeat=-1");
+        assert!(matches!(refused, UrlError::BadOption { option, .. } if option == "heartbeat"));
     }
 
     #[test]
     #[cfg(feature = "memory")]
     fn memory_brokers_have_names() {
-        assert_eq!(TransportUrl::parse("memory://tests/"), Ok(TransportUrl::Memory("tests".into())));
-        assert_eq!(TransportUrl::parse("memory://"), Ok(TransportUrl::Memory(String::new())));
-        assert_eq!(TransportUrl::parse("amqp://a;memory://b"), Err(UrlError::MemoryAmongOthers));
+        assert_eq!(name_in_memory("memory://tests/"), "tests");
+        assert_eq!(name_in_memory("memory://"), "");
+        assert_eq!(refused("amqp://a;memory://b"), UrlError::AmongOthers("memory".into()));
     }
 
     #[test]
@@ -437,7 +534,7 @@ mod tests {
             assert_eq!(uri.connection_timeout, Some(std::time::Duration::from_millis(1500)));
         }
         assert_eq!(uris("rabbit://h?heartbeat_timeout_threshold=6")[0].heartbeat, Some(6));
-        assert_eq!(TransportUrl::parse("rabbit://h?sslx=1"), Err(UrlError::UnknownOption("sslx".into())));
+        assert_eq!(refused("rabbit://h?sslx=1"), UrlError::UnknownOption("sslx".into()));
         assert!(matches!(TransportUrl::parse("amqp://h?heartbeat=-1"), Err(UrlError::BadOption { .. })));
     }
 
@@ -446,7 +543,7 @@ mod tests {
         for (url, error) in [
             ("", UrlError::NoScheme),
             ("h:5672", UrlError::NoScheme),
-            ("redis://h", UrlError::UnknownScheme("redis".into())),
+            ("http://h", UrlError::UnknownScheme("http".into())),
             ("amqp://h?cacertfile=/ca", UrlError::UnknownOption("cacertfile".into())),
             ("rabbit://u:secret@h:abc/", UrlError::BadPort { host: "h".into() }),
             ("amqp://h:65536", UrlError::BadPort { host: "h".into() }),
@@ -459,7 +556,7 @@ mod tests {
             ("amqp://u:secret@[::1", UrlError::UnclosedBracket("[::1".into())),
             ("amqp://u:%ff@h", UrlError::NotUtf8("password")),
         ] {
-            assert_eq!(TransportUrl::parse(url), Err(error), "{url}");
+            assert_eq!(refused(url), error, "{url}");
         }
         let url = TransportUrl::parse("amqp://u:secret@h").unwrap();
         assert!(!format!("{url:?}").contains("secret"));
