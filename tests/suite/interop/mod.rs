@@ -7,3 +7,4 @@ mod mailbox;
 mod oslo;
 mod pika;
 mod suites;
+mod virtual_transports;

@@ -1,0 +1,152 @@
+//! `filesystem://`, with kombu on the same folders.
+
+use std::path::Path;
+
+use messaging::{Exchange, Queue, Transport};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tests::Python;
+
+use super::{python::Kombu, within};
+
+const FOLDERS: [&str; 3] = ["data_folder_in", "data_folder_out", "control_folder"];
+
+/// The folders of one queue and its bindings; what is written is read.
+fn folders(folder: &TempDir) -> [(&'static str, String); 3] {
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    FOLDERS.map(|option| (option, path(if option == "control_folder" { "control" } else { "data" })))
+}
+
+struct Peers {
+    kombu: Kombu,
+    transport: Transport,
+    folder: TempDir,
+}
+
+impl Peers {
+    async fn start(test: &str) -> Option<Self> {
+        let python = Python::require(test)?;
+        let folder = tempfile::tempdir().unwrap();
+        let options: Vec<_> = folders(&folder).iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let url = format!("filesystem://?{}", options.join("&"));
+        let transport = within(Transport::connect(&url)).await.unwrap();
+        let options: Value =
+            folders(&folder).into_iter().map(|(key, value)| (key.to_owned(), json!(value))).collect();
+        let kombu = Kombu::start(&python, "filesystem://", &options);
+        Some(Peers { kombu, transport, folder })
+    }
+
+    fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+}
+
+fn count(folder: &Path) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
+#[tokio::test]
+async fn what_kombu_writes_is_read_here_in_its_order() {
+    let Some(mut peers) = Peers::start("filesystem::what_kombu_writes_is_read_here_in_its_order").await
+    else {
+        return;
+    };
+    peers
+        .kombu
+        .publish(json!({"key": "q", "bodies": [{"n": 1}], "headers": {"lang": "py"}, "correlation_id": "c"}))
+        .await;
+    let mut consumer = within(peers.transport.consumer(Queue::new("q")).start::<Value>()).await.unwrap();
+    let delivery = within(consumer.recv()).await.unwrap().unwrap();
+    assert_eq!(delivery.body(), &json!({"n": 1}));
+    let properties = delivery.properties().unwrap();
+    assert_eq!(properties.correlation_id.unwrap().to_text(), "c");
+    assert_eq!(properties.headers.unwrap().get("lang").unwrap().as_str(), Some("py"));
+    within(delivery.ack()).await.unwrap();
+    within(peers.transport.close()).await.unwrap();
+    assert_eq!(count(&peers.data()), 0, "an acknowledged message is gone");
+}
+
+#[tokio::test]
+async fn what_is_written_here_is_read_by_kombu() {
+    let Some(mut peers) = Peers::start("filesystem::what_is_written_here_is_read_by_kombu").await else {
+        return;
+    };
+    let producer = peers.transport.producer(Exchange::default());
+    for number in 0..5 {
+        within(producer.ensure_publish("q", &json!({"n": number}))).await.unwrap();
+    }
+    assert_eq!(peers.kombu.size("q").await, 5);
+    let got = peers.kombu.consume(json!("q"), 5).await;
+    let bodies: Vec<_> = got.iter().map(|message| message["body"]["n"].as_u64().unwrap()).collect();
+    assert_eq!(bodies, [0, 1, 2, 3, 4]);
+    within(peers.transport.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn bindings_of_either_side_route_for_both() {
+    let Some(mut peers) = Peers::start("filesystem::bindings_of_either_side_route_for_both").await else {
+        return;
+    };
+    let stock = Exchange::topic("stock");
+    peers
+        .kombu
+        .declare(json!({"name": "theirs", "exchange": "stock", "type": "topic", "key": "stock.*.nyse"}))
+        .await;
+    let ours = peers.transport.consumer(Queue::new("ours")).bind(&stock, "stock.#");
+    let mut ours = within(ours.start::<Value>()).await.unwrap();
+
+    let by_kombu =
+        json!({"exchange": "stock", "type": "topic", "key": "stock.us.nyse", "bodies": ["by kombu"]});
+    peers.kombu.publish(by_kombu).await;
+    within(peers.transport.producer(stock).ensure_publish("stock.eu.nyse", &"by us")).await.unwrap();
+    let mut here = Vec::new();
+    for _ in 0..2 {
+        let delivery = within(ours.recv()).await.unwrap().unwrap();
+        here.push(delivery.body().clone());
+        within(delivery.ack()).await.unwrap();
+    }
+    assert_eq!(here, ["by kombu", "by us"]);
+    let queue = json!({"name": "theirs", "exchange": "stock", "type": "topic", "key": "stock.*.nyse"});
+    let there: Vec<_> = peers.kombu.consume(queue, 2).await.iter().map(|got| got["body"].clone()).collect();
+    assert_eq!(there, ["by kombu", "by us"]);
+    within(peers.transport.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fanout_reaches_the_queues_of_both() {
+    let Some(mut peers) = Peers::start("filesystem::a_fanout_reaches_the_queues_of_both").await else {
+        return;
+    };
+    let theirs = json!({"name": "theirs", "exchange": "news", "type": "fanout", "key": ""});
+    peers.kombu.declare(theirs.clone()).await;
+    let news = Exchange::fanout("news");
+    let ours = peers.transport.consumer(Queue::new("ours")).bind(&news, "");
+    let mut ours = within(ours.start::<Value>()).await.unwrap();
+    within(peers.transport.producer(news).ensure_publish("", &"by us")).await.unwrap();
+    peers
+        .kombu
+        .publish(json!({"exchange": "news", "type": "fanout", "key": "", "bodies": ["by kombu"]}))
+        .await;
+    for expected in ["by us", "by kombu"] {
+        let delivery = within(ours.recv()).await.unwrap().unwrap();
+        assert_eq!(delivery.body(), expected);
+        within(delivery.ack()).await.unwrap();
+    }
+    assert_eq!(peers.kombu.consume(theirs, 2).await.len(), 2);
+    within(peers.transport.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_held_here_comes_to_kombu_when_it_is_given_back() {
+    let test = "filesystem::what_is_held_here_comes_to_kombu_when_it_is_given_back";
+    let Some(mut peers) = Peers::start(test).await else { return };
+    peers.kombu.publish(json!({"key": "q", "bodies": ["x"]})).await;
+    let mut consumer = within(peers.transport.consumer(Queue::new("q")).start::<Value>()).await.unwrap();
+    let delivery = within(consumer.recv()).await.unwrap().unwrap();
+    assert_eq!(peers.kombu.size("q").await, 0, "kombu does not take a claimed file for a message");
+    drop(delivery);
+    within(peers.transport.close()).await.unwrap();
+    let got = peers.kombu.consume(json!("q"), 1).await;
+    assert_eq!(got[0]["body"], "x");
+    assert_eq!(got[0]["headers"]["redelivered"], true);
+}

@@ -1,0 +1,12 @@
+//! kombu's virtual transports: what Python writes is read here, and the reverse.
+
+mod filesystem;
+mod python;
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(60), future).await.expect("nothing within the deadline")
+}
