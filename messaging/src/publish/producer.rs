@@ -114,19 +114,20 @@ impl Producer {
         body: &T,
     ) -> Result<Published, Error> {
         let Route { routing_key, options } = route.into();
-        let Some(options) = options else {
-            let body = serialize::to_json(body);
-            let body = body.map_err(|source| Error::Encode { what: "a message", source })?;
-            return self.publish_raw(routing_key, &json_message(body, None), None).await;
+        let message = match options {
+            Some(options) => options.message(body, &self.serializers)?,
+            None => {
+                let body = serialize::to_json(body);
+                json_message(body.map_err(|source| Error::Encode { what: "a message", source })?, None)
+            }
         };
-        let message = options.message(body, &self.serializers)?;
-        let changed = options.mandatory.map(|mandatory| self.clone().mandatory(mandatory));
-        let producer = changed.as_ref().unwrap_or(self);
-        if options.entities.is_empty() {
-            return producer.publish_raw(routing_key, &message, None).await;
-        }
-        let required = Required { name: &options.definition, entities: &|| options.entities.clone() };
-        producer.publish_raw(routing_key, &message, Some(&required)).await
+        let mandatory = options.and_then(|options| options.mandatory);
+        let changed = mandatory.map(|mandatory| Box::new(self.clone().mandatory(mandatory)));
+        let entities = || options.map(|options| options.entities.clone()).unwrap_or_default();
+        let required = options.filter(|options| !options.entities.is_empty());
+        let required = required.map(|options| Required { name: &options.definition, entities: &entities });
+        // The future has one place to await, because it would have room for a message at each.
+        changed.as_deref().unwrap_or(self).publish_raw(routing_key, &message, required.as_ref()).await
     }
 
     /// Publishes each message of a stream, given as routing key and body, with `in_flight` of them
