@@ -26,6 +26,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     client: Client,
+    login: RedisLogin,
     name: Option<String>,
     answer_time: Duration,
     connect_time: Duration,
@@ -39,25 +40,32 @@ impl Dialer {
     /// When no sentinel knows the master, or a file with certificates cannot be read.
     pub(crate) async fn find(options: &RedisOptions) -> Result<Self, BackendError> {
         let connect_time = options.socket_connect_timeout.unwrap_or(CONNECT_TIME);
+        let login = options.current_login();
         let client = match &options.server {
-            Server::Tcp(host, port) => direct(options, tcp(options, host, *port))?,
-            Server::Socket(path) => direct(options, ConnectionAddr::Unix(path.clone()))?,
+            Server::Tcp(host, port) => direct(options, &login, tcp(options, host, *port))?,
+            Server::Socket(path) => direct(options, &login, ConnectionAddr::Unix(path.clone()))?,
             Server::Sentinels(sentinels) => {
                 // Each is asked twice at most.
                 let most = u32::try_from(sentinels.len()).unwrap_or(u32::MAX).saturating_mul(2);
                 let asking =
-                    time::timeout(connect_time.saturating_mul(most), by_sentinel(options, sentinels));
+                    time::timeout(connect_time.saturating_mul(most), by_sentinel(options, &login, sentinels));
                 asking.await.map_err(|_| unavailable("no sentinel answers in time".to_owned()))??
             }
         };
         let answer_time = options.socket_timeout.unwrap_or(ANSWER_TIME);
         Ok(Dialer {
             client,
+            login,
             name: options.client_name.clone(),
             answer_time,
             connect_time,
             resp3: options.resp3,
         })
+    }
+
+    /// Who logs in.
+    pub(crate) fn login(&self) -> &RedisLogin {
+        &self.login
     }
 
     /// Whether Redis tells of changes on the connections themselves.
@@ -128,8 +136,12 @@ fn tcp(options: &RedisOptions, host: &str, port: u16) -> ConnectionAddr {
     address
 }
 
-fn direct(options: &RedisOptions, address: ConnectionAddr) -> Result<Client, BackendError> {
-    let info = connection(options, address).map_err(|error| backend_error(&error))?;
+fn direct(
+    options: &RedisOptions,
+    login: &RedisLogin,
+    address: ConnectionAddr,
+) -> Result<Client, BackendError> {
+    let info = connection(options, login, address).map_err(|error| backend_error(&error))?;
     let client = match &options.tls {
         Some(tls) if options.server.is_tcp() => Client::build_with_tls(info, certificates(tls)?),
         _ => Client::open(info),
@@ -137,14 +149,17 @@ fn direct(options: &RedisOptions, address: ConnectionAddr) -> Result<Client, Bac
     client.map_err(|error| backend_error(&error))
 }
 
-fn connection(options: &RedisOptions, address: ConnectionAddr) -> Result<ConnectionInfo, RedisError> {
-    let login = options.current_login();
+fn connection(
+    options: &RedisOptions,
+    login: &RedisLogin,
+    address: ConnectionAddr,
+) -> Result<ConnectionInfo, RedisError> {
     let mut redis =
         RedisConnectionInfo::default().set_db(options.database.into()).set_protocol(protocol(options));
-    if let Some(user) = login.user {
+    if let Some(user) = &login.user {
         redis = redis.set_username(user);
     }
-    if let Some(password) = login.password {
+    if let Some(password) = &login.password {
         redis = redis.set_password(password);
     }
     Ok(address.into_connection_info()?.set_redis_settings(redis))
@@ -171,9 +186,13 @@ fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, BackendError> {
 }
 
 /// Asks the sentinels for the master.
-async fn by_sentinel(options: &RedisOptions, sentinels: &[(String, u16)]) -> Result<Client, BackendError> {
+async fn by_sentinel(
+    options: &RedisOptions,
+    login: &RedisLogin,
+    sentinels: &[(String, u16)],
+) -> Result<Client, BackendError> {
     let name = options.master_name.as_deref().unwrap_or_default();
-    let mut client = sentinel_client(options, sentinels, name)?;
+    let mut client = sentinel_client(options, login, sentinels, name)?;
     if options.min_other_sentinels > 0 {
         enough_others(&mut client, name, options.min_other_sentinels).await?;
     }
@@ -185,6 +204,7 @@ async fn by_sentinel(options: &RedisOptions, sentinels: &[(String, u16)]) -> Res
 
 fn sentinel_client(
     options: &RedisOptions,
+    login: &RedisLogin,
     sentinels: &[(String, u16)],
     name: &str,
 ) -> Result<SentinelClient, BackendError> {
@@ -197,11 +217,10 @@ fn sentinel_client(
     builder = builder
         .set_client_to_redis_db(options.database.into())
         .set_client_to_redis_protocol(protocol(options));
-    let login = options.current_login();
-    if let Some(user) = login.user {
+    if let Some(user) = &login.user {
         builder = builder.set_client_to_redis_username(user);
     }
-    if let Some(password) = login.password {
+    if let Some(password) = &login.password {
         builder = builder.set_client_to_redis_password(password);
     }
     if let Some(user) = &options.sentinel_login.user {

@@ -10,12 +10,10 @@ pub(crate) fn backend_error(error: &RedisError) -> BackendError {
     if is_refused(error) {
         return BackendError::AccessRefused(format!("Redis refuses access: {}", words(error)));
     }
-    let text = match error.kind() {
-        ErrorKind::Server(ServerErrorKind::BusyLoading) => "Redis is loading its data".to_owned(),
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => {
-            "this Redis is a replica now, and takes no writes".to_owned()
-        }
-        ErrorKind::Server(ServerErrorKind::MasterDown) => "the Redis master is down".to_owned(),
+    let text = match verdict(error) {
+        Some(ServerErrorKind::BusyLoading) => "Redis is loading its data".to_owned(),
+        Some(ServerErrorKind::ReadOnly) => "this Redis is a replica now, and takes no writes".to_owned(),
+        Some(ServerErrorKind::MasterDown) => "the Redis master is down".to_owned(),
         _ if error.is_timeout() => "Redis does not answer in time".to_owned(),
         _ => format!("Redis failed: {}", words(error)),
     };
@@ -26,23 +24,33 @@ pub(crate) fn backend_error(error: &RedisError) -> BackendError {
 /// takes no writes.
 pub(crate) fn is_lost(error: &RedisError) -> bool {
     let unfit = matches!(
-        error.kind(),
-        ErrorKind::Server(
-            ServerErrorKind::BusyLoading | ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown
-        )
+        verdict(error),
+        Some(ServerErrorKind::BusyLoading | ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown)
     );
     unfit || error.is_io_error() || error.is_timeout() || error.is_unrecoverable_error()
+}
+
+/// What the server answered; if it refused a transaction, what it answered to the first command of
+/// it that was wrong.
+fn verdict(error: &RedisError) -> Option<ServerErrorKind> {
+    if let ErrorKind::Server(kind) = error.kind()
+        && kind != ServerErrorKind::ExecAbort
+    {
+        return Some(kind);
+    }
+    error.clone().into_server_errors()?.first().and_then(|(_, error)| error.kind())
 }
 
 /// Whether the server does not know a command, or does not let this login use it.
 pub(crate) fn is_forbidden(error: &RedisError) -> bool {
     let unknown = error.detail().is_some_and(|detail| detail.contains("unknown command"));
-    unknown || error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+    unknown || verdict(error) == Some(ServerErrorKind::NoPerm)
 }
 
 fn is_refused(error: &RedisError) -> bool {
     let code = matches!(error.code(), Some("NOPERM" | "NOAUTH" | "WRONGPASS"));
-    code || error.kind() == ErrorKind::AuthenticationFailed
+    let denied = verdict(error) == Some(ServerErrorKind::NoPerm);
+    code || denied || error.kind() == ErrorKind::AuthenticationFailed
 }
 
 /// The error in one line.

@@ -1,10 +1,10 @@
 //! Messages that wait in retry queues until they are due.
 //!
 //! A retry queue has a time to live and one queue for its dead messages (`x-message-ttl`,
-//! `x-dead-letter-exchange` and `x-dead-letter-routing-key`). Its messages are in a sorted set of its
-//! own, by the time when they are due; a set of all such queues tells where to look. Every gateway on
-//! the same Redis moves what is due, in one step for each message, so that none is lost or doubled
-//! when one of them ends.
+//! `x-dead-letter-exchange` and `x-dead-letter-routing-key`). Its messages are in a sorted set of
+//! its own, by the time when they are due; a set of all such queues tells where to look. Every
+//! gateway on the same Redis moves what is due, in one step for each message, so that none is lost
+//! or doubled when one of them ends.
 
 use std::{sync::Arc, time::Duration};
 

@@ -96,6 +96,7 @@ impl Link for RedisLink {
 
     async fn watch(&mut self, queue: &str) -> Result<(), BackendError> {
         let hub = self.hub()?;
+        topology::find_queue(hub, queue).await?;
         hub.arrivals.fanouts.join(self.number, queue);
         hub.arrivals.watches.watch(queue, hub.keys.lists(queue), self.number, self.wakes.clone());
         Ok(())

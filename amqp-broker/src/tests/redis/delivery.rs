@@ -36,7 +36,7 @@ async fn a_message_is_published_claimed_and_settled() {
 async fn a_waiting_consumer_is_woken_without_a_pop() {
     let Some(setting) = Setting::new("a_waiting_consumer_is_woken_without_a_pop").await else { return };
     let (mut consumer, mut producer) = (setting.open().await, setting.open().await);
-    consumer.link.watch("q").await.unwrap();
+    consumer.watch("q").await;
     for body in ["one", "two", "three"] {
         let (claimed, published) = tokio::join!(consumer.next("q"), producer.publish("", "q", body));
         assert_eq!(published, Published::Routed);

@@ -12,10 +12,10 @@ async fn each_queue_on_a_fanout_exchange_gets_its_copy() {
     for queue in ["a", "b"] {
         client.declare(queue, &[]).await;
         client.bind("f", "", queue).await;
-        client.link.watch(queue).await.unwrap();
+        client.watch(queue).await;
     }
     other.bind("f", "", "c").await;
-    other.link.watch("c").await.unwrap();
+    other.watch("c").await;
     for (key, body) in [("", "one"), ("any.key", "two")] {
         assert_eq!(other.publish("f", key, body).await, Published::Routed);
         for queue in ["a", "b"] {
@@ -32,7 +32,7 @@ async fn fanout_messages_return_to_the_front() {
     let mut client = setting.open().await;
     client.exchange("f", ExchangeKind::Fanout).await;
     client.bind("f", "", "q").await;
-    client.link.watch("q").await.unwrap();
+    client.watch("q").await;
     for body in ["1", "2"] {
         client.publish("f", "", body).await;
     }
@@ -49,7 +49,7 @@ async fn kombus_patterns_select_by_routing_key() {
     let mut client = setting.open().await;
     client.exchange("celeryev", ExchangeKind::Fanout).await;
     client.bind("celeryev", "worker.#", "events").await;
-    client.link.watch("events").await.unwrap();
+    client.watch("events").await;
     assert_eq!(client.publish("celeryev", "task.sent", "no").await, Published::Unroutable);
     assert_eq!(client.publish("celeryev", "worker.online", "yes").await, Published::Routed);
     assert_eq!(client.next("events").await.message.body, "yes");

@@ -29,7 +29,7 @@ async fn a_retry_queue_gives_its_messages_back_later() {
     let Some(setting) = Setting::new("a_retry_queue_gives_its_messages_back_later").await else { return };
     let mut client = setting.open().await;
     client.declare("work.retry.50", &retry(50)).await;
-    client.link.watch("work").await.unwrap();
+    client.watch("work").await;
     client.publish("", "work.retry.50", "again").await;
     for count in 1..=2 {
         let claimed = client.next("work").await;
@@ -59,7 +59,7 @@ async fn a_waiting_message_survives_the_gateway_and_is_counted() {
     drop(client);
     let other = crate::redis::Redis::new(setting.server.url().parse().unwrap());
     let mut other = Client::open(&other).await;
-    other.link.watch("work").await.unwrap();
+    other.watch("work").await;
     assert_eq!(other.next("work").await.message.body, "one");
 }
 
@@ -72,7 +72,7 @@ async fn what_has_expired_is_not_delivered() {
     expired.properties.expiration = Some(ShortString::from_static("0"));
     let batch = [expired, message("", "q", "stays"), message("", "brief", "gone")];
     client.link.publish(&batch).await.unwrap();
-    client.link.watch("q").await.unwrap();
+    client.watch("q").await;
     assert_eq!(client.next("q").await.message.body, "stays");
     for no_ack in [false, true] {
         assert!(client.link.claim(&[Source { queue: "brief", no_ack, most: 1 }]).await.unwrap().is_empty());

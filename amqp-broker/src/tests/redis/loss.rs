@@ -22,7 +22,7 @@ async fn a_lost_connection_is_told_to_all_and_a_new_one_returns_the_claims() {
     drop((one, other));
 
     let mut anew = setting.open().await;
-    anew.link.watch("q").await.unwrap();
+    anew.watch("q").await;
     let claimed = anew.next("q").await;
     assert_eq!(claimed.message.body, "claimed");
     assert!(claimed.redelivered);
@@ -57,7 +57,7 @@ async fn a_database_that_is_emptied_forgets_what_was_known() {
     let mut client = setting.open().await;
     client.exchange("x", crate::backend::ExchangeKind::Direct).await;
     client.bind("x", "k", "q").await;
-    client.link.watch("q").await.unwrap();
+    client.watch("q").await;
     assert_eq!(client.publish("x", "k", "m").await, Published::Routed);
     let _: () = setting.ask(&["FLUSHALL"]).await;
     while client.publish("x", "k", "m").await == Published::Routed {}

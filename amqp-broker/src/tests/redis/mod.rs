@@ -6,6 +6,7 @@ mod fanout;
 mod killed;
 mod later;
 mod loss;
+mod options;
 mod plain;
 mod restore;
 mod second;

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use super::support::Setting;
-use crate::{
-    backend::{ExchangeKind, Link},
-    redis::RedisOptions,
-};
+use crate::{backend::ExchangeKind, redis::RedisOptions};
 
 /// A message as kombu writes it.
 fn envelope(exchange: &str, routing_key: &str, tag: &str) -> String {
@@ -35,7 +32,7 @@ async fn kombus_claims_are_restored_and_what_goes_nowhere_stays() {
     let _: () = setting.ask(&["ZADD", "unacked_index", "1000", "acked meanwhile"]).await;
     let mut client = setting.open().await;
     client.exchange("f", ExchangeKind::Fanout).await;
-    client.link.watch("q").await.unwrap();
+    client.watch("q").await;
     for _ in 0..3 {
         let claimed = client.next("q").await;
         assert!(claimed.redelivered);

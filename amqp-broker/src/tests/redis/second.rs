@@ -14,7 +14,7 @@ async fn setting(test: &str) -> Option<Setting> {
 async fn a_waiting_consumer_is_woken_by_each_priority() {
     let Some(setting) = setting("a_waiting_consumer_is_woken_by_each_priority").await else { return };
     let (mut consumer, mut producer) = (setting.open().await, setting.open().await);
-    consumer.link.watch("q").await.unwrap();
+    consumer.watch("q").await;
     for priority in [0, 3, 9, 0] {
         let mut message = super::support::message("", "q", "m");
         message.properties.priority = Some(priority);
@@ -33,7 +33,7 @@ async fn fanout_messages_arrive_on_a_connection_of_their_own() {
     client.exchange("f", ExchangeKind::Fanout).await;
     for queue in ["a", "b"] {
         client.bind("f", "", queue).await;
-        client.link.watch(queue).await.unwrap();
+        client.watch(queue).await;
     }
     assert_eq!(client.publish("f", "", "m").await, Published::Routed);
     for queue in ["a", "b"] {
@@ -53,7 +53,7 @@ async fn a_retry_queue_gives_its_messages_back() {
         ("x-dead-letter-routing-key", "work".into()),
     ];
     client.declare("work.retry.10", &arguments).await;
-    client.link.watch("work").await.unwrap();
+    client.watch("work").await;
     client.publish("", "work.retry.10", "again").await;
     assert_eq!(client.next("work").await.message.body, "again");
 }

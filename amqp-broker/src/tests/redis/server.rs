@@ -60,6 +60,18 @@ impl RedisServer {
         panic!("redis-server does not answer");
     }
 
+    /// Starts a sentinel that watches a master.
+    pub(super) async fn sentinel(test: &str, name: &str, master: u16) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sentinel.conf");
+        std::fs::write(&file, format!("sentinel monitor {name} 127.0.0.1 {master} 1\n")).unwrap();
+        Self::with(test, &[file.to_str().unwrap(), "--sentinel"]).await
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(super) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
@@ -79,7 +91,10 @@ impl Drop for RedisServer {
 }
 
 fn spawn(port: u16, folder: &str, options: &[&str]) -> io::Result<Child> {
+    // A file comes before all options.
+    let (files, options) = options.split_at(options.partition_point(|option| !option.starts_with("--")));
     Command::new("redis-server")
+        .args(files)
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir", folder])
         .args(options)
         .stdin(Stdio::null())

@@ -81,6 +81,14 @@ impl Client {
         published.pop().unwrap()
     }
 
+    /// Watches a queue, which is declared if it does not exist.
+    pub(super) async fn watch(&mut self, queue: &str) {
+        if self.link.find_queue(queue).await.is_err() {
+            self.declare(queue, &[]).await;
+        }
+        self.link.watch(queue).await.unwrap();
+    }
+
     /// Claims up to so many messages of a queue.
     pub(super) async fn claim(&mut self, queue: &str, most: usize) -> Vec<Claimed<RedisClaim>> {
         self.link.claim(&[Source { queue, no_ack: false, most }]).await.unwrap()

@@ -1,0 +1,166 @@
+//! What the options choose.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use super::{
+    server::RedisServer,
+    support::{Client, Setting, bodies},
+};
+use crate::{
+    backend::{Backend, BackendError, ExchangeKind, Link, Published, Wakes},
+    redis::{Redis, RedisLogin, RedisOptions},
+};
+
+#[tokio::test]
+async fn every_key_and_channel_has_the_prefix() {
+    let test = "every_key_and_channel_has_the_prefix";
+    let prefixed = |options: RedisOptions| options.global_keyprefix("{app}:");
+    let Some(setting) = Setting::with(test, prefixed).await else { return };
+    let mut client = setting.open().await;
+    client.exchange("x", ExchangeKind::Direct).await;
+    client.exchange("f", ExchangeKind::Fanout).await;
+    let retry = [
+        ("x-message-ttl", 60_000.into()),
+        ("x-dead-letter-exchange", "".into()),
+        ("x-dead-letter-routing-key", "q".into()),
+    ];
+    client.declare("later", &retry).await;
+    client.declare("brief", &[("x-expires", 60_000.into())]).await;
+    for (exchange, queue) in [("x", "q"), ("x", "brief"), ("f", "fanned")] {
+        client.bind(exchange, "", queue).await;
+    }
+    client.watch("fanned").await;
+    for (exchange, key) in [("x", ""), ("", "later"), ("f", "")] {
+        assert_eq!(client.publish(exchange, key, "m").await, Published::Routed);
+    }
+    assert_eq!(client.next("fanned").await.message.body, "m");
+    assert_eq!(client.claim("q", 1).await.len(), 1);
+    let keys: Vec<String> = setting.ask(&["KEYS", "*"]).await;
+    assert!(keys.len() >= 9, "{keys:?}");
+    assert!(keys.iter().all(|key| key.starts_with("{app}:")), "{keys:?}");
+}
+
+#[tokio::test]
+async fn too_few_replicas_mean_that_a_publish_is_not_confirmed() {
+    let test = "too_few_replicas_mean_that_a_publish_is_not_confirmed";
+    let waiting =
+        |options: RedisOptions| options.wait_replicas(1).wait_replicas_timeout(Duration::from_millis(1));
+    let Some(setting) = Setting::with(test, waiting).await else { return };
+    let mut client = setting.open().await;
+    assert_eq!(client.publish("", "q", "m").await, Published::Rejected);
+    let replica_of = setting.server.port().to_string();
+    let options = ["--replicaof", "127.0.0.1", &replica_of, "--repl-diskless-sync-delay", "0"];
+    let Some(_replica) = RedisServer::with(test, &options).await else { return };
+    while client.publish("", "q", "m").await != Published::Routed {}
+}
+
+#[tokio::test]
+async fn what_no_queue_takes_goes_to_the_queue_for_it() {
+    let test = "what_no_queue_takes_goes_to_the_queue_for_it";
+    let lost = |options: RedisOptions| options.deadletter_queue("lost");
+    let Some(setting) = Setting::with(test, lost).await else { return };
+    let mut client = setting.open().await;
+    client.exchange("x", ExchangeKind::Direct).await;
+    assert_eq!(client.publish("x", "nowhere", "m").await, Published::Routed);
+    assert_eq!(bodies(&client.claim("lost", 1).await), ["m"]);
+}
+
+#[tokio::test]
+async fn a_login_that_may_not_write_is_refused_and_keeps_its_link() {
+    let test = "a_login_that_may_not_write_is_refused_and_keeps_its_link";
+    let Some(setting) = Setting::new(test).await else { return };
+    let user = [
+        "ACL",
+        "SETUSER",
+        "reader",
+        "on",
+        ">word",
+        "~*",
+        "&*",
+        "+@read",
+        "+@connection",
+        "+@pubsub",
+        "+@transaction",
+    ];
+    let _: () = setting.ask(&user).await;
+    let login = RedisLogin { user: Some("reader".to_owned()), password: Some("word".to_owned()) };
+    let redis = Redis::new(RedisOptions::parse(&setting.server.url()).unwrap().login(login));
+    let mut client = Client::open(&redis).await;
+    let refused = client.link.declare_queue(&super::support::queue("q", &[])).await;
+    assert!(matches!(refused, Err(BackendError::AccessRefused(_))), "{refused:?}");
+    assert!(matches!(client.link.find_queue("q").await, Err(BackendError::NotFound(_))));
+}
+
+#[tokio::test]
+async fn credentials_may_change_while_connections_last() {
+    let test = "credentials_may_change_while_connections_last";
+    let Some(setting) = Setting::new(test).await else { return };
+    for (user, word) in [("old", ">one"), ("new", ">two")] {
+        let _: () = setting.ask(&["ACL", "SETUSER", user, "on", word, "~*", "&*", "+@all"]).await;
+    }
+    let rotated = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&rotated);
+    let credentials = move || {
+        let (user, word) = if asked.load(Ordering::Relaxed) { ("new", "two") } else { ("old", "one") };
+        RedisLogin { user: Some(user.to_owned()), password: Some(word.to_owned()) }
+    };
+    let options = RedisOptions::parse(&setting.server.url()).unwrap().credentials(credentials);
+    let redis = Redis::new(options.reauth_check_interval(Duration::from_millis(1)));
+    let mut client = Client::open(&redis).await;
+    rotated.store(true, Ordering::Relaxed);
+    let changed = async {
+        while setting.ask::<String>(&["CLIENT", "LIST"]).await.contains("user=old") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), changed).await.expect("the connections log in again");
+    let _: () = setting.ask(&["ACL", "DELUSER", "old"]).await;
+    assert_eq!(client.publish("", "q", "m").await, Published::Routed);
+}
+
+#[tokio::test]
+async fn connections_have_the_clients_name() {
+    let test = "connections_have_the_clients_name";
+    let named = |options: RedisOptions| options.client_name("gateway-7");
+    let Some(setting) = Setting::with(test, named).await else { return };
+    let _client = setting.open().await;
+    let clients: String = setting.ask(&["CLIENT", "LIST"]).await;
+    assert_eq!(clients.matches("name=gateway-7 ").count(), 2, "{clients}");
+}
+
+#[tokio::test]
+async fn the_master_is_found_by_its_sentinels() {
+    let test = "the_master_is_found_by_its_sentinels";
+    let Some(setting) = Setting::new(test).await else { return };
+    let Some(sentinel) = RedisServer::sentinel(test, "shop", setting.server.port()).await else { return };
+    let url = format!("sentinel://127.0.0.1:{}/0?master_name=", sentinel.port());
+    let redis = Redis::new(RedisOptions::parse(&format!("{url}shop")).unwrap());
+    let mut client = Client::open(&redis).await;
+    assert_eq!(client.publish("", "q", "m").await, Published::Routed);
+    assert_eq!(setting.ask::<u32>(&["LLEN", "q"]).await, 1);
+    for (query, told) in [("other", "other"), ("shop&min_other_sentinels=1", "1 are needed")] {
+        let redis = Redis::new(RedisOptions::parse(&format!("{url}{query}")).unwrap());
+        let refused = redis.open(Wakes::default()).await.unwrap_err();
+        assert!(matches!(&refused, BackendError::Unavailable(text) if text.contains(told)), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_of_the_file_system_will_do() {
+    let test = "a_socket_of_the_file_system_will_do";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("redis.sock");
+    let Some(_server) = RedisServer::with(test, &["--unixsocket", path.to_str().unwrap()]).await else {
+        return;
+    };
+    let redis = Redis::new(RedisOptions::parse(&format!("redis+socket://{}", path.display())).unwrap());
+    assert_eq!(Client::open(&redis).await.publish("", "q", "m").await, Published::Routed);
+}
