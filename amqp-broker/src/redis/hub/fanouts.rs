@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::buffer::{Buffer, Buffered};
+use super::{
+    buffer::{Buffer, Buffered},
+    recent::Recent,
+};
 use crate::backend::Binding;
 
 /// The most bytes that wait for one queue.
@@ -28,6 +31,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Local {
     buffer: Buffer,
+    recent: Recent,
     links: BTreeSet<u64>,
     bindings: HashMap<Binding, Vec<String>>,
 }
@@ -117,7 +121,9 @@ impl Fanouts {
         let State { queues, patterns } = &mut *state;
         let names: Vec<_> = patterns.get(pattern).into_iter().flat_map(BTreeMap::keys).cloned().collect();
         for name in &names {
-            if let Some(local) = queues.get_mut(name) {
+            if let Some(local) = queues.get_mut(name)
+                && (local.listens_once() || local.recent.is_new(pattern, raw))
+            {
                 local.buffer.push(name, raw.clone(), MOST_BYTES);
             }
         }
@@ -150,6 +156,13 @@ impl Fanouts {
         let purged = local.buffer.len();
         local.buffer.clear();
         purged
+    }
+}
+
+impl Local {
+    /// Whether there is one pattern, so that nothing can arrive twice.
+    fn listens_once(&self) -> bool {
+        self.bindings.values().map(Vec::len).sum::<usize>() == 1
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use crate::backend::{BackendError, Wakes};
 
@@ -11,7 +10,6 @@ use crate::backend::{BackendError, Wakes};
 #[derive(Debug, Default)]
 pub(crate) struct Loss {
     state: Mutex<State>,
-    happened: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -43,23 +41,10 @@ impl Loss {
             state.links.values().for_each(|wakes| wakes.lost(why.clone()));
             state.why = Some(why);
         }
-        drop(state);
-        self.happened.notify_waiters();
     }
 
     /// Why Redis is lost, if it is.
     pub(crate) fn why(&self) -> Option<BackendError> {
         self.state.lock().why.clone()
-    }
-
-    /// Waits for the loss. It is cancel-safe.
-    pub(crate) async fn wait(&self) -> BackendError {
-        loop {
-            let happened = self.happened.notified();
-            if let Some(why) = self.why() {
-                return why;
-            }
-            happened.await;
-        }
     }
 }

@@ -10,6 +10,7 @@ mod held;
 mod leases;
 mod loss;
 mod reads;
+mod recent;
 mod shared;
 mod tracked;
 mod watches;

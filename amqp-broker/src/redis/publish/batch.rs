@@ -55,8 +55,12 @@ impl Batch {
         self.add(owner, To::List { key: place.key, expires }, raw);
     }
 
-    /// Adds a message that is published to a channel.
-    pub(super) fn tell(&mut self, owner: usize, channel: String, raw: Vec<u8>) {
+    /// Adds a message that is published to a channel, and maybe to the one that old versions use,
+    /// for which nobody is responsible.
+    pub(super) fn tell(&mut self, owner: usize, channel: String, legacy: Option<String>, raw: Vec<u8>) {
+        if let Some(legacy) = legacy {
+            self.puts.push(Put { to: To::Channel(legacy), messages: vec![raw.clone()], owners: Vec::new() });
+        }
         self.add(owner, To::Channel(channel), raw);
     }
 

@@ -42,9 +42,11 @@ async fn add(
 ) -> Result<Published, BackendError> {
     match route(hub, message).await? {
         Route::Channel => {
-            let (exchange, key) = (message.exchange.as_str(), message.routing_key.as_str());
-            let channel = hub.keys.channel(exchange.unwrap_or_default(), key.unwrap_or_default());
-            batch.tell(owner, channel, hub.write_envelope(message)?.json);
+            let exchange = message.exchange.as_str().unwrap_or_default();
+            let key = message.routing_key.as_str().unwrap_or_default();
+            let legacy =
+                hub.keys.legacy_channel(exchange, key).filter(|_| hub.options.sentinel_fanout_compat);
+            batch.tell(owner, hub.keys.channel(exchange, key), legacy, hub.write_envelope(message)?.json);
             Ok(Published::Routed)
         }
         Route::Queues(queues) if queues.is_empty() => Ok(Published::Unroutable),

@@ -21,7 +21,10 @@ fn patterns(hub: &Hub, binding: &Binding) -> Vec<String> {
         keys.push("#");
     }
     let mut patterns: Vec<_> = keys.iter().map(|key| hub.keys.channel_pattern(exchange, key)).collect();
-    patterns.extend(keys.iter().filter_map(|key| hub.keys.legacy_channel_pattern(exchange, key)));
+    if hub.options.sentinel_fanout_compat {
+        let legacy = keys.iter().filter_map(|key| hub.keys.legacy_channel_pattern(exchange, key));
+        patterns.extend(legacy);
+    }
     patterns.sort();
     patterns.dedup();
     patterns

@@ -78,3 +78,20 @@ async fn a_link_that_ends_leaves_its_fanout_exchanges() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn with_old_versions_both_channels_are_used_and_a_message_arrives_once() {
+    let test = "with_old_versions_both_channels_are_used_and_a_message_arrives_once";
+    let compatible = |options: crate::redis::RedisOptions| options.sentinel_fanout_compat(true);
+    let Some(setting) = Setting::with(test, compatible).await else { return };
+    let mut client = setting.open().await;
+    client.exchange("f", ExchangeKind::Fanout).await;
+    client.bind("f", "", "q").await;
+    client.watch("q").await;
+    assert_eq!(client.publish("f", "", "one").await, Published::Routed);
+    assert_eq!(client.next("q").await.message.body, "one");
+    assert_eq!(client.publish("f", "", "two").await, Published::Routed);
+    assert_eq!(client.next("q").await.message.body, "two");
+    let channels: u32 = setting.ask(&["PUBLISH", "/{db}.f", "old"]).await;
+    assert_eq!(channels, 1);
+}
