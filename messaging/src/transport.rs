@@ -416,6 +416,12 @@ impl Transport {
         TransportOptions::new().on(broker)
     }
 
+    /// Tells whether the messages are in a Redis.
+    #[cfg(feature = "mailbox")]
+    pub(crate) fn is_on_redis(&self) -> bool {
+        self.0.consuming.is_on_redis()
+    }
+
     /// Returns a producer for an exchange, which it declares before the first message. The default
     /// exchange, [`Exchange::default`], and the broker's own, `amq.…`, are not declared.
     #[must_use]

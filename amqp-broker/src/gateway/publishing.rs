@@ -1,11 +1,14 @@
 //! Publishes: they gather while input is read, and are stored together.
 
-use amqp_codec::{Frame, ReplyCode, content::Content, method::basic};
+use amqp_codec::{EncodedProperties, Error, Frame, Properties, ReplyCode, content::Content, method::basic};
 use bytes::Bytes;
 
 use crate::{
-    backend::{Link, Message, Published},
-    core::rabbitmq::{access::Act, refusal::Refusal},
+    backend::{BackendError, Link, Message, Published},
+    core::{
+        rabbitmq::{access::Act, refusal::Refusal},
+        vhost::operations::publish::expiration,
+    },
 };
 
 use super::{
@@ -68,12 +71,15 @@ impl<L: Link> Session<L> {
         }
         let exchange = text(&publish.exchange)?;
         self.permit(Act::Write, "exchange", if exchange.is_empty() { "amq.default" } else { &exchange })?;
-        let properties = header.properties.decode()?;
+        let properties = decoded(&header.properties)?;
         if let Some(claimed) = &properties.user_id
             && claimed.as_bytes() != self.terms.access.user.as_bytes()
         {
             let (claimed, user) = (claimed.to_text().into_owned(), self.terms.access.user.clone());
             return Err(Refusal::WrongUserId { claimed, user }.into());
+        }
+        if let Some(text) = &properties.expiration {
+            expiration(text.as_bytes())?;
         }
         let message = Message {
             exchange: publish.exchange,
@@ -161,6 +167,18 @@ impl<L: Link> Session<L> {
         };
         self.send_content(number, &returned, (&message.properties, &message.body));
     }
+}
+
+/// The properties that a backend gets, decoded.
+///
+/// # Errors
+/// When they are malformed (502), or nest too deeply to be decoded, which closes only the channel
+/// (406): an AMQP broker would pass them on.
+fn decoded(properties: &EncodedProperties) -> Result<Properties, Fault> {
+    properties.decode().map_err(|error| match error {
+        Error::TooDeep { .. } => BackendError::PreconditionFailed(error.to_string()).into(),
+        malformed => malformed.into(),
+    })
 }
 
 /// A part of a body in memory of its own, unless it is worth sharing the read buffer.

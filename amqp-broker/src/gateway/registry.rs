@@ -30,6 +30,17 @@ struct Entry {
     has_exclusive_consumer: bool,
 }
 
+/// What becomes of a queue that a consumer has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It stays: it has other consumers, or is not an auto-delete queue.
+    Stays,
+    /// It is an auto-delete queue without consumers here; there may be others elsewhere.
+    ByAllHere,
+    /// It is an auto-delete queue without consumers, and nobody else may use it.
+    ByAll,
+}
+
 impl Registry {
     pub(crate) fn new(vhost: String) -> Self {
         Registry { vhost, state: Mutex::default() }
@@ -86,15 +97,19 @@ impl Registry {
         Ok(())
     }
 
-    /// Notes that a consumer has left; tells whether it was the last of an auto-delete queue.
-    pub(crate) fn cancel(&self, queue: &str) -> bool {
+    /// Notes that a consumer has left; tells what becomes of the queue.
+    pub(crate) fn cancel(&self, queue: &str) -> Left {
         let mut state = self.state.lock();
-        let Some(entry) = state.queues.get_mut(queue) else { return false };
+        let Some(entry) = state.queues.get_mut(queue) else { return Left::Stays };
         entry.consumers = entry.consumers.saturating_sub(1);
         entry.has_exclusive_consumer = false;
-        let is_left = entry.is_auto_delete && entry.consumers == 0;
+        let left = match (entry.is_auto_delete && entry.consumers == 0, entry.owner) {
+            (false, _) => Left::Stays,
+            (true, None) => Left::ByAllHere,
+            (true, Some(_)) => Left::ByAll,
+        };
         state.tidy(queue);
-        is_left
+        left
     }
 
     /// How many consumers a queue has here.
@@ -158,8 +173,11 @@ mod tests {
         registry.declared(1, &queue(false, true));
         registry.consume("q", false).unwrap();
         registry.consume("q", false).unwrap();
-        assert!(!registry.cancel("q"));
-        assert!(registry.cancel("q"));
+        assert_eq!(registry.cancel("q"), Left::Stays);
+        assert_eq!(registry.cancel("q"), Left::ByAllHere);
+        registry.declared(1, &queue(true, true));
+        registry.consume("q", false).unwrap();
+        assert_eq!(registry.cancel("q"), Left::ByAll);
     }
 
     #[test]
@@ -167,7 +185,7 @@ mod tests {
         let registry = Registry::new("/".to_owned());
         registry.consume("q", true).unwrap();
         assert!(registry.consume("q", false).is_err());
-        assert!(!registry.cancel("q"));
+        assert_eq!(registry.cancel("q"), Left::Stays);
         registry.consume("q", false).unwrap();
         assert!(registry.consume("q", true).is_err());
     }

@@ -7,6 +7,7 @@ use crate::backend::{Link, Settlement};
 use super::{
     channel::{Channel, Unsettled},
     fault::Fault,
+    registry::Left,
     session::Session,
 };
 
@@ -78,10 +79,12 @@ impl<L: Link> Session<L> {
         if is_last {
             self.link.unwatch(&queue).await?;
         }
-        if self.registry.cancel(&queue) {
-            self.link.leave_queue(&queue).await?;
-            self.registry.forget(&queue);
+        match self.registry.cancel(&queue) {
+            Left::Stays => return Ok(()),
+            Left::ByAllHere => self.link.leave_queue(&queue).await?,
+            Left::ByAll => self.link.delete_queue(&queue).await.map(drop)?,
         }
+        self.registry.forget(&queue);
         Ok(())
     }
 }

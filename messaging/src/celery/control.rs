@@ -39,9 +39,11 @@ impl Control {
         self
     }
 
-    /// Returns the exchange of events.
+    /// Returns the exchange of events: a topic exchange, and on a Redis a fanout exchange, as in
+    /// Celery.
     pub(super) fn events_exchange(&self) -> Exchange {
-        Exchange::topic(&self.event_exchange).durable(true)
+        let kind = if self.transport.is_on_redis() { Exchange::fanout } else { Exchange::topic };
+        kind(&self.event_exchange).durable(true)
     }
 
     /// Returns its mailbox, for commands that have no method here.

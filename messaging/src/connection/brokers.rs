@@ -31,6 +31,8 @@ pub(crate) struct Here {
     uri: Box<Uri>,
     /// The name that errors use for it.
     name: String,
+    /// Set when the broker only connects AMQP with a Redis.
+    is_redis: bool,
 }
 
 #[cfg(feature = "memory")]
@@ -39,26 +41,37 @@ impl Brokers {
     pub(crate) fn in_memory(name: &str) -> Self {
         let broker = name.to_owned();
         let stream = Arc::new(move || amqp_broker::memory(&broker).connect());
-        Brokers::Here(Here { stream, uri: Box::default(), name: format!("memory://{name}") })
+        let name = format!("memory://{name}");
+        Brokers::Here(Here { stream, uri: Box::default(), name, is_redis: false })
     }
 
     /// Returns a way to a backend, which a broker in this process connects with AMQP; `name` is the
     /// backend's in errors.
     #[cfg(any(feature = "filesystem", feature = "redis"))]
-    pub(crate) fn behind(backend: impl amqp_broker::backend::Backend, name: String) -> Self {
+    pub(crate) fn behind(backend: impl amqp_broker::backend::Backend, name: String, is_redis: bool) -> Self {
         let uri = Box::<Uri>::default();
         let broker = Broker::builder().backend(&uri.vhost, backend).build();
-        Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name })
+        Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name, is_redis })
     }
 
     /// Returns a way to this broker; login, virtual host and options are those of the URI.
     pub(crate) fn here(broker: Broker, uri: Uri) -> Self {
         let (uri, name) = (Box::new(uri), "the broker in this process".to_owned());
-        Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name })
+        Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name, is_redis: false })
     }
 }
 
 impl Brokers {
+    /// Tells whether the messages are in a Redis.
+    #[cfg(feature = "mailbox")]
+    pub(crate) fn is_redis(&self) -> bool {
+        match self {
+            Brokers::Network(_) => false,
+            #[cfg(feature = "memory")]
+            Brokers::Here(here) => here.is_redis,
+        }
+    }
+
     /// Makes one attempt to connect.
     pub(crate) async fn connect(&self, options: &ConnectOptions) -> Result<Connection, SetupError> {
         match self {
@@ -67,7 +80,7 @@ impl Brokers {
                 connected.map_err(|source| SetupError::Connect { host: hosts(uris), source })
             }
             #[cfg(feature = "memory")]
-            Brokers::Here(Here { stream, uri, name }) => {
+            Brokers::Here(Here { stream, uri, name, .. }) => {
                 let stream = stream.clone();
                 let connector = move || std::future::ready(Ok(stream()));
                 let connected = options.connect_with(connector, uri).await;

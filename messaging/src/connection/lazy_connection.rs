@@ -120,6 +120,12 @@ impl LazyConnection {
         self.shared.closing.run_until_cancelled(opening).await.unwrap_or(Err(SetupError::Closed))
     }
 
+    /// Tells whether the messages are in a Redis.
+    #[cfg(feature = "mailbox")]
+    pub(crate) fn is_on_redis(&self) -> bool {
+        self.shared.settings.brokers.is_redis()
+    }
+
     pub(crate) fn max_message_size(&self) -> u64 {
         self.shared.settings.max_message_size
     }

@@ -39,11 +39,11 @@ impl From<TransportUrl> for Brokers {
             #[cfg(feature = "redis")]
             TransportUrl::Redis(options) => {
                 let name = options.address();
-                Brokers::behind(Redis::new(*options), name)
+                Brokers::behind(Redis::new(*options), name, true)
             }
             #[cfg(feature = "filesystem")]
             TransportUrl::Filesystem(options) => {
-                Brokers::behind(Filesystem::new(options), "filesystem://".to_owned())
+                Brokers::behind(Filesystem::new(options), "filesystem://".to_owned(), false)
             }
         }
     }

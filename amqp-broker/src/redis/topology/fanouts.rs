@@ -13,13 +13,11 @@ pub(super) async fn subscribe(hub: &Hub, link: u64, binding: &Binding) -> Result
 }
 
 /// The patterns of channels that a binding listens to. In AMQP a queue bound to a fanout exchange
-/// gets everything; in kombu, a routing key selects. So only a binding without one gets everything.
+/// gets everything. In kombu a routing key selects, among the messages that have one: a message
+/// without a key goes to a channel of its own, to which every binding listens.
 fn patterns(hub: &Hub, binding: &Binding) -> Vec<String> {
     let (exchange, key) = (&binding.exchange, &binding.routing_key);
-    let mut keys = vec![key.as_str()];
-    if key.is_empty() {
-        keys.push("#");
-    }
+    let keys = ["", if key.is_empty() { "#" } else { key }];
     let mut patterns: Vec<_> = keys.iter().map(|key| hub.keys.channel_pattern(exchange, key)).collect();
     if hub.options.sentinel_fanout_compat {
         let legacy = keys.iter().filter_map(|key| hub.keys.legacy_channel_pattern(exchange, key));

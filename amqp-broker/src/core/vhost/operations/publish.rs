@@ -300,8 +300,11 @@ fn check_properties(relevant: &Relevant<'_>, user: &str) -> Result<MessageTerms,
     Ok(MessageTerms { ttl, priority: relevant.priority.unwrap_or(0) })
 }
 
-/// Milliseconds as decimal text.
-fn expiration(text: &[u8]) -> Result<u64, Refusal> {
+/// Reads an expiration: milliseconds as decimal text.
+///
+/// # Errors
+/// When it is no such number, or too large for RabbitMQ (406).
+pub(crate) fn expiration(text: &[u8]) -> Result<u64, Refusal> {
     let text = String::from_utf8_lossy(text);
     let invalid = |why: String| Refusal::InvalidExpiration { value: text.to_string(), why };
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(&text);
