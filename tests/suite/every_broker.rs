@@ -29,6 +29,24 @@ macro_rules! on_every_broker {
     };
 }
 
+/// As `on_every_broker`, and on a Redis by its URL. Behind a semicolon come the tests of what a
+/// Redis does not have.
+macro_rules! on_every_broker_and_redis {
+    ($($name:ident),* $(,)? $(; $($amqp_only:ident),* $(,)?)?) => {
+        crate::every_broker::on_every_broker!($($name,)* $($($amqp_only,)*)?);
+
+        mod redis {
+            $(#[tokio::test]
+            async fn $name() {
+                let test = concat!(module_path!(), "::", stringify!($name));
+                if let Some(broker) = super::Broker::redis(test).await {
+                    super::$name(broker).await;
+                }
+            })*
+        }
+    };
+}
+
 /// As `on_every_broker`, only for those that are reached over TCP.
 macro_rules! on_tcp_brokers {
     ($($name:ident),* $(,)?) => {
@@ -53,4 +71,4 @@ macro_rules! on_tcp_brokers {
     };
 }
 
-pub(crate) use {on_every_broker, on_tcp_brokers};
+pub(crate) use {on_every_broker, on_every_broker_and_redis, on_tcp_brokers};

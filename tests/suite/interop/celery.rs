@@ -10,7 +10,7 @@ use messaging::{
     mailbox::Kind,
 };
 use serde_json::{Map, Value, json};
-use tests::Python;
+use tests::{Python, Redis};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -40,6 +40,7 @@ struct Peers {
     namespace: String,
     control: Control,
     _listener: Option<Listener>,
+    _redis: Option<Redis>,
 }
 
 impl Peers {
@@ -49,12 +50,20 @@ impl Peers {
         Self::connect(python, url, Some(listener)).await
     }
 
+    async fn redis(python: Python) -> Self {
+        let redis = Redis::start().await.unwrap();
+        let url = redis.url(3);
+        let mut peers = Self::connect(python, url, None).await;
+        peers._redis = Some(redis);
+        peers
+    }
+
     async fn connect(python: Python, url: String, listener: Option<Listener>) -> Self {
         let namespace = format!("celery-{}", Uuid::new_v4());
         let transport = within(Transport::connect(&url)).await.unwrap();
         let mailbox = transport.mailbox(&namespace).kind(Kind::Fanout).open();
         let control = Control::new(&transport, mailbox).event_exchange(format!("{namespace}.events"));
-        Peers { python, url, namespace, control, _listener: listener }
+        Peers { python, url, namespace, control, _listener: listener, _redis: None }
     }
 
     fn celery(&self, mode: &str, arguments: &[&str]) -> Command {
@@ -335,6 +344,19 @@ macro_rules! with_celery {
                 let test = concat!(module_path!(), "::", stringify!($name));
                 let Some(python) = Python::require(test) else { return };
                 super::$name(Peers::embedded(python).await).await;
+            })*
+        }
+
+        mod redis {
+            use super::*;
+
+            $(#[tokio::test]
+            async fn $name() {
+                let test = concat!(module_path!(), "::", stringify!($name));
+                let Some(python) = Python::require(test) else { return };
+                if Redis::require(test) {
+                    super::$name(Peers::redis(python).await).await;
+                }
             })*
         }
 

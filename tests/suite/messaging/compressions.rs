@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 /// Publishes `1` as JSON, with this header.
@@ -81,7 +81,7 @@ async fn a_worker_passes_it_on_or_sets_it_aside(broker: Broker) {
     channel.delete_queue(&dead, DeleteOptions::new()).await.unwrap();
 }
 
-on_every_broker!(
+on_every_broker_and_redis!(
     a_consumer_gets_an_item_that_names_the_unknown_compression_and_goes_on,
     a_worker_passes_it_on_or_sets_it_aside,
 );

@@ -13,7 +13,7 @@ use tests::{Proxy, RabbitMq};
 
 use super::{
     fixture::{Broker, impatient, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 /// A proxy before a broker, and the broker's URL through it.
@@ -119,7 +119,8 @@ async fn on_the_default_exchange_a_queue_has_to_be_there(broker: Broker) {
     transport.close().await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
+    ;
     a_transport_is_healthy_and_counts_what_it_has_done,
     on_the_default_exchange_a_queue_has_to_be_there,
     a_return_of_an_abandoned_publish_is_an_event,

@@ -8,7 +8,7 @@ use tests::Proxy;
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -102,7 +102,7 @@ async fn the_broker_names_a_queue_without_a_name(broker: Broker) {
     transport.close().await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     a_message_that_is_requeued_comes_again_and_says_so,
     what_is_not_settled_goes_back_when_the_consumer_closes,
     an_undecodable_message_is_an_item_that_can_be_settled_and_the_consumer_goes_on,

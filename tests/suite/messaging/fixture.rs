@@ -8,7 +8,7 @@ use std::{
 use amqp_broker::Listener;
 use amqp_client::{ConnectOptions, Connection, Uri};
 use messaging::{RetryPolicy, Transport};
-use tests::Node;
+use tests::{Node, Redis};
 
 /// The longest that any test waits for anything.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
@@ -23,6 +23,8 @@ enum Kind {
     Memory,
     Embedded(#[expect(dead_code, reason = "listens until dropped")] Listener),
     RabbitMq,
+    /// A Redis of its own, and a broker in front of it for the bare client.
+    Redis(amqp_broker::Broker, #[expect(dead_code, reason = "runs until dropped")] Redis),
 }
 
 impl Broker {
@@ -42,6 +44,17 @@ impl Broker {
         Some(Broker { url, prefix: prefix(), kind: Kind::RabbitMq })
     }
 
+    pub(super) async fn redis(test: &str) -> Option<Self> {
+        if !Redis::require(test) {
+            return None;
+        }
+        let redis = Redis::start().await.unwrap();
+        let url = redis.url(0);
+        let backend = amqp_broker::redis::Redis::new(url.parse().unwrap());
+        let gateway = amqp_broker::Broker::builder().backend("/", backend).build();
+        Some(Broker { url, prefix: prefix(), kind: Kind::Redis(gateway, redis) })
+    }
+
     pub(super) async fn transport(&self) -> Transport {
         within(Transport::connect(&self.url)).await.unwrap()
     }
@@ -58,10 +71,11 @@ impl Broker {
 
     async fn connection(&self) -> Connection {
         let options = ConnectOptions::new();
-        let connected = match self.kind {
+        let connected = match &self.kind {
             Kind::Memory => {
                 options.connect_stream(amqp_broker::memory(&self.prefix).connect(), &Uri::default()).await
             }
+            Kind::Redis(gateway, _) => options.connect_stream(gateway.connect(), &Uri::default()).await,
             Kind::Embedded(_) | Kind::RabbitMq => options.connect(&self.url).await,
         };
         connected.unwrap()

@@ -44,4 +44,4 @@ mod unanswered;
 mod weights;
 mod worker;
 
-use super::every_broker::{on_every_broker, on_tcp_brokers};
+use super::every_broker::{on_every_broker_and_redis, on_tcp_brokers};

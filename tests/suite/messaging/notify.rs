@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 type Heard = mpsc::UnboundedReceiver<Event>;
@@ -259,7 +259,7 @@ async fn one_listener_in_two_pools_gets_a_copy_for_each(broker: Broker) {
     within(transport.close()).await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     what_is_emitted_before_anybody_listens_is_heard,
     each_level_has_its_queue_and_its_handler,
     a_notification_that_is_requeued_comes_again,

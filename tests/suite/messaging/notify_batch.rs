@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 /// A batch as the handlers get it: the level and the payloads.
@@ -203,10 +203,10 @@ async fn a_listener_that_is_dropped_gives_back_what_it_has_gathered(broker: Brok
     within(transport.close()).await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     a_batch_is_full_or_its_time_has_come_or_the_listener_stops,
     levels_come_one_after_the_other_and_only_what_was_not_handled_comes_again,
-    what_cannot_be_set_aside_is_in_another_batch_after_a_while_and_holds_up_nobody,
     unreadable_and_repeated_notifications_are_in_no_batch,
-    a_listener_that_is_dropped_gives_back_what_it_has_gathered,
+    a_listener_that_is_dropped_gives_back_what_it_has_gathered;
+    what_cannot_be_set_aside_is_in_another_batch_after_a_while_and_holds_up_nobody,
 }

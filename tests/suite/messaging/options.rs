@@ -12,7 +12,7 @@ use messaging::{
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 async fn every_option_arrives(broker: Broker) {
@@ -278,7 +278,7 @@ async fn only_so_much_is_decompressed_as_the_consumer_allows(broker: Broker) {
     assert_eq!(within(consumer.recv()).await.unwrap().unwrap().body().len(), 10_000);
 }
 
-on_every_broker!(
+on_every_broker_and_redis!(
     only_so_much_is_decompressed_as_the_consumer_allows,
     each_compression_is_undone_where_it_is_read,
     a_serializer_is_chosen_by_name_and_read_by_content_type,
@@ -287,9 +287,9 @@ on_every_broker!(
     the_trace_of_who_publishes_comes_along,
     every_option_arrives,
     what_a_message_needs_is_declared_and_again_when_it_was_deleted,
-    a_headers_exchange_is_bound_by_arguments,
     a_message_needs_queues_and_exchanges,
     a_message_can_be_mandatory_by_itself,
+    a_stream_of_messages_is_published_in_its_order;
+    a_headers_exchange_is_bound_by_arguments,
     an_entity_that_exists_otherwise_is_told_with_both_values,
-    a_stream_of_messages_is_published_in_its_order,
 );

@@ -11,7 +11,7 @@ use tests::Proxy;
 
 use super::{
     fixture::{Broker, impatient, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 /// A proxy before an embedded broker, and a transport through it.
@@ -116,12 +116,12 @@ async fn a_queue_that_is_full_rejects(broker: Broker) {
     transport.close().await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     what_is_confirmed_is_in_the_queue,
     a_mandatory_message_without_a_queue_is_unroutable_at_once,
     a_producer_that_waits_for_a_route_delivers_when_there_is_one,
     an_exchange_that_was_deleted_is_declared_again,
-    an_exchange_that_exists_otherwise_is_an_error_at_once,
+    an_exchange_that_exists_otherwise_is_an_error_at_once;
     a_queue_that_is_full_rejects,
 }
 

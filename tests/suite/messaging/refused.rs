@@ -13,7 +13,7 @@ use tests::RabbitMq;
 
 use super::{
     fixture::{Broker, impatient, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 /// Publishes the numbers up to `count` concurrently, those of `culprits` with these options;
@@ -223,17 +223,17 @@ async fn what_cannot_be_sent_is_told_at_once_and_the_channel_is_as_it_was(broker
     transport.close().await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     a_wrong_user_id_among_300_is_told_alone,
     an_expiration_that_is_too_long_is_told_alone,
     several_that_are_refused_are_each_told_and_nobody_else,
     all_that_are_refused_are_told,
     all_that_are_refused_are_told_though_they_need_a_queue,
-    what_needs_a_queue_that_exists_otherwise_is_told_alone,
-    messages_to_an_exchange_that_goes_missing_are_all_delivered,
     an_exchange_that_nobody_declares_is_told_and_holds_up_no_other,
     a_message_that_is_to_be_published_once_is_not_published_again_for_another,
-    what_cannot_be_sent_is_told_at_once_and_the_channel_is_as_it_was,
+    what_cannot_be_sent_is_told_at_once_and_the_channel_is_as_it_was;
+    messages_to_an_exchange_that_goes_missing_are_all_delivered,
+    what_needs_a_queue_that_exists_otherwise_is_told_alone,
 }
 
 /// One message of 200 exceeds the broker's limit of 1000 bytes, alone and in a series.

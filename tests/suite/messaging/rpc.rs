@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -240,7 +240,7 @@ async fn stopping_and_closing_leaves_the_shared_queues_only(broker: Broker) {
     );
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     a_call_returns_what_the_method_returns,
     what_goes_wrong_in_a_method_reaches_its_caller,
     a_call_to_nobody_is_unroutable_at_once,
@@ -248,7 +248,7 @@ on_every_broker! {
     a_call_that_is_not_answered_ends_at_its_deadline,
     thousands_of_calls_at_once_get_each_its_own_reply,
     a_cast_runs_on_one_server_and_a_fanout_on_all,
-    a_server_runs_no_more_at_once_than_it_may_and_finishes_what_runs_when_it_stops,
+    a_server_runs_no_more_at_once_than_it_may_and_finishes_what_runs_when_it_stops;
     stopping_and_closing_leaves_the_shared_queues_only,
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 async fn serve(transport: &Transport, topic: &str, name: &'static str) -> RunningServer {
@@ -93,7 +93,7 @@ async fn a_call_that_is_dropped_is_forgotten_and_its_reply_counted(broker: Broke
     assert_eq!(client.metrics().late_replies, 1);
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     a_prepared_client_calls_its_own_target,
     a_call_that_is_dropped_is_forgotten_and_its_reply_counted,
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 async fn transport(broker: &Broker, topology: &Topology) -> Transport {
@@ -142,8 +142,8 @@ pub(super) async fn the_exchange_of_fanouts_falls_back_too(broker: Broker) {
     within(server.stop()).await.unwrap();
 }
 
-on_every_broker! {
-    what_exists_otherwise_is_a_conflict_that_says_how,
-    durable_entities_fall_back_to_what_exists,
+on_every_broker_and_redis! {
+    durable_entities_fall_back_to_what_exists;
     the_exchange_of_fanouts_falls_back_too,
+    what_exists_otherwise_is_a_conflict_that_says_how,
 }

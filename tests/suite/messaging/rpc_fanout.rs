@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 async fn transport(url: &str, topology: &Topology) -> Transport {
@@ -71,9 +71,10 @@ async fn a_server_of_a_stream_begins_with_what_comes_or_with_the_last_as_python_
     }
 }
 
-on_every_broker! {
-    the_exchange_is_there_again_after_it_went_with_the_last_server,
+on_every_broker_and_redis! {
+    ;
     a_server_of_a_stream_begins_with_what_comes_or_with_the_last_as_python_does,
+    the_exchange_is_there_again_after_it_went_with_the_last_server,
 }
 
 #[tokio::test]

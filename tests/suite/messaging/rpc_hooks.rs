@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 /// A serializer that tags what it sends and accepts only tagged values. Of a context it sends the
@@ -226,7 +226,7 @@ async fn requests_and_replies_are_compressed_where_that_is_wanted(broker: Broker
     }
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     a_serializer_converts_arguments_results_and_contexts,
     types_have_methods_as_closures_are_methods,
     requests_and_replies_are_compressed_where_that_is_wanted,

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 /// A method `work` that reports its start, and answers `name` once the gate is open.
@@ -132,7 +132,7 @@ async fn a_server_is_stopped_from_elsewhere_and_waited_for(broker: Broker) {
     assert_eq!(within(call).await.unwrap().unwrap(), "done");
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     acknowledged_after_it_ran_a_request_survives_its_server,
     acknowledged_before_it_ran_a_request_goes_with_its_server,
     a_client_that_has_vanished_holds_up_nobody,

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 async fn transport(broker: &Broker, topology: &Topology) -> Transport {
@@ -104,8 +104,8 @@ async fn a_target_without_an_exchange_goes_through_the_control_exchange(broker: 
     within(server.stop()).await.unwrap();
 }
 
-on_every_broker! {
-    calls_and_fanouts_go_over_entities_of_every_kind,
+on_every_broker_and_redis! {
     scoped_services_of_one_topic_do_not_get_each_others_requests,
-    a_target_without_an_exchange_goes_through_the_control_exchange,
+    a_target_without_an_exchange_goes_through_the_control_exchange;
+    calls_and_fanouts_go_over_entities_of_every_kind,
 }

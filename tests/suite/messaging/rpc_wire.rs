@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 /// A message as captured from a Python client.
@@ -215,11 +215,11 @@ async fn entities_are_declared_as_python_declares_them(broker: Broker) {
     within(server.stop()).await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     a_captured_call_is_answered_with_all_five_keys,
     odd_requests_are_answered_and_unreadable_ones_rejected_and_the_server_goes_on,
     a_request_that_comes_twice_runs_once,
-    what_a_client_sends_is_what_python_sends,
+    what_a_client_sends_is_what_python_sends;
     entities_are_declared_as_python_declares_them,
 }
 

@@ -22,7 +22,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 /// The policy that sets a message aside at once.
@@ -565,16 +565,16 @@ async fn a_message_that_may_not_be_set_aside_is_kept_on_rabbitmq() {
     node.ctl(&["delete_user", &user]).await.unwrap();
 }
 
-on_every_broker!(
-    what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_others_are_not_disturbed,
-    what_cannot_be_set_aside_is_not_in_the_way_of_an_exclusive_consumer,
-    an_exclusive_consumer_that_loses_its_queue_to_another_has_it_back_when_that_is_gone,
+on_every_broker_and_redis!(
     where_no_other_queue_can_have_a_name_a_message_is_handled_again_until_it_succeeds,
     what_has_no_room_for_another_header_is_kept_and_goes_back_when_the_worker_stops,
-    what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles_it,
-    headers_that_cannot_be_read_are_set_aside_as_the_bytes_they_are,
     a_body_over_the_limit_goes_to_who_is_there_for_it_by_its_size,
     a_body_over_the_limit_is_dead_lettered_whole_where_that_is_declared_and_kept_where_not,
+    a_body_over_the_limit_of_the_transport_is_an_item_that_can_be_settled;
     a_large_body_between_small_ones_stops_no_consumer,
-    a_body_over_the_limit_of_the_transport_is_an_item_that_can_be_settled,
+    headers_that_cannot_be_read_are_set_aside_as_the_bytes_they_are,
+    what_cannot_be_set_aside_is_not_in_the_way_of_an_exclusive_consumer,
+    what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles_it,
+    an_exclusive_consumer_that_loses_its_queue_to_another_has_it_back_when_that_is_gone,
+    what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_others_are_not_disturbed,
 );

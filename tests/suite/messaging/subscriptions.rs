@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker, on_tcp_brokers,
+    on_every_broker_and_redis, on_tcp_brokers,
 };
 
 /// What numbers are taken from, and how.
@@ -206,8 +206,8 @@ async fn what_is_taken_from_the_start_is_told_at_once(broker: Broker) {
     assert!(begun.elapsed() < Duration::from_secs(10), "tried again in vain");
 }
 
-on_every_broker! {
-    a_queue_that_is_deleted_is_declared_again_and_consumed_from,
+on_every_broker_and_redis! {
+    a_queue_that_is_deleted_is_declared_again_and_consumed_from;
     what_is_taken_from_the_start_is_told_at_once,
 }
 

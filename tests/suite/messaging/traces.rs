@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::{
     fixture::{Broker, within},
     log::Log,
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -140,7 +140,7 @@ async fn calls_and_notifications_carry_it_on_too(broker: Broker) {
     within(second.stop()).await.unwrap();
 }
 
-on_every_broker!(
+on_every_broker_and_redis!(
     what_a_handler_publishes_carries_its_messages_trace_on,
     calls_and_notifications_carry_it_on_too,
 );

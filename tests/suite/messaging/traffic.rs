@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 /// A transport with a prefetch of 1 and zlib: in memory by the setters, over the network by the
@@ -104,7 +104,7 @@ async fn its_prefetch_is_that_of_servers(broker: Broker) {
     within(server.stop()).await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     its_compression_is_that_of_requests_replies_and_notifications,
     its_prefetch_is_that_of_servers,
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 async fn refusal(url: &str) -> Error {
@@ -137,6 +137,6 @@ async fn everything_fails_once_the_transport_is_closed(broker: Broker) {
     assert!(matches!(transport.consumer(Queue::new("q")).start::<u32>().await, Err(Error::Closed)));
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     everything_fails_once_the_transport_is_closed,
 }

@@ -28,7 +28,7 @@ use tokio::{
 use super::{
     example::example,
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -167,7 +167,7 @@ async fn a_batch_has_no_more_than_there_is_room_for(broker: Broker) {
     assert_eq!(batches.recv().await, Some(2));
 }
 
-on_every_broker!(
+on_every_broker_and_redis!(
     compressed_requests_wait_until_there_is_room_and_too_large_ones_are_refused,
     compressed_messages_wait_for_room_before_their_handler,
     a_batch_has_no_more_than_there_is_room_for,

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     fixture::{Broker, within},
-    on_every_broker,
+    on_every_broker_and_redis,
 };
 
 async fn publish(transport: &Transport, queue: &str, body: &str) {
@@ -250,7 +250,7 @@ async fn what_cannot_be_read_goes_to_who_is_there_for_it(broker: Broker) {
     broker.channel().await.delete_queue(&dead, DeleteOptions::new()).await.unwrap();
 }
 
-on_every_broker!(
+on_every_broker_and_redis!(
     what_succeeds_is_acknowledged_and_no_more_run_at_once_than_may,
     stopping_waits_for_what_runs_and_takes_no_more,
     a_failure_or_a_panic_is_rejected_by_default_and_the_worker_goes_on,

@@ -46,7 +46,7 @@ def publish(command):
 
 
 def consume(command):
-    """Acknowledges what it gets; with "held", it goes and leaves that many as they are."""
+    """Acknowledges what it gets, or with "hold" leaves it as it is and keeps the channel."""
     got = []
     channel = connection.channel()
 
@@ -61,10 +61,11 @@ def consume(command):
                 "key": message.delivery_info.get("routing_key"),
             }
         )
-        message.ack()
+        if not command.get("hold"):
+            message.ack()
 
     consumer = Consumer(channel, [queue(command["queue"])], callbacks=[on_message], accept=["application/json", "text/plain"])
-    consumer.qos(prefetch_count=1)
+    consumer.qos(prefetch_count=command.get("prefetch", 1))
     with consumer:
         until = time.monotonic() + PATIENCE
         while len(got) < command["count"] and time.monotonic() < until:
@@ -72,15 +73,23 @@ def consume(command):
                 connection.drain_events(timeout=0.2)
             except TimeoutError:
                 pass
-    channel.close()
+    if not command.get("hold"):
+        channel.close()
     return got
+
+
+def restore(command):
+    """Lets the transport return what others hold for too long."""
+    channel = connection.channel()
+    channel.qos.restore_visible(interval=1)
+    channel.close()
 
 
 def size(command):
     return queue(command["queue"])(connection.default_channel).queue_declare().message_count
 
 
-JOBS = {job.__name__: job for job in (declare, publish, consume, size)}
+JOBS = {job.__name__: job for job in (declare, publish, consume, restore, size)}
 
 for line in sys.stdin:
     order = json.loads(line)

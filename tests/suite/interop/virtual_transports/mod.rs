@@ -2,6 +2,7 @@
 
 mod filesystem;
 mod python;
+mod redis;
 
 use std::time::Duration;
 

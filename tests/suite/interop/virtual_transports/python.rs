@@ -17,7 +17,7 @@ const SCRIPT: &str = include_str!("kombu.py");
 pub(super) struct Kombu {
     commands: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
-    _child: Child,
+    child: Child,
 }
 
 impl Kombu {
@@ -28,7 +28,7 @@ impl Kombu {
         Kombu {
             commands: child.stdin.take().unwrap(),
             answers: BufReader::new(child.stdout.take().unwrap()).lines(),
-            _child: child,
+            child: child,
         }
     }
 
@@ -46,6 +46,22 @@ impl Kombu {
     pub(super) async fn consume(&mut self, queue: Value, count: usize) -> Vec<Value> {
         let got = self.ask("consume", json!({"queue": queue, "count": count})).await;
         got.as_array().unwrap().clone()
+    }
+
+    /// Takes so many messages and holds them.
+    pub(super) async fn hold(&mut self, queue: &str, count: usize) -> Vec<Value> {
+        let command = json!({"queue": queue, "count": count, "prefetch": count, "hold": true});
+        self.ask("consume", command).await.as_array().unwrap().clone()
+    }
+
+    /// Lets it return what others hold for too long.
+    pub(super) async fn restore(&mut self) {
+        self.ask("restore", json!({})).await;
+    }
+
+    /// Kills it (SIGKILL).
+    pub(super) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
     }
 
     /// How many messages the queue holds.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{
     Broker, DEADLINE,
     fixture::{RawCaller, answers, mailbox, start, who},
-    on_every_broker, within,
+    on_every_broker_and_redis, within,
 };
 
 #[derive(Deserialize)]
@@ -172,7 +172,7 @@ async fn a_reply_is_sent_only_where_it_is_asked_for(broker: Broker) {
     transport.close().await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     arguments_are_typed_and_failures_are_answers,
     unknown_methods_are_passed_over_in_silence_by_choice,
     a_reply_is_sent_only_where_it_is_asked_for,

@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, sync::watch};
 use super::{
     Broker, DEADLINE,
     fixture::{answers, mailbox, start, who},
-    on_every_broker, within,
+    on_every_broker_and_redis, within,
 };
 
 /// A time that no test waits for.
@@ -266,7 +266,7 @@ async fn an_answer_of_another_type_is_an_error_of_its_own(broker: Broker) {
     transport.close().await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     a_dead_node_is_waited_for_until_the_deadline_of_the_whole_call,
     replies_that_follow_one_another_do_not_extend_the_deadline,
     a_call_ends_when_all_named_nodes_have_answered,

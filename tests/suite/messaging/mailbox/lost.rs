@@ -14,7 +14,7 @@ use tests::{Lingering, Proxy};
 use super::{
     Broker, DEADLINE,
     fixture::{answers, mailbox, start, who},
-    on_every_broker, on_tcp_brokers, within,
+    on_every_broker_and_redis, on_tcp_brokers, within,
 };
 
 /// A transport that recovers after short pauses, over a proxy.
@@ -169,7 +169,7 @@ async fn a_thousand_nodes_answer_one_call() {
     assert_eq!(named.into_keys().collect::<BTreeSet<_>>(), names.into_iter().collect());
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     a_call_on_a_closed_transport_fails_and_replies_end,
 }
 

@@ -13,5 +13,5 @@ mod settings;
 use super::{
     fixture::{Broker, DEADLINE, within},
     log::Log,
-    on_every_broker, on_tcp_brokers,
+    on_every_broker_and_redis, on_tcp_brokers,
 };

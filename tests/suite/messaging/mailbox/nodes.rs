@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{
     Broker, DEADLINE,
     fixture::{RawCaller, answers, mailbox, start, who},
-    on_every_broker, within,
+    on_every_broker_and_redis, within,
 };
 
 const NODES: [&str; 3] = ["w1@a", "w2@a", "w3@b"];
@@ -134,7 +134,7 @@ async fn whom_an_unreadable_pattern_is_for_nobody_knows_and_nobody_answers(broke
     transport.close().await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     a_command_reaches_whom_it_is_for,
     a_pattern_that_nodes_do_not_evaluate_is_refused_at_once,
     a_command_that_is_read_as_kombu_reads_it_reaches_whom_it_is_for,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Broker,
     fixture::{RawCommand, RawNode, content_type, json_message, mailbox, namespace, with_header},
-    on_every_broker, within,
+    on_every_broker_and_redis, within,
 };
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -229,12 +229,12 @@ async fn replies_that_nobody_reads_have_a_limit(broker: Broker) {
     transport.close().await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     what_is_sent_is_what_kombu_sends,
     one_reply_that_cannot_be_read_is_one_item,
     the_answers_of_several_nodes_may_come_in_one_reply,
     a_reply_without_ticket_is_nobodys_where_calls_share_a_queue,
-    a_reply_without_ticket_counts_where_the_queue_is_of_one_call,
     a_replys_clock_is_taken_over_unless_it_is_poisoned,
-    replies_that_nobody_reads_have_a_limit,
+    replies_that_nobody_reads_have_a_limit;
+    a_reply_without_ticket_counts_where_the_queue_is_of_one_call,
 }

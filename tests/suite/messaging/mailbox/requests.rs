@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Broker, Log,
     fixture::{RawCaller, content_type, json_message, mailbox, namespace, start, who, with_header},
-    on_every_broker, within,
+    on_every_broker_and_redis, within,
 };
 
 /// The limit of the size of a body.
@@ -211,7 +211,7 @@ async fn an_expired_command_is_handled_unless_the_node_obeys(broker: Broker) {
     transport.close().await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
     what_is_no_command_is_counted_and_never_ends_the_node,
     the_least_command_is_answered_with_what_it_came_with,
     a_poisoned_clock_is_not_taken_over_and_its_command_is_handled,

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{
     Broker, DEADLINE,
     fixture::{RawNode, answers, namespace, start, who},
-    on_every_broker, within,
+    on_every_broker_and_redis, within,
 };
 
 /// Checks that there is a queue that is declared with these properties.
@@ -85,7 +85,7 @@ async fn what_is_accepted_and_written_is_a_setting(broker: Broker) {
     transport.close().await.unwrap();
 }
 
-on_every_broker! {
+on_every_broker_and_redis! {
+    what_is_accepted_and_written_is_a_setting;
     queues_have_the_times_that_are_set,
-    what_is_accepted_and_written_is_a_setting,
 }

@@ -1,0 +1,255 @@
+//! `redis://`, with kombu on the same Redis.
+
+use std::time::Duration;
+
+use messaging::{Consumer, Exchange, PublishOptions, Queue, Transport};
+use serde_json::{Value, json};
+use tests::{Python, Redis};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::sleep,
+};
+
+use super::{python::Kombu, within};
+
+/// The database, which is part of the names of channels.
+const DATABASE: u8 = 3;
+
+struct Peers {
+    kombu: Kombu,
+    transport: Transport,
+    redis: Redis,
+}
+
+impl Peers {
+    async fn start(test: &str) -> Option<Self> {
+        Self::start_with(test, &json!({}), "").await
+    }
+
+    /// With these transport options of kombu, and these options of our URL.
+    async fn start_with(test: &str, options: &Value, query: &str) -> Option<Self> {
+        let python = Python::require(test)?;
+        if !Redis::require(test) {
+            return None;
+        }
+        let redis = Redis::start().await.unwrap();
+        let transport = within(Transport::connect(&format!("{}{query}", redis.url(DATABASE)))).await.unwrap();
+        let kombu = Kombu::start(&python, &redis.url(DATABASE), options);
+        Some(Peers { kombu, transport, redis })
+    }
+
+    async fn consumer(&self, queue: &str) -> Consumer<Value> {
+        within(self.transport.consumer(Queue::new(queue)).prefetch(1).start()).await.unwrap()
+    }
+
+    /// The answer of Redis to a command, raw.
+    async fn redis(&self, command: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.redis.port())).await.unwrap();
+        stream.write_all(format!("SELECT {DATABASE}\r\n{command}\r\nQUIT\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        within(stream.read_to_string(&mut answer)).await.unwrap();
+        answer.strip_prefix("+OK\r\n").unwrap().strip_suffix("+OK\r\n").unwrap().to_owned()
+    }
+
+    async fn close(self) {
+        within(self.transport.close()).await.unwrap();
+    }
+}
+
+/// The bodies of the next messages, which are acknowledged.
+async fn bodies(consumer: &mut Consumer<Value>, count: usize) -> Vec<Value> {
+    let mut bodies = Vec::new();
+    for _ in 0..count {
+        let delivery = within(consumer.recv()).await.unwrap().unwrap();
+        bodies.push(delivery.body().clone());
+        within(delivery.ack()).await.unwrap();
+    }
+    bodies
+}
+
+fn with_priority(priority: u8) -> PublishOptions {
+    PublishOptions::new().priority(priority)
+}
+
+#[tokio::test]
+async fn what_kombu_writes_is_read_here() {
+    let Some(mut peers) = Peers::start("redis::what_kombu_writes_is_read_here").await else { return };
+    let message = json!({"key": "q", "bodies": [{"n": 1}], "headers": {"lang": "py", "deep": {"list": [1, null]}}, "correlation_id": "c"});
+    peers.kombu.publish(message).await;
+    let mut consumer = peers.consumer("q").await;
+    let delivery = within(consumer.recv()).await.unwrap().unwrap();
+    assert_eq!(delivery.body(), &json!({"n": 1}));
+    let properties = delivery.properties().unwrap();
+    assert_eq!(properties.correlation_id.unwrap().to_text(), "c");
+    assert_eq!(properties.headers.unwrap().get("lang").unwrap().as_str(), Some("py"));
+    assert_eq!(peers.redis("HLEN unacked").await, ":1\r\n");
+    within(delivery.ack()).await.unwrap();
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn what_is_written_here_is_read_by_kombu() {
+    let Some(mut peers) = Peers::start("redis::what_is_written_here_is_read_by_kombu").await else { return };
+    let producer = peers.transport.producer(Exchange::default());
+    for number in 0..5 {
+        within(producer.ensure_publish("q", &json!({"n": number}))).await.unwrap();
+    }
+    assert_eq!(peers.kombu.size("q").await, 5);
+    let got = peers.kombu.consume(json!("q"), 5).await;
+    let numbers: Vec<_> = got.iter().map(|message| message["body"]["n"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4]);
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn priorities_have_kombus_order_for_both() {
+    let Some(mut peers) = Peers::start("redis::priorities_have_kombus_order_for_both").await else { return };
+    let expected = ["0", "5", "9"];
+    for _ in 0..2 {
+        for priority in [9, 0, 5] {
+            let body = json!([priority.to_string()]);
+            peers.kombu.publish(json!({"key": "q", "bodies": body, "priority": priority})).await;
+        }
+        let mut consumer = peers.consumer("q").await;
+        assert_eq!(bodies(&mut consumer, 3).await, expected, "written by kombu, read here");
+        within(consumer.close()).await.unwrap();
+        for priority in [9, 0, 5] {
+            let producer = peers.transport.producer(Exchange::default());
+            let options = with_priority(priority);
+            within(producer.ensure_publish(("q", &options), &priority.to_string())).await.unwrap();
+        }
+        let got = peers.kombu.consume(json!("q"), 3).await;
+        let read: Vec<_> = got.iter().map(|message| message["body"].clone()).collect();
+        assert_eq!(read, expected, "written here, read by kombu");
+    }
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn topic_bindings_of_either_side_route_for_both() {
+    let test = "redis::topic_bindings_of_either_side_route_for_both";
+    let Some(mut peers) = Peers::start(test).await else { return };
+    let theirs = json!({"name": "theirs", "exchange": "stock", "type": "topic", "key": "stock.*.nyse"});
+    peers.kombu.declare(theirs.clone()).await;
+    let stock = Exchange::topic("stock");
+    let ours = peers.transport.consumer(Queue::new("ours")).bind(&stock, "stock.#");
+    let mut ours = within(ours.start::<Value>()).await.unwrap();
+    let by_kombu =
+        json!({"exchange": "stock", "type": "topic", "key": "stock.us.nyse", "bodies": ["by kombu"]});
+    peers.kombu.publish(by_kombu).await;
+    within(peers.transport.producer(stock).ensure_publish("stock.eu.nyse", &"by us")).await.unwrap();
+    assert_eq!(bodies(&mut ours, 2).await, ["by kombu", "by us"]);
+    let there: Vec<_> = peers.kombu.consume(theirs, 2).await.iter().map(|got| got["body"].clone()).collect();
+    assert_eq!(there, ["by kombu", "by us"]);
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn a_fanout_of_kombu_reaches_every_queue_here() {
+    let Some(mut peers) = Peers::start("redis::a_fanout_of_kombu_reaches_every_queue_here").await else {
+        return;
+    };
+    let news = Exchange::fanout("news");
+    let mut consumers = Vec::new();
+    for queue in ["one", "two"] {
+        let consumer = peers.transport.consumer(Queue::new(queue)).bind(&news, "");
+        consumers.push(within(consumer.start::<Value>()).await.unwrap());
+    }
+    peers
+        .kombu
+        .publish(json!({"exchange": "news", "type": "fanout", "key": "", "bodies": ["by kombu"]}))
+        .await;
+    within(peers.transport.producer(news).ensure_publish("", &"by us")).await.unwrap();
+    for consumer in &mut consumers {
+        assert_eq!(bodies(consumer, 2).await, ["by kombu", "by us"]);
+    }
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn kombu_restores_what_a_process_of_ours_held() {
+    let test = "redis::kombu_restores_what_a_process_of_ours_held";
+    let options = json!({"visibility_timeout": 1});
+    let Some(mut peers) = Peers::start_with(test, &options, "").await else { return };
+    peers.kombu.publish(json!({"key": "q", "bodies": ["a"]})).await;
+    let mut consumer = peers.consumer("q").await;
+    let held = within(consumer.recv()).await.unwrap().unwrap();
+    // As long ago as a process would be dead.
+    let index = peers.redis("ZRANGE unacked_index 0 -1").await;
+    let tag = index.lines().last().unwrap().to_owned();
+    peers.redis(&format!("ZADD unacked_index 1 {tag}")).await;
+    peers.kombu.restore().await;
+    assert_eq!(peers.redis("HLEN unacked").await, ":0\r\n");
+    // The late acknowledgement takes nothing away from the next reader.
+    within(held.ack()).await.unwrap();
+    let delivery = within(consumer.recv()).await.unwrap().unwrap();
+    assert_eq!(delivery.body(), "a");
+    assert!(delivery.redelivered());
+    within(delivery.ack()).await.unwrap();
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn what_a_killed_kombu_held_is_restored_here() {
+    let test = "redis::what_a_killed_kombu_held_is_restored_here";
+    let query = "?visibility_timeout=1&unacked_restore_interval=1&unacked_restore_throttle=1";
+    let Some(mut peers) = Peers::start_with(test, &json!({}), query).await else { return };
+    peers.kombu.publish(json!({"key": "q", "bodies": ["a", "b"]})).await;
+    assert_eq!(peers.kombu.hold("q", 2).await.len(), 2);
+    assert_eq!(peers.redis("HLEN unacked").await, ":2\r\n");
+    peers.kombu.kill().await;
+    let mut consumer = peers.consumer("q").await;
+    let mut got = bodies(&mut consumer, 2).await;
+    got.sort_by_key(ToString::to_string);
+    assert_eq!(got, ["a", "b"]);
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn keys_have_the_prefix_of_both() {
+    let options = json!({"global_keyprefix": "{app}:"});
+    let test = "redis::keys_have_the_prefix_of_both";
+    let query = "?global_keyprefix=%7Bapp%7D:";
+    let Some(mut peers) = Peers::start_with(test, &options, query).await else { return };
+    peers.kombu.publish(json!({"key": "q", "bodies": ["by kombu"]})).await;
+    assert_eq!(peers.redis("LLEN {app}:q").await, ":1\r\n");
+    let mut consumer = peers.consumer("q").await;
+    assert_eq!(bodies(&mut consumer, 1).await, ["by kombu"]);
+    within(consumer.close()).await.unwrap();
+    within(peers.transport.producer(Exchange::default()).ensure_publish("q", &"by us")).await.unwrap();
+    assert_eq!(peers.kombu.consume(json!("q"), 1).await[0]["body"], "by us");
+    let keys = peers.redis("KEYS *").await;
+    let foreign = keys.lines().filter(|line| !line.starts_with(['*', '$']) && !line.starts_with("{app}:"));
+    assert_eq!(foreign.collect::<Vec<_>>(), [""; 0]);
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn malformed_items_are_set_aside_and_harm_nobody() {
+    let test = "redis::malformed_items_are_set_aside_and_harm_nobody";
+    let Some(mut peers) = Peers::start(test).await else { return };
+    peers.redis("LPUSH q nonsense").await;
+    peers.redis(r#"LPUSH q "{\"body\": 1}""#).await;
+    peers.kombu.publish(json!({"key": "q", "bodies": ["good"]})).await;
+    let mut consumer = peers.consumer("q").await;
+    assert_eq!(bodies(&mut consumer, 1).await, ["good"]);
+    assert_eq!(peers.redis("LLEN q.undecodable").await, ":2\r\n");
+    assert_eq!(peers.redis("LLEN q").await, ":0\r\n");
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_waits_is_woken_by_kombu() {
+    let Some(mut peers) = Peers::start("redis::a_consumer_that_waits_is_woken_by_kombu").await else {
+        return;
+    };
+    let mut consumer = peers.consumer("q").await;
+    for round in 0..3 {
+        // It has been idle for a while.
+        sleep(Duration::from_millis(20)).await;
+        peers.kombu.publish(json!({"key": "q", "bodies": [round]})).await;
+        assert_eq!(bodies(&mut consumer, 1).await, [round]);
+    }
+    peers.close().await;
+}
