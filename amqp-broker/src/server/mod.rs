@@ -135,7 +135,7 @@ fn serve_tls(stream: TcpStream, origin: Origin, socket: Socket, tls: &Acceptor, 
             }
             Ok(Err(error)) => connection_log::no_tls(&admitted.place.client.name, &error),
             Err(_) => {
-                connection_log::no_tls(&admitted.place.client.name, &std::io::ErrorKind::TimedOut.into())
+                connection_log::no_tls(&admitted.place.client.name, &std::io::ErrorKind::TimedOut.into());
             }
         }
     });

@@ -28,7 +28,7 @@ impl Kombu {
         Kombu {
             commands: child.stdin.take().unwrap(),
             answers: BufReader::new(child.stdout.take().unwrap()).lines(),
-            child: child,
+            child,
         }
     }
 
