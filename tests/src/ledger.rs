@@ -84,6 +84,8 @@ pub struct Summary {
     pub lost_and_delivered: usize,
     /// How many messages were delivered at least once.
     pub delivered: usize,
+    /// How many were confirmed and never delivered.
+    pub undelivered: usize,
     /// Further deliveries of a message, flagged as redelivered.
     pub redelivered: usize,
     /// Further deliveries of a message without the flag: those of a message that was published
@@ -122,6 +124,14 @@ impl Ledger {
     pub fn settle(&self, number: u64, outcome: Outcome) {
         let before = self.entry(number, |entry| entry.outcome.replace(outcome));
         assert!(before.is_none(), "message {number} was {before:?} before it was {outcome:?}");
+    }
+
+    /// Notes that its publisher published it again, so that it may be delivered twice.
+    ///
+    /// # Panics
+    /// When the number is unknown.
+    pub fn published_again(&self, number: u64) {
+        self.entry(number, |entry| entry.republish = true);
     }
 
     /// Notes a delivery.
@@ -176,19 +186,26 @@ impl Ledger {
     /// and never delivered; returned and delivered; delivered and not acknowledged; delivered twice
     /// without the flag though published once; lost though it was to be published again.
     pub fn check(&self) -> Summary {
-        let mut summary = Summary::default();
+        let summary = self.summary();
         let mut wrong = Vec::new();
         self.with(|entries| {
             for (number, entry) in entries {
                 if let Some(what) = entry.wrong() {
                     wrong.push(format!("message {number}: {what}: {entry:?}"));
                 }
-                entry.add_to(&mut summary);
             }
         });
         let count = wrong.len();
         wrong.truncate(20);
         assert!(wrong.is_empty(), "{count} messages are not in order:\n{}\nof {summary}", wrong.join("\n"));
+        summary
+    }
+
+    /// The account as it is, for tests that count what [`check`](Self::check) refuses.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        self.with(|entries| entries.values().for_each(|entry| entry.add_to(&mut summary)));
         summary
     }
 
@@ -242,6 +259,8 @@ impl Entry {
             Some(Outcome::Forgotten) | None => {}
         }
         summary.delivered += usize::from(delivered > 0);
+        let is_undelivered = self.outcome == Some(Outcome::Confirmed) && delivered == 0;
+        summary.undelivered += usize::from(is_undelivered);
         let twice = (self.fresh as usize).saturating_sub(1);
         summary.published_twice += twice;
         summary.redelivered += delivered.saturating_sub(1) - twice.min(delivered.saturating_sub(1));
@@ -251,11 +270,11 @@ impl Entry {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { published, confirmed, returned, nacked, lost, lost_and_delivered, .. } = self;
-        let Summary { delivered, redelivered, published_twice, .. } = self;
+        let Summary { delivered, undelivered, redelivered, published_twice, .. } = self;
         write!(
             f,
             "{published} published, {confirmed} confirmed, {returned} returned, {nacked} nacked, {lost} lost ({lost_and_delivered} of them \
-             delivered); {delivered} delivered, {redelivered} more times flagged, {published_twice} more times published again"
+             delivered); {delivered} delivered, {undelivered} confirmed and not delivered, {redelivered} more times flagged, {published_twice} more times published again"
         )
     }
 }
@@ -309,6 +328,9 @@ mod tests {
         assert!(adds_up(|ledger| ledger.settle(ledger.publish(false), Outcome::Lost)));
         assert!(!adds_up(|ledger| _ = ledger.publish(false)));
         assert!(!adds_up(|ledger| ledger.settle(ledger.publish(false), Outcome::Confirmed)));
+        let ledger = Ledger::new();
+        ledger.settle(ledger.publish(false), Outcome::Confirmed);
+        assert_eq!(ledger.summary().undelivered, 1);
         assert!(!adds_up(|ledger| ledger.settle(ledger.publish(true), Outcome::Lost)));
         assert!(!adds_up(|ledger| {
             let number = ledger.publish(false);
@@ -324,6 +346,11 @@ mod tests {
         };
         assert!(adds_up(|ledger| delivered(ledger, &[(false, false), (true, true)])));
         assert!(!adds_up(|ledger| delivered(ledger, &[(false, true), (false, true)])));
+        assert!(adds_up(|ledger| {
+            ledger.published_again(ledger.publish(false));
+            ledger.settle(1, Outcome::Confirmed);
+            (0..2).for_each(|_| ledger.ack(ledger.deliver(1, false), true));
+        }));
         assert!(!adds_up(|ledger| delivered(ledger, &[(false, false), (false, true)])));
         assert!(!adds_up(|ledger| delivered(ledger, &[(false, true), (true, false)])));
         assert!(!adds_up(|ledger| _ = ledger.deliver(7, false)));

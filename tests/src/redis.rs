@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{left_out::leave_out, process::Process};
 
-const SERVER: &str = "/usr/bin/redis-server";
+pub(crate) const SERVER: &str = "/usr/bin/redis-server";
 const START_DEADLINE: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -97,6 +97,28 @@ impl Redis {
         self.answers().await
     }
 
+    /// Starts it again after [`kill`](Self::kill) as the replica of another.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub(crate) async fn restart_as_replica(&mut self, master: u16) -> io::Result<()> {
+        let is_older = |argument: &String| argument == "--replicaof";
+        if let Some(older) = self.arguments.iter().position(is_older) {
+            self.arguments.truncate(older);
+        }
+        let master = master.to_string();
+        self.arguments.extend(["--replicaof", "127.0.0.1", &master].map(str::to_owned));
+        self.restart().await
+    }
+
+    /// Its answer to a command without binary arguments, as it comes on the wire.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn ask(&self, command: &str) -> io::Result<String> {
+        ask(self.port, command).await
+    }
+
     async fn answers(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + START_DEADLINE;
         while Instant::now() < deadline {
@@ -121,6 +143,21 @@ impl Redis {
     }
 }
 
+/// The answer of the server at a port to a command, as it comes on the wire.
+pub(crate) async fn ask(port: u16, command: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    // The answer to the last command tells where that to the first ends.
+    stream.write_all(format!("{command}\r\nPING end\r\n").as_bytes()).await?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"$3\r\nend\r\n") {
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    Ok(answer.strip_suffix("$3\r\nend\r\n").unwrap_or_default().to_owned())
+}
+
 fn serve(port: u16, folder: &Path, arguments: &[String]) -> io::Result<Process> {
     let mut command = Command::new(SERVER);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(folder).args(arguments);
@@ -141,6 +178,6 @@ mod tests {
         redis.kill().unwrap();
         assert!(redis.ping().await.is_err());
         redis.restart().await.unwrap();
-        redis.ping().await.unwrap();
+        assert_eq!(redis.ask("LPUSH list a b").await.unwrap(), ":2\r\n");
     }
 }

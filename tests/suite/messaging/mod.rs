@@ -23,6 +23,7 @@ mod produce;
 mod programs;
 mod publish_all;
 mod quickstart;
+mod redis;
 mod refused;
 mod rpc;
 mod rpc_client;

@@ -1,10 +1,10 @@
 //! `redis://`, with kombu on the same Redis.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use messaging::{Consumer, Exchange, PublishOptions, Queue, Transport};
 use serde_json::{Value, json};
-use tests::{Python, Redis};
+use tests::{Python, RecordingWorker, Redis};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -15,6 +15,8 @@ use super::{python::Kombu, within};
 
 /// The database, which is part of the names of channels.
 const DATABASE: u8 = 3;
+
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 struct Peers {
     kombu: Kombu,
@@ -187,6 +189,38 @@ async fn kombu_restores_what_a_process_of_ours_held() {
     assert_eq!(delivery.body(), "a");
     assert!(delivery.redelivered());
     within(delivery.ack()).await.unwrap();
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn kombu_restores_what_a_killed_worker_of_ours_held() {
+    let test = "redis::kombu_restores_what_a_killed_worker_of_ours_held";
+    let options = json!({"visibility_timeout": 1});
+    let Some(mut peers) = Peers::start_with(test, &options, "").await else { return };
+    let program = Path::new(env!("CARGO_BIN_EXE_recording-worker"));
+    let mut worker = RecordingWorker::start_holding(program, &peers.redis.url(DATABASE), "q").unwrap();
+    peers.kombu.publish(json!({"key": "q", "bodies": [1, 2]})).await;
+    let mut held = Vec::new();
+    while held.len() < 2 {
+        assert_eq!(worker.ended().unwrap(), None);
+        held.extend(worker.records().unwrap());
+        sleep(POLL_INTERVAL).await;
+    }
+    worker.kill().unwrap();
+    assert_eq!(peers.redis("HLEN unacked").await, ":2\r\n");
+    let restoring = async {
+        while peers.kombu.size("q").await < 2 {
+            sleep(POLL_INTERVAL).await;
+            peers.kombu.restore().await;
+        }
+    };
+    within(restoring).await;
+    let mut got = peers.kombu.consume(json!("q"), 2).await;
+    got.sort_by_key(|message| message["body"].as_u64());
+    let bodies: Vec<_> = got.iter().map(|message| message["body"].clone()).collect();
+    assert_eq!(bodies, [1, 2]);
+    assert!(got.iter().all(|message| message["headers"]["redelivered"] == true), "{got:?}");
+    assert_eq!(peers.redis("HLEN unacked").await, ":0\r\n");
     peers.close().await;
 }
 
