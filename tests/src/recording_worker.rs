@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::process::Process;
 
-/// A process of the program `recording-worker`, which handles the messages of one queue.
+/// A process of the program `recording_worker`, which handles the messages of one queue.
 ///
 /// # On drop
 /// It is killed, by its process id, and its record is removed.

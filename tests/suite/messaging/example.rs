@@ -1,4 +1,4 @@
-//! The example programs, as a user runs them.
+//! The example programs, as a user runs them, and those of the tests themselves.
 
 use std::{
     env,
@@ -16,6 +16,6 @@ pub(crate) fn example(name: &str, test: &str) -> Option<PathBuf> {
     if program.exists() {
         return Some(program);
     }
-    leave_out(test, &format!("the example {name} is not built (cargo build -p messaging --example {name})"));
+    leave_out(test, &format!("the example {name} is not built (cargo build --workspace --example {name})"));
     None
 }

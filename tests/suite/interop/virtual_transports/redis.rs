@@ -1,6 +1,6 @@
 //! `redis://`, with kombu on the same Redis.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use messaging::{Consumer, Exchange, PublishOptions, Queue, Transport};
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{python::Kombu, within};
+use crate::messaging::example::example;
 
 /// The database, which is part of the names of channels.
 const DATABASE: u8 = 3;
@@ -197,8 +198,8 @@ async fn kombu_restores_what_a_killed_worker_of_ours_held() {
     let test = "redis::kombu_restores_what_a_killed_worker_of_ours_held";
     let options = json!({"visibility_timeout": 1});
     let Some(mut peers) = Peers::start_with(test, &options, "").await else { return };
-    let program = Path::new(env!("CARGO_BIN_EXE_recording-worker"));
-    let mut worker = RecordingWorker::start_holding(program, &peers.redis.url(DATABASE), "q").unwrap();
+    let Some(program) = example("recording_worker", test) else { return };
+    let mut worker = RecordingWorker::start_holding(&program, &peers.redis.url(DATABASE), "q").unwrap();
     peers.kombu.publish(json!({"key": "q", "bodies": [1, 2]})).await;
     let mut held = Vec::new();
     while held.len() < 2 {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tests::{Redis, scale};
 
-use super::load::{Load, OPTIONS, nothing_is_lost};
+use super::load::{Load, OPTIONS, nothing_is_lost, program};
 
 /// How many messages there are for each unit of the scale, and after how many one of the workers is
 /// killed.
@@ -34,13 +34,11 @@ fn faults(messages: usize, restarts: usize) -> Vec<(usize, Fault)> {
 #[tokio::test]
 async fn nothing_confirmed_is_lost_and_duplicates_are_flagged_or_told() {
     let test = "messaging::redis::kills::nothing_confirmed_is_lost_and_duplicates_are_flagged_or_told";
-    if !Redis::require(test) {
-        return;
-    }
+    let Some(program) = program(test) else { return };
     let began = Instant::now();
     let (messages, restarts) = (MESSAGES * scale(), scale().max(2));
     let mut redis = Redis::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await.unwrap();
-    let mut load = Load::begin(&format!("{}?{OPTIONS}", redis.url(0)), messages).await;
+    let mut load = Load::begin(&program, &format!("{}?{OPTIONS}", redis.url(0)), messages).await;
     for (handled, fault) in faults(messages, restarts) {
         load.reaches(handled).await;
         match fault {

@@ -1,6 +1,10 @@
 //! Publishers that retry, workers in processes of their own, and the account of every message.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use messaging::{Exchange, Producer, RetryPolicy, Transport};
 use tests::{Ledger, Outcome, RecordingWorker, Redis, Summary};
@@ -10,7 +14,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::super::fixture::within;
+use super::super::{example::example, fixture::within};
 
 const QUEUE: &str = "ledger";
 const PUBLISHERS: usize = 16;
@@ -30,6 +34,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub(super) const OPTIONS: &str = "visibility_timeout=1&unacked_restore_interval=0.5&unacked_restore_throttle=1\
                                   &unacked_mutex_expire=1&socket_timeout=5";
 
+/// The program of the workers; `None`, and `test` is left out, when it or Redis is not there.
+pub(super) fn program(test: &str) -> Option<PathBuf> {
+    Redis::require(test).then(|| example("recording_worker", test)).flatten()
+}
+
 /// A load from [`begin`](Self::begin) to [`finish`](Self::finish).
 pub(super) struct Load {
     ledger: Arc<Ledger>,
@@ -41,8 +50,9 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Starts publishers of so many messages in all, and the workers.
-    pub(super) async fn begin(url: &str, messages: usize) -> Self {
+    /// Starts publishers of so many messages in all, and the workers, which are processes of a
+    /// [`program`].
+    pub(super) async fn begin(program: &Path, url: &str, messages: usize) -> Self {
         let transport = within(Transport::connect(url)).await.unwrap();
         let retry = RetryPolicy::exponential(Duration::from_millis(20), Duration::from_millis(500));
         let producer = transport.producer(Exchange::default()).retry(retry.deadline(DEADLINE));
@@ -52,7 +62,6 @@ impl Load {
             let count = messages / PUBLISHERS + usize::from(number < messages % PUBLISHERS);
             publishers.spawn(publish(Arc::clone(&ledger), producer.clone(), handled.subscribe(), count));
         }
-        let program = Path::new(env!("CARGO_BIN_EXE_recording-worker"));
         let workers = (0..WORKERS).map(|_| RecordingWorker::start(program, url, QUEUE).unwrap()).collect();
         Load { ledger, transport, publishers, workers, handled }
     }

@@ -1,6 +1,6 @@
 //! Handles the messages of a queue until it is killed, and records each before it acknowledges it.
 //!
-//! `recording-worker URL QUEUE FILE [hold]` appends a line to FILE for each message: the number
+//! `recording_worker URL QUEUE FILE [hold]` appends a line to FILE for each message: the number
 //! that is its body, and `true` if it came with the redelivered flag, else `false`. With `hold` it
 //! never finishes what it has recorded. `tests::RecordingWorker` starts it.
 
@@ -22,7 +22,7 @@ async fn main() -> ExitCode {
     match run(&arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("recording-worker: {error}");
+            eprintln!("recording_worker: {error}");
             ExitCode::FAILURE
         }
     }
@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
     let [url, queue, file, rest @ ..] = arguments else {
-        return Err("usage: recording-worker URL QUEUE FILE [hold]".into());
+        return Err("usage: recording_worker URL QUEUE FILE [hold]".into());
     };
     let record = Arc::new(OpenOptions::new().append(true).open(file)?);
     let holds = !rest.is_empty();
