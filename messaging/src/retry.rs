@@ -96,9 +96,16 @@ impl RetryPolicy {
     }
 
     /// Returns how long one attempt may take.
+    #[inline]
     fn attempt_time(&self) -> Duration {
         let is_only_one = self.attempts == Some(1);
         self.attempt.unwrap_or(if is_only_one { self.deadline } else { ATTEMPT })
+    }
+
+    /// Returns the time at which a first attempt ends that begins at `now`.
+    #[inline]
+    pub(crate) fn first_attempt_end(&self, now: Instant) -> Instant {
+        now + self.attempt_time().min(self.deadline).min(FAR)
     }
 
     /// Returns the upper bound of the wait after this many attempts.
@@ -178,10 +185,6 @@ impl Retry {
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
-    }
-
-    pub(crate) fn elapsed_until(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.started)
     }
 
     /// Returns the time at which the whole operation ends.
@@ -285,6 +288,7 @@ mod tests {
     fn an_attempt_has_its_own_time_within_the_deadline_and_the_only_one_has_all() {
         let ends_after = |policy: RetryPolicy| {
             let retry = Retry::start(policy);
+            assert_eq!(policy.first_attempt_end(retry.started), retry.attempt_deadline());
             (retry.attempt_deadline() - retry.started).as_secs()
         };
         assert_eq!(ends_after(RetryPolicy::default()), 10);

@@ -170,12 +170,12 @@ impl Producer {
     }
 
     /// Publishes a message that is encoded already, with the same guarantee.
-    pub(crate) async fn publish_raw(
+    pub(crate) fn publish_raw(
         &self,
         routing_key: &str,
         message: &Message,
         required: Option<&Required<'_>>,
-    ) -> Result<Published, Error> {
-        self.publishing.publish(routing_key, message, required).await
+    ) -> impl Future<Output = Result<Published, Error>> {
+        self.publishing.publish(routing_key, message, required)
     }
 }

@@ -263,12 +263,12 @@ where
         let Some(state) = self.in_flight.get_mut(self.awaited) else { return Poll::Pending };
         let State::Confirming(unconfirmed, confirm) = state else { return Poll::Pending };
         let (number, tag) = (self.oldest + self.awaited as u64, confirm.tag());
-        let retry = unconfirmed.retry(self.publishing.retry);
         let failed = match confirm.poll_unpin(cx) {
             Poll::Ready(confirmed) => {
                 judge(self.publishing, &self.publish_channels, (number, tag), confirmed).err()
             }
             Poll::Pending => {
+                let retry = unconfirmed.retry(self.publishing.retry);
                 let ends = retry.attempt_deadline().max(self.prolonged);
                 ready!(poll_deadline(&mut self.timer, ends, cx));
                 if let Some(until) = self.publishing.prolonged(&retry, ends) {
@@ -285,7 +285,7 @@ where
             }
         } else {
             self.publishing.publish_channel.answered(unconfirmed.routing_key.as_ref());
-            *state = State::Done(Ok(Published::by(&retry, self.now)));
+            *state = State::Done(Ok(Published::at_first(unconfirmed.begun, self.now)));
         }
         Poll::Ready(())
     }

@@ -46,9 +46,24 @@ pub(crate) struct AwaitingConfirm {
     pub(crate) confirm: Confirm,
 }
 
+/// A first attempt that did not deliver the message.
+struct First {
+    begun: Instant,
+    is_slow: bool,
+    /// The message, if it could be sent at once.
+    sent: Option<AwaitingConfirm>,
+    /// The reason why it failed; `None` if it was not sent, or its time ran out.
+    fault: Option<Fault>,
+}
+
 impl Published {
-    pub(crate) fn by(retry: &Retry, now: Instant) -> Self {
-        Published { attempts: retry.attempts(), elapsed: retry.elapsed_until(now) }
+    /// Returns the result of a first attempt that began at `begun` and was confirmed by `now`.
+    pub(crate) fn at_first(begun: Instant, now: Instant) -> Self {
+        Published { attempts: 1, elapsed: now.saturating_duration_since(begun) }
+    }
+
+    fn by(retry: &Retry) -> Self {
+        Published { attempts: retry.attempts(), elapsed: retry.elapsed() }
     }
 }
 
@@ -60,34 +75,90 @@ impl Publishing {
         message: &Message,
         required: Option<&Required<'_>>,
     ) -> Result<Published, Error> {
-        let mut retry = Retry::start(self.retry);
+        let begun = Instant::now();
         let marked = self.mark(message)?;
         let message = marked.as_deref().unwrap_or(message);
-        let mut first = None;
         let is_slow = self.publish_channel.slow.contains(routing_key);
-        if required.is_none()
-            && !is_slow
-            && let Some(publish_channel) = self.publish_channel.opened()
-            && let Some(confirm) = self.begin(&publish_channel, routing_key, message)
-        {
-            retry.begin();
-            let tag = confirm.tag();
-            first = match self.within_attempt(&retry, confirm).await {
-                Some(confirmed) => {
-                    self.confirmed(&self.publish_channel, &publish_channel, tag, confirmed).err()
-                }
-                None => {
-                    let progress = Progress::Confirming(publish_channel, tag);
-                    Some(self.out_of_time(&self.publish_channel, routing_key, &progress, &retry, None))
-                }
-            };
-            if first.is_none() {
-                self.publish_channel.answered(routing_key);
-                return Ok(Published::by(&retry, Instant::now()));
+        let at_once = !is_slow && required.is_none();
+        let mut sent = if at_once { self.send_at_once(routing_key, message) } else { None };
+        let ended = match &mut sent {
+            Some(sent) => self.first_answer(begun, sent).await,
+            None => None,
+        };
+        if let Some(Ok(())) = ended {
+            return Ok(self.delivered_at_first(routing_key, begun));
+        }
+        let first = First { begun, is_slow, sent, fault: ended.and_then(Result::err) };
+        // The future of the rare case is large. Boxing it keeps the future of the usual case small.
+        Box::pin(self.go_on(routing_key, message, required, first)).await
+    }
+
+    /// Publishes if the channel is open and has room.
+    fn send_at_once(&self, routing_key: &str, message: &Message) -> Option<AwaitingConfirm> {
+        let publish_channel = self.publish_channel.opened()?;
+        let confirm = self.begin(&publish_channel, routing_key, message)?;
+        Some(AwaitingConfirm { publish_channel, confirm })
+    }
+
+    /// Returns what the broker's answer to a first attempt means; `None` when its time runs out
+    /// before.
+    fn first_answer(
+        &self,
+        begun: Instant,
+        AwaitingConfirm { publish_channel, confirm }: &mut AwaitingConfirm,
+    ) -> impl Future<Output = Option<Result<(), Fault>>> {
+        let tag = confirm.tag();
+        timeout_at(self.retry.first_attempt_end(begun), confirm).map(move |confirmed| {
+            let confirmed = confirmed.ok()?;
+            Some(self.confirmed(&self.publish_channel, publish_channel, tag, confirmed))
+        })
+    }
+
+    fn delivered_at_first(&self, routing_key: &str, begun: Instant) -> Published {
+        self.publish_channel.answered(routing_key);
+        Published::at_first(begun, Instant::now())
+    }
+
+    /// Goes on after a first attempt that did not deliver the message.
+    async fn go_on(
+        &self,
+        routing_key: &str,
+        message: &Message,
+        required: Option<&Required<'_>>,
+        first: First,
+    ) -> Result<Published, Error> {
+        let First { begun, is_slow, sent, fault } = first;
+        let mut retry = Retry::first(self.retry, begun);
+        let fault = match (sent, fault) {
+            (Some(sent), None) => match self.late_answer(routing_key, sent, &retry).await {
+                Ok(()) => return Ok(self.delivered_at_first(routing_key, begun)),
+                Err(fault) => Some(fault),
+            },
+            (Some(_), fault) => fault,
+            (None, _) => {
+                retry = Retry::start(self.retry);
+                None
+            }
+        };
+        self.persist(routing_key, message, required, retry, (fault, is_slow)).await
+    }
+
+    /// Returns what the broker's answer to a first attempt means whose time ran out. It waits for
+    /// that only if the broker blocks publishing.
+    async fn late_answer(
+        &self,
+        routing_key: &str,
+        AwaitingConfirm { publish_channel, confirm }: AwaitingConfirm,
+        retry: &Retry,
+    ) -> Result<(), Fault> {
+        let tag = confirm.tag();
+        match self.within_attempt(retry, confirm).await {
+            Some(confirmed) => self.confirmed(&self.publish_channel, &publish_channel, tag, confirmed),
+            None => {
+                let progress = Progress::Confirming(publish_channel, tag);
+                Err(self.out_of_time(&self.publish_channel, routing_key, &progress, retry, None))
             }
         }
-        // The future of the rare case is large. Boxing it keeps the future of the usual case small.
-        Box::pin(self.persist(routing_key, message, required, retry, (first, is_slow))).await
     }
 
     /// Returns the message with the present trace added, if it is to carry one and does not yet.
@@ -244,7 +315,7 @@ impl Publishing {
             fault = match ended {
                 Some(Ok(())) => {
                     self.publish_channel.answered(routing_key);
-                    return Ok(Published::by(&retry, Instant::now()));
+                    return Ok(Published::by(&retry));
                 }
                 Some(Err(fault)) => Some(fault),
                 None => {

@@ -77,10 +77,13 @@ impl<C> Default for Slow<C> {
 impl<C: Clone> Slow<C> {
     /// Whether the next message with this key uses another channel. Now and then one does not, to
     /// find out whether it is answered.
+    #[inline]
     pub(crate) fn contains(&self, key: &str) -> bool {
-        if !self.any.load(Ordering::Relaxed) {
-            return false;
-        }
+        self.any.load(Ordering::Relaxed) && self.takes_apart(key)
+    }
+
+    #[cold]
+    fn takes_apart(&self, key: &str) -> bool {
         let now = Instant::now();
         let mut keys = self.keys.lock();
         keys.forget_in_turn(now);
@@ -123,9 +126,13 @@ impl<C: Clone> Slow<C> {
     /// Notes that a message with this key was answered.
     #[inline]
     pub(crate) fn remove(&self, key: &str) {
-        if !self.any.load(Ordering::Relaxed) {
-            return;
+        if self.any.load(Ordering::Relaxed) {
+            self.remove_known(key);
         }
+    }
+
+    #[cold]
+    fn remove_known(&self, key: &str) {
         let keys = &mut *self.keys.lock();
         keys.by_name.remove(key);
         keys.shared.take_if(|_| keys.by_name.is_empty());
