@@ -28,11 +28,6 @@ impl PrioritySteps {
     pub(crate) fn iter(&self) -> impl Iterator<Item = u8> {
         self.0.iter().copied()
     }
-
-    /// Whether there is a list for exactly this step.
-    pub(crate) fn contains(&self, step: u8) -> bool {
-        self.0.binary_search(&step).is_ok()
-    }
 }
 
 impl Default for PrioritySteps {

@@ -205,7 +205,9 @@ fn redis(_: &str) -> Result<TransportUrl, UrlError> {
 
 #[cfg(feature = "redis")]
 fn redis(url: &str) -> Result<TransportUrl, UrlError> {
-    Ok(TransportUrl::Redis(Box::new(RedisOptions::parse(url)?)))
+    let options = RedisOptions::parse(url)?;
+    options.check()?;
+    Ok(TransportUrl::Redis(Box::new(options)))
 }
 
 #[cfg(not(feature = "filesystem"))]
@@ -438,6 +440,11 @@ mod tests {
         assert_eq!(refused(";"), UrlError::NoScheme);
         assert_eq!(refused("amqp://a;http://b"), UrlError::UnknownScheme("http".into()));
         assert_eq!(refused("amqp://a;redis://b"), UrlError::AmongOthers("redis".into()));
+        #[cfg(feature = "redis")]
+        assert_eq!(
+            refused("sentinel://a;sentinel://b"),
+            UrlError::Redis(amqp_broker::redis::RedisOptionsError::MissingMasterName)
+        );
     }
 
     #[test]

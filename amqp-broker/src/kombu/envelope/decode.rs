@@ -1,7 +1,5 @@
 //! Reading envelopes.
 
-use std::{borrow::Cow, fmt};
-
 use amqp_codec::{Properties, ShortString};
 use bytes::Bytes;
 use serde::Deserialize;

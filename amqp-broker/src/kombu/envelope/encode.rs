@@ -40,6 +40,7 @@ pub(crate) struct EncodedEnvelope {
 
 impl EncodedEnvelope {
     /// The delivery tag that is written in it.
+    #[cfg(test)]
     pub(crate) fn delivery_tag(&self) -> &[u8] {
         self.json.get(self.tag_at..self.tag_at + Hyphenated::LENGTH).unwrap_or_default()
     }

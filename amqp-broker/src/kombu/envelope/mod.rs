@@ -1,7 +1,6 @@
 //! Messages as kombu's Redis transport writes them into lists and channels: objects of JSON.
 
-#![allow(dead_code, unused_imports, reason = "the commands that use them are not all written")]
-
+#[cfg(feature = "redis")]
 mod claim;
 mod constants;
 mod decode;
@@ -14,15 +13,20 @@ mod scalar;
 mod tagged;
 mod write_json;
 
+#[cfg(feature = "redis")]
 pub(crate) use self::{
     claim::{ClaimEntry, claim, decode_claim},
-    decode::{Envelope, decode, wire_priority},
-    encode::{BodyEncoding, EncodedEnvelope, EnvelopeEncoder},
-    error::{EnvelopeError, NotText},
+    decode::wire_priority,
+    encode::EncodedEnvelope,
+    error::EnvelopeError,
+};
+pub(crate) use self::{
+    decode::{Envelope, decode},
+    encode::{BodyEncoding, EnvelopeEncoder},
     redelivered::mark_redelivered,
 };
 
 #[cfg(test)]
 mod round_trip;
-#[cfg(test)]
+#[cfg(all(test, feature = "redis"))]
 mod tests;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use amqp_codec::{Entries, MAX_DEPTH, ShortString, Table, ValueRef};
 use bytes::{BufMut, BytesMut};
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::{error::EnvelopeError, scalar::Text, tagged};
 

@@ -3,7 +3,7 @@
 use amqp_codec::{Array, Properties, ShortString, Table, Value};
 use bytes::Bytes;
 
-use super::*;
+use super::{error::NotText, *};
 use crate::{backend::Message, kombu::priorities::PriorityOrder};
 
 const NOW: f64 = 1_800_000_000.0;

@@ -37,8 +37,10 @@ impl Dialer {
     /// Finds the server, which takes connections only when there are sentinels to ask.
     ///
     /// # Errors
-    /// When no sentinel knows the master, or a file with certificates cannot be read.
+    /// When no sentinel knows the master, or nobody says which one, or a file with certificates
+    /// cannot be read.
     pub(crate) async fn find(options: &RedisOptions) -> Result<Self, BackendError> {
+        options.check().map_err(|error| unavailable(error.to_string()))?;
         let connect_time = options.socket_connect_timeout.unwrap_or(CONNECT_TIME);
         let login = options.current_login();
         let client = match &options.server {

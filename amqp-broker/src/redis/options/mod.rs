@@ -1,7 +1,5 @@
 //! A Redis transport's URL and options, as kombu reads them.
 
-#![allow(dead_code, unused_imports, reason = "the commands that use them are not all written")]
-
 mod credentials;
 mod error;
 mod redis_options;
@@ -10,10 +8,7 @@ mod settings;
 mod url;
 mod values;
 
-pub(crate) use self::{
-    credentials::Credentials,
-    server::{RedisTls, Server},
-};
+pub(crate) use self::server::{RedisTls, Server};
 pub use self::{
     credentials::RedisLogin,
     error::RedisOptionsError,

@@ -67,11 +67,12 @@ impl RedisOptions {
         Ok(())
     }
 
-    /// Checks what only all options together tell.
+    /// Checks what only all options together tell. [`parse`](Self::parse) does not, because setters
+    /// may follow; opening a connection does.
     ///
     /// # Errors
     /// Sentinel without the name of a master.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         match (&self.server, &self.master_name) {
             (Server::Sentinels(_), None) => Err(RedisOptionsError::MissingMasterName),
             _ => Ok(()),

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Messages on the Redis that kombu and Celery use, for the AMQP clients of a
-/// [`Gateway`](crate::gateway::Gateway).
+/// [virtual host](crate::BrokerBuilder::backend).
 ///
 /// It connects to Redis when the first client connects, with one connection for the commands of all
 /// clients and one that Redis announces messages on. When a connection is lost, all clients are

@@ -69,12 +69,8 @@ fixed_keys! {
     binding_deadlines = |_| "_kombu.binding_deadlines";
     /// Hash: exchange to the name of its kind.
     exchanges = |_| "_amqp.exchanges";
-    /// Hash: queue to its declaration as JSON.
-    queues = |_| "_amqp.queues";
-    /// Sorted set: id of a delayed message by the time when it is due.
+    /// Set: the queues whose messages wait for a time and then go to another queue.
     delayed = |_| "_amqp.delayed";
-    /// Hash: id of a delayed message to the message.
-    delayed_messages = |_| "_amqp.delayed_messages";
 }
 
 impl Keys {
@@ -109,21 +105,6 @@ impl Keys {
             0 => [prefix, queue].concat(),
             step => [prefix, queue, &self.options.separator, &step.to_string()].concat(),
         }
-    }
-
-    /// The queue that a list belongs to; `None` when the key lacks the prefix of all keys.
-    pub(crate) fn queue_of<'a>(&self, list: &'a str) -> Option<&'a str> {
-        let name = list.strip_prefix(&self.options.global_keyprefix)?;
-        match name.rsplit_once(&self.options.separator) {
-            Some((queue, step)) if self.is_step(step) => Some(queue),
-            _ => Some(name),
-        }
-    }
-
-    /// Whether this is how [`list_of_step`](Self::list_of_step) writes a step.
-    fn is_step(&self, text: &str) -> bool {
-        let step = text.parse().ok().filter(|step: &u8| *step > 0 && step.to_string() == text);
-        step.is_some_and(|step| self.options.priority_steps.contains(step))
     }
 
     /// List: what was found in a queue and cannot be read.
@@ -221,25 +202,6 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_of_a_list_is_found() {
-        let keys = keys(|options| options.global_keyprefix = "p:".to_owned());
-        for (list, queue) in [
-            ("p:q", Some("q")),
-            ("p:q\x06\x169", Some("q")),
-            ("p:q\x06\x16x\x06\x166", Some("q\x06\x16x")),
-            ("p:q\x06\x164", Some("q\x06\x164")),
-            ("p:q\x06\x1603", Some("q\x06\x1603")),
-            ("p:q\x06\x160", Some("q\x06\x160")),
-            ("q", None),
-        ] {
-            assert_eq!(keys.queue_of(list), queue, "{list:?}");
-        }
-        for list in keys.lists("a\x06\x16b") {
-            assert_eq!(keys.queue_of(&list), Some("a\x06\x16b"));
-        }
-    }
-
-    #[test]
     fn channels_and_patterns_are_kombus() {
         let plain = keys(|options| options.database = 7);
         assert_eq!(plain.channel("celery.pidbox", ""), "/7.celery.pidbox");
@@ -276,9 +238,7 @@ mod tests {
         assert_eq!(keys.permanent_bindings("x"), "p:_kombu.binding_permanent.x");
         assert_eq!(keys.binding_deadlines(), "p:_kombu.binding_deadlines");
         assert_eq!(keys.exchanges(), "p:_amqp.exchanges");
-        assert_eq!(keys.queues(), "p:_amqp.queues");
         assert_eq!(keys.delayed(), "p:_amqp.delayed");
-        assert_eq!(keys.delayed_messages(), "p:_amqp.delayed_messages");
         assert_eq!(keys.undecodable("q"), "p:q.undecodable");
     }
 }

@@ -154,6 +154,16 @@ async fn the_master_is_found_by_its_sentinels() {
 }
 
 #[tokio::test]
+async fn without_the_name_of_a_master_no_sentinel_is_asked() {
+    let redis = Redis::new(RedisOptions::parse("sentinel://127.0.0.1:1").unwrap());
+    let refused = redis.open(Wakes::default()).await.unwrap_err();
+    assert!(
+        matches!(&refused, BackendError::Unavailable(text) if text.contains("`master_name`")),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
 async fn a_socket_of_the_file_system_will_do() {
     let test = "a_socket_of_the_file_system_will_do";
     let folder = tempfile::tempdir().unwrap();
