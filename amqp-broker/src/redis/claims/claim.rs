@@ -49,6 +49,22 @@ pub(crate) async fn claim(
     link: u64,
     sources: &[Source<'_>],
 ) -> Result<Vec<Claimed<RedisClaim>>, BackendError> {
+    loop {
+        let (claimed, left_out) = claim_once(hub, link, sources).await?;
+        // Whoever asks once for a message does not take it for an empty queue that the first
+        // ones have expired.
+        if !claimed.is_empty() || !left_out {
+            return Ok(claimed);
+        }
+    }
+}
+
+/// Takes messages; tells also whether some were taken that nobody gets.
+async fn claim_once(
+    hub: &Hub,
+    link: u64,
+    sources: &[Source<'_>],
+) -> Result<(Vec<Claimed<RedisClaim>>, bool), BackendError> {
     let wanted: Vec<_> = sources.iter().map(|source| wanted(hub, source)).collect();
     let haul = take::take(hub, link, &wanted).await?;
     let mut claiming = Claiming::new(hub, link, sources);
@@ -61,7 +77,8 @@ pub(crate) async fn claim(
     claiming.next_wakes(haul.full);
     claiming.set_aside().await?;
     claiming.bury().await?;
-    Ok(claiming.claimed)
+    let left_out = claiming.found.iter().sum::<usize>() > claiming.claimed.len();
+    Ok((claiming.claimed, left_out))
 }
 
 fn wanted(hub: &Hub, source: &Source<'_>) -> Wanted {

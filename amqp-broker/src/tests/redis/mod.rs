@@ -9,6 +9,7 @@ mod loss;
 mod options;
 mod plain;
 mod restore;
+mod rows;
 mod second;
 mod server;
 mod support;
