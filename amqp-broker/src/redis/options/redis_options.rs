@@ -54,7 +54,14 @@ macro_rules! options {
         /// | `virtual_host` | the database |
         /// | `ssl`, `ssl_cert_reqs`, `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname` | TLS, which each of them turns on: `none`, `optional` or `required`, which are both strict; PEM files |
         /// | `sentinel_kwargs` | a JSON object with `username`, `password` and `ssl` for the sentinels themselves |
+        /// | `protocol` | 3, the default, or 2: the version of Redis's protocol |
+        /// | `body_encoding` | `base64`, the default, or `utf-8`: how bodies are written |
         /// | `polling_interval`, `brpop_timeout` | accepted without effect: nothing here polls |
+        /// | `ack_emulation` | only true: messages are always claimed |
+        /// | `credential_provider` | an error that points to [`credentials`](Self::credentials) |
+        ///
+        /// Booleans are `true` or `false`, `1` or `0`, `yes` or `no`, `on` or `off`; `None` stands
+        /// for no value. `priority_steps` are numbers with commas between them.
         ///
         /// ```
         /// use amqp_broker::redis::RedisOptions;
@@ -131,13 +138,15 @@ options! {
     /// Sets what multiplies [`unacked_restore_interval`](Self::unacked_restore_interval). 0 counts
     /// as 1. The default is 10.
     unacked_restore_throttle: u32 [u32] = 10;
-    /// Sets how many lapsed claims are returned at once at most. `None`, the default, leaves it to
-    /// the transport.
+    /// Sets how many lapsed claims are looked at in one round at most. `None`, the default, means
+    /// 10,000.
     unacked_restore_limit: Option<u32> [Option<u32>] = None;
     /// Sets what stands between a queue's name and a priority, and between the columns of a
     /// binding. The default is `\x06\x16`.
     sep: String [impl Into<String>] = "\x06\x16".to_owned();
-    /// Sets the order in which queues are emptied. The default is round robin.
+    /// Sets the order in which queues are emptied. The default is round robin. It is accepted
+    /// without effect: queues take turns, and consumer priorities decide among the consumers of
+    /// one.
     queue_order_strategy: QueueOrder [QueueOrder] = QueueOrder::default();
     /// Sets the prefix of fanout channels; `{db}` in it stands for the database, and an empty text
     /// means none. The default is `/{db}.`.
@@ -146,20 +155,27 @@ options! {
     fanout_patterns: bool [bool] = true;
     /// Sets what precedes all keys and channels. The default is nothing.
     global_keyprefix: String [impl Into<String>] = String::new();
-    /// Sets how long a command may take. `None`, the default, leaves it to the health checks.
+    /// Sets how long a command may take; then the connection counts as lost. `None`, the default,
+    /// means 10 s.
     socket_timeout: Option<Duration> [Option<Duration>] = None;
-    /// Sets how long connecting may take. `None`, the default, leaves it to the transport.
+    /// Sets how long connecting may take. `None`, the default, means 5 s, and twice that for each
+    /// sentinel.
     socket_connect_timeout: Option<Duration> [Option<Duration>] = None;
-    /// Sets whether TCP's keep-alive is on. The default is false.
+    /// Sets whether TCP's keep-alive is on. The default is false. It is accepted without effect:
+    /// health checks notice a dead connection sooner.
     socket_keepalive: bool [bool] = false;
-    /// Sets how often an idle connection is checked; zero means never. The default is 25 s.
+    /// Sets how often connections are checked. It is done every 10 s at least, so that a longer
+    /// time and zero mean 10 s. The default is 25 s.
     health_check_interval: Duration [Duration] = Duration::from_secs(25);
-    /// Sets whether a command that took too long is tried again. The default is false.
+    /// Sets whether a command that took too long is tried again. The default is false. It is
+    /// accepted without effect: the connection counts as lost, and clients recover.
     retry_on_timeout: bool [bool] = false;
-    /// Sets how many connections there are at most. The default is 10.
+    /// Sets how many connections there are at most. The default is 10. It is accepted without
+    /// effect: all clients share two connections, and a few more with the second version of the
+    /// protocol.
     max_connections: u32 [u32] = 10;
-    /// Sets whether the third version of Redis's protocol is spoken. The default is true. With
-    /// the second, further connections wait for messages.
+    /// Sets whether the third version of Redis's protocol is spoken (in URLs `protocol`, 3 or 2).
+    /// The default is true. With the second, further connections wait for messages.
     resp3: bool [bool] = true;
     /// Sets how often [`credentials`](Self::credentials) are asked again while a connection lasts.
     /// The default is 10 s.
