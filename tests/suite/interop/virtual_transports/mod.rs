@@ -1,6 +1,8 @@
 //! kombu's virtual transports: what Python writes is read here, and the reverse.
 
+mod connections;
 mod filesystem;
+mod program;
 mod python;
 mod redis;
 
