@@ -235,7 +235,8 @@ impl TransportOptions {
 
     /// Opens a transport and its first connection. The URL has the form that kombu and
     /// oslo.messaging use, and the scheme `amqp`, `amqps`, `pyamqp`, `pyamqps`, `rabbit` or
-    /// `kombu`; `memory://NAME` is a broker in this process:
+    /// `kombu`; `memory://NAME` is a broker in this process. Redis and folders have URLs of their
+    /// own; see below. A URL of a broker is
     ///
     /// `scheme://[user[:password]@]host[:port][,…][/vhost][?option=value&…][;…]`
     ///
@@ -254,6 +255,14 @@ impl TransportOptions {
     /// `false`, `1` or `0`, `yes` or `no`, `on` or `off`. An empty value counts as missing. Any
     /// other option is an error that names it. `memory://` takes the options that `amqp://` takes,
     /// but they have no effect.
+    ///
+    /// With feature `redis`, `redis://[[user]:password@]host[:port][/database]`, `rediss://`,
+    /// `redis+socket:///path` and `sentinel://host[:port][/database];…?master_name=NAME` are a
+    /// Redis that kombu and Celery use; their options are those of
+    /// `amqp_broker::redis::RedisOptions`. With feature `filesystem`,
+    /// `filesystem://?data_folder_in=DIR&data_folder_out=DIR` are folders that kombu uses. Neither
+    /// can be among several URLs. Every other name of kombu's transports is an error that says how
+    /// to write one.
     ///
     /// Any `ssl_…` option of kombu turns TLS on; all other options of TLS require that it is on.
     /// The broker's certificate is verified unless the URL says otherwise, while Python's

@@ -28,5 +28,6 @@ pub(crate) use self::{
 
 #[cfg(test)]
 mod round_trip;
-#[cfg(all(test, feature = "redis"))]
+#[cfg(test)]
+#[cfg(feature = "redis")]
 mod tests;
