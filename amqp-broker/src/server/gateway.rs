@@ -114,8 +114,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<S> {
             }
             let reads = waiting < MOST_OUTPUT && matches!(phase, Phase::Running | Phase::Closing);
             self.input.reserve(if reads { READ_SIZE } else { 0 });
+            // Without an order, so that neither a busy client nor a busy queue holds up the other.
             tokio::select! {
-                biased;
                 Some(command) = commands.recv() => {
                     let is_dropped = command == Command::Drop;
                     self.connection.apply(command).await;
