@@ -53,6 +53,8 @@ async fn kombus_patterns_select_by_routing_key() {
     assert_eq!(client.publish("celeryev", "task.sent", "no").await, Published::Unroutable);
     assert_eq!(client.publish("celeryev", "worker.online", "yes").await, Published::Routed);
     assert_eq!(client.next("events").await.message.body, "yes");
+    assert_eq!(client.publish("celeryev", "", "without a key").await, Published::Routed);
+    assert_eq!(client.next("events").await.message.body, "without a key");
     assert_eq!(setting.ask::<u32>(&["SCARD", "_kombu.binding.celeryev"]).await, 1);
 }
 

@@ -74,6 +74,23 @@ async fn what_no_queue_takes_goes_to_the_queue_for_it() {
 }
 
 #[tokio::test]
+async fn priorities_are_turned_round_on_demand() {
+    let test = "priorities_are_turned_round_on_demand";
+    let turned = |options: RedisOptions| options.higher_first(true);
+    let Some(setting) = Setting::with(test, turned).await else { return };
+    let mut client = setting.open().await;
+    for priority in [0, 9, 5] {
+        let mut message = super::support::message("", "q", &priority.to_string());
+        message.properties.priority = Some(priority);
+        client.link.publish(&[message]).await.unwrap();
+    }
+    let claimed = client.claim("q", 3).await;
+    assert_eq!(bodies(&claimed), ["9", "5", "0"]);
+    let priorities: Vec<_> = claimed.iter().map(|claimed| claimed.message.properties.priority).collect();
+    assert_eq!(priorities, [Some(9), Some(5), Some(0)], "the sender's numbers come back");
+}
+
+#[tokio::test]
 async fn a_login_that_may_not_write_is_refused_and_keeps_its_link() {
     let test = "a_login_that_may_not_write_is_refused_and_keeps_its_link";
     let Some(setting) = Setting::new(test).await else { return };
