@@ -21,6 +21,7 @@ async fn fail_over(program: &Path, options: &str, ahead: usize) -> Summary {
     sentinels.cut_the_replica_off().await.unwrap();
     load.handles(ahead).await;
     sentinels.fail_over().await.unwrap();
+    load.may_have_lost();
     for nth in 1..scale() {
         load.reaches(nth * MESSAGES + MESSAGES / 2).await;
         sentinels.fail_over().await.unwrap();
