@@ -10,7 +10,8 @@ from celery import Celery
 
 mode, broker, namespace = sys.argv[1:4]
 arguments = sys.argv[4:]
-app = Celery("tests", broker=broker)
+# Results are kept where the tasks are, if that is possible.
+app = Celery("tests", broker=broker, backend=broker if broker.startswith("redis") else None)
 app.conf.update(
     control_exchange=namespace,
     event_exchange=namespace + ".events",
@@ -48,5 +49,7 @@ elif mode == "watch":
     watch()
 elif mode == "send":
     print(add.delay(1, 2).id)
+elif mode == "result":
+    print(app.AsyncResult(arguments[0]).get(timeout=20))
 else:
     app.start([mode, *arguments])

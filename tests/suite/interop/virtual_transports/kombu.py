@@ -85,11 +85,18 @@ def restore(command):
     channel.close()
 
 
+def sweep(command):
+    """Deletes the tables of bindings whose time is over, as every consumer of kombu does now and then."""
+    channel = connection.channel()
+    channel.sweep_bindings()
+    channel.close()
+
+
 def size(command):
     return queue(command["queue"])(connection.default_channel).queue_declare().message_count
 
 
-JOBS = {job.__name__: job for job in (declare, publish, consume, restore, size)}
+JOBS = {job.__name__: job for job in (declare, publish, consume, restore, size, sweep)}
 
 for line in sys.stdin:
     order = json.loads(line)

@@ -5,6 +5,7 @@ mod filesystem;
 mod program;
 mod python;
 mod redis;
+mod tasks;
 
 use std::time::Duration;
 

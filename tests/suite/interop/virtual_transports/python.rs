@@ -59,6 +59,11 @@ impl Kombu {
         self.ask("restore", json!({})).await;
     }
 
+    /// Lets it delete the bindings whose time is over.
+    pub(super) async fn sweep(&mut self) {
+        self.ask("sweep", json!({})).await;
+    }
+
     /// Kills it (SIGKILL).
     pub(super) async fn kill(&mut self) {
         self.child.kill().await.unwrap();

@@ -288,3 +288,30 @@ async fn a_consumer_that_waits_is_woken_by_kombu() {
     }
     peers.close().await;
 }
+
+#[tokio::test]
+async fn a_sweep_of_kombu_leaves_our_bindings_alone() {
+    let Some(mut peers) = Peers::start("redis::a_sweep_of_kombu_leaves_our_bindings_alone").await else {
+        return;
+    };
+    let stock = Exchange::topic("stock");
+    let ours = peers.transport.consumer(Queue::new("ours")).bind(&stock, "stock.#");
+    let mut ours = within(ours.start::<Value>()).await.unwrap();
+    let theirs =
+        json!({"name": "theirs", "exchange": "stock", "type": "topic", "key": "stock.#", "expires": 60});
+    peers.kombu.declare(theirs).await;
+    let gone = json!({"name": "gone", "exchange": "gone", "type": "topic", "key": "#", "expires": 60});
+    peers.kombu.declare(gone).await;
+    // Nobody has refreshed the bindings of the queues that expire.
+    for exchange in ["stock", "gone"] {
+        assert_eq!(peers.redis(&format!("ZADD _kombu.binding_deadlines 1 {exchange}")).await, ":0\r\n");
+    }
+    peers.kombu.sweep().await;
+    assert_eq!(peers.redis("EXISTS _kombu.binding.gone").await, ":0\r\n", "it does sweep");
+    peers
+        .kombu
+        .publish(json!({"exchange": "stock", "type": "topic", "key": "stock.us", "bodies": ["kept"]}))
+        .await;
+    assert_eq!(bodies(&mut ours, 1).await, ["kept"]);
+    peers.close().await;
+}
