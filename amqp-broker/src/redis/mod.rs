@@ -24,7 +24,7 @@
 //! | the default exchange | it always routes, because a list needs no declaration |
 //! | confirms | Redis has the message. With [`wait_replicas`](RedisOptions::wait_replicas) so many replicas have it too, and too few mean `basic.nack`; even so Redis does not guarantee that a replica which becomes the master has it |
 //! | `mandatory` | a message that no binding routes, or that nobody listens for on a fanout exchange, is returned |
-//! | acknowledgements | a message is taken and claimed in one step. The claim is renewed while the connection lasts; if it is not, anyone may return the message after [`visibility_timeout`](RedisOptions::visibility_timeout) |
+//! | acknowledgements | a message is taken and claimed in one step. The claim is renewed while the connection lasts; if it is not, anyone may return the message after [`visibility_timeout`](RedisOptions::visibility_timeout). A replica that becomes the master may not know the latest claims and acknowledgements: their messages come again, and are not `redelivered` |
 //! | `basic.nack` and `basic.reject` with `requeue` | the message returns to the front of its queue and is `redelivered`, as after the end of a channel |
 //! | prefetch, consumer priorities, cancel notifications | as in the embedded broker, within this process |
 //! | priorities | kombu's four lists, the lowest number first, or with [`higher_first`](RedisOptions::higher_first) the highest. `x-max-priority` is accepted without effect |
