@@ -16,6 +16,7 @@ use crate::{
         envelope::{BodyEncoding, Envelope, EnvelopeEncoder, decode, mark_redelivered},
         priorities::PriorityOrder,
     },
+    shown::shown,
 };
 
 use super::{
@@ -125,7 +126,11 @@ impl Messages {
             Err(error) => {
                 let mut unreadable = self.unreadable.lock();
                 if unreadable.len() < MOST_UNREADABLE && unreadable.insert(name.to_owned()) {
-                    tracing::warn!(file = name, %error, "a file that is no message is left alone");
+                    tracing::warn!(
+                        file = shown(name),
+                        error = shown(error),
+                        "a file that is no message is left alone"
+                    );
                 }
                 Ok(None)
             }

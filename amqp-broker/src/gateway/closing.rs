@@ -71,7 +71,7 @@ impl<L: Link> Session<L> {
         self.pending.clear();
         if let Err(fault) = self.leave_everything().await {
             let (connection, error) = (&self.terms.name, fault.text.to_text());
-            tracing::debug!(connection, %error, "the connection could not be ended in order");
+            tracing::debug!(connection, error = shown(error), "the connection could not be ended in order");
         }
         for queue in self.registry.owned(self.number) {
             self.registry.forget(&queue);

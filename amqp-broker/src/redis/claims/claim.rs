@@ -19,6 +19,7 @@ use crate::{
         hub::{Hub, now_seconds},
         places::{How, Place, dead_letter, put},
     },
+    shown::shown,
 };
 
 /// The most items of a queue that are kept because they cannot be read.
@@ -145,7 +146,11 @@ impl<'a> Claiming<'a> {
         for buffered in self.hub.arrivals.fanouts.take(source.queue, more) {
             self.found[index] += 1;
             match self.hub.read_envelope(&buffered.raw) {
-                Err(error) => tracing::warn!(queue = source.queue, %error, "dropped an undecodable message"),
+                Err(error) => tracing::warn!(
+                    queue = shown(source.queue),
+                    error = shown(error),
+                    "dropped an undecodable message"
+                ),
                 Ok(envelope) if envelope.is_expired(self.now) => {}
                 Ok(envelope) => {
                     let kept = (!source.no_ack).then_some(Kept::Here(buffered.raw));
@@ -186,7 +191,12 @@ impl<'a> Claiming<'a> {
         for (taken, error) in std::mem::take(&mut self.undecodable) {
             let queue = self.sources[taken.source].queue;
             let (key, how) = (self.hub.keys.undecodable(queue), How::SetAside(MOST_UNDECODABLE));
-            tracing::warn!(queue, list = %key.escape_debug(), %error, "set an undecodable item aside");
+            tracing::warn!(
+                queue = shown(queue),
+                list = shown(&key),
+                error = shown(error),
+                "set an undecodable item aside"
+            );
             match taken.number {
                 Some(number) => {
                     let tag = self.hub.tag(number);

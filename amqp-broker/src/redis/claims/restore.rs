@@ -19,6 +19,7 @@ use crate::{
         places::How,
         publish::exchange_kind,
     },
+    shown::shown,
 };
 
 /// The most claims that are looked at in one round if the options do not say it.
@@ -160,7 +161,7 @@ impl Unroutable {
             logged.clear();
         }
         if logged.insert(tag.to_owned()) {
-            tracing::warn!(tag, "a claimed message has no queue to return to: it stays claimed");
+            tracing::warn!(tag = shown(tag), "a claimed message has no queue to return to: it stays claimed");
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
         hub::Hub,
         places::{How, list_lifetime},
     },
+    shown::shown,
 };
 
 /// The most claims that are read at once.
@@ -72,7 +73,7 @@ pub(super) async fn front(
 
 fn set_aside(hub: &Hub, moved: Move, raw: Vec<u8>) -> Move {
     let key = hub.keys.undecodable("unacked");
-    tracing::warn!(tag = moved.tag, list = %key.escape_debug(), "set an undecodable claim aside");
+    tracing::warn!(tag = shown(&moved.tag), list = shown(&key), "set an undecodable claim aside");
     Move { how: How::SetAside(1000), keys: vec![key], raw, ..moved }
 }
 

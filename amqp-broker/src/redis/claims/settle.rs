@@ -15,6 +15,7 @@ use crate::{
     backend::{BackendError, Settlement},
     core::rabbitmq::death::Reason,
     redis::{hub::Hub, places::dead_letter},
+    shown::shown,
 };
 
 /// The most messages that are acknowledged by one transaction.
@@ -132,8 +133,8 @@ fn settled(hub: &Hub, link: u64, settled: &[Settled], held: impl Iterator<Item =
         .map(|(settled, _)| {
             let id = settled.id.as_ref().and_then(|id| id.as_str().ok());
             tracing::warn!(
-                queue = &*settled.queue,
-                message_id = id,
+                queue = shown(&settled.queue),
+                message_id = id.map(shown),
                 "another had returned a message to its queue before it was settled"
             );
         })

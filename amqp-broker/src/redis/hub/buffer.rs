@@ -7,6 +7,8 @@ use std::{
 
 use bytes::Bytes;
 
+use crate::shown::shown;
+
 /// How often a queue's losses are logged at most.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
@@ -71,7 +73,7 @@ impl Buffer {
             self.logged = Some(Instant::now());
             let dropped = std::mem::take(&mut self.dropped);
             tracing::warn!(
-                queue,
+                queue = shown(queue),
                 dropped,
                 "dropped the oldest messages of a fanout exchange: nobody takes them"
             );

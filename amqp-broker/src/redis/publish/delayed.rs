@@ -19,6 +19,7 @@ use crate::{
         hub::{Hub, now_milliseconds},
         places::{How, Place, add_put, dead_letter, delayed_key},
     },
+    shown::shown,
 };
 
 /// The most messages of a queue that are moved at once.
@@ -155,6 +156,6 @@ impl Mover {
 /// What has nowhere to go: it cannot be read, or its queue is not a retry queue any more.
 fn set_aside(hub: &Hub, queue: &str) -> Place {
     let key = hub.keys.undecodable(queue);
-    tracing::warn!(queue, list = %key.escape_debug(), "set a delayed message aside that goes nowhere");
+    tracing::warn!(queue = shown(queue), list = shown(&key), "set a delayed message aside that goes nowhere");
     Place { key, how: How::SetAside(1000), lifetime: None }
 }

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use redis::{Value, aio::MultiplexedConnection};
 use tokio::{sync::Notify, task::JoinHandle, time};
 
+use crate::shown::shown;
 use crate::{backend::BackendError, redis::hub::Hub};
 
 /// How long Redis waits for a message, in seconds. Then the server and the need are looked at.
@@ -71,7 +72,7 @@ async fn wait(hub: Arc<Hub>, queue: String, list: String, wanted: Arc<Notify>) {
             Ok(true) => hub.arrivals.watches.wake(&queue),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(%error, queue, "cannot wait for messages in Redis, and tries again");
+                tracing::warn!(%error, queue = shown(&queue), "cannot wait for messages in Redis, and tries again");
                 connection = None;
                 time::sleep(PAUSE).await;
             }
