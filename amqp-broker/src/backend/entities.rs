@@ -1,10 +1,10 @@
-//! What clients declare.
+//! The entities that clients declare.
 
 use std::fmt;
 
 use amqp_codec::Table;
 
-/// How an exchange routes (spec section 3.1.3).
+/// The way in which an exchange routes (spec section 3.1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExchangeKind {
     /// To the queues that are bound with the message's routing key.
@@ -47,13 +47,13 @@ impl fmt::Display for ExchangeKind {
 pub struct ExchangeDeclaration {
     /// Its name, which is not empty and does not begin with `amq.`.
     pub name: String,
-    /// How it routes.
+    /// Its type, which tells where its messages go.
     pub kind: ExchangeKind,
-    /// Whether it is to survive a restart of the broker.
+    /// Set when it is to survive a restart of the broker.
     pub durable: bool,
-    /// Whether it goes when its last binding goes.
+    /// Set when it is deleted with its last binding.
     pub auto_delete: bool,
-    /// Whether clients may not publish to it.
+    /// Set when clients may not publish to it.
     pub internal: bool,
     /// Its further arguments. A backend refuses those that it cannot serve.
     pub arguments: Table,
@@ -64,12 +64,12 @@ pub struct ExchangeDeclaration {
 pub struct QueueDeclaration {
     /// Its name, which is not empty.
     pub name: String,
-    /// Whether it is to survive a restart of the broker.
+    /// Set when it is to survive a restart of the broker.
     pub durable: bool,
-    /// Whether it belongs to the connection that declares it. The gateway keeps others away from it
+    /// Set when it belongs to the connection that declares it. The gateway keeps others away from it
     /// and deletes it at the end of that connection.
     pub exclusive: bool,
-    /// Whether it goes when its last consumer goes.
+    /// Set when it is deleted with its last consumer.
     pub auto_delete: bool,
     /// Its further arguments. A backend refuses those that it cannot serve.
     pub arguments: Table,

@@ -18,7 +18,7 @@ pub struct Message {
     pub body: Bytes,
 }
 
-/// What became of a published message.
+/// The outcome of a publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Published {
     /// It is stored in a queue, or handed to whoever subscribes to its exchange.
@@ -51,11 +51,11 @@ pub struct Claimed<C> {
     pub message: Message,
     /// Set when it may have been delivered before.
     pub redelivered: bool,
-    /// What the backend needs to settle it; `None` when nothing is to be settled.
+    /// The backend's own value to settle it with; `None` when nothing is to be settled.
     pub claim: Option<C>,
 }
 
-/// What is to become of a claimed message.
+/// The verdict on a claimed message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// It is done.
