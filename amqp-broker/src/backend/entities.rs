@@ -66,8 +66,8 @@ pub struct QueueDeclaration {
     pub name: String,
     /// Set when it is to survive a restart of the broker.
     pub durable: bool,
-    /// Set when it belongs to the connection that declares it. The gateway keeps others away from it
-    /// and deletes it at the end of that connection.
+    /// Set when it belongs to the connection that declares it. The gateway keeps others away from
+    /// it, and deletes it at the end of that connection.
     pub exclusive: bool,
     /// Set when it is deleted with its last consumer.
     pub auto_delete: bool,
