@@ -1,13 +1,7 @@
 //! A Python process with kombu on a virtual transport.
 
-use std::process::Stdio;
-
 use serde_json::{Value, json};
-use tests::Python;
-use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
-};
+use tests::{Python, PythonPeer};
 
 use super::within;
 
@@ -15,21 +9,13 @@ const SCRIPT: &str = include_str!("kombu.py");
 
 /// The process. It ends with its standard input.
 pub(super) struct Kombu {
-    commands: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
-    child: Child,
+    peer: PythonPeer,
 }
 
 impl Kombu {
     pub(super) fn start(python: &Python, url: &str, transport_options: &Value) -> Self {
-        let mut command = Command::from(python.command(SCRIPT, &[url, &transport_options.to_string()]));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().unwrap();
-        Kombu {
-            commands: child.stdin.take().unwrap(),
-            answers: BufReader::new(child.stdout.take().unwrap()).lines(),
-            child,
-        }
+        let options = transport_options.to_string();
+        Kombu { peer: PythonPeer::start(python, SCRIPT, &[url, &options]).unwrap() }
     }
 
     /// Declares a queue; see kombu.py for its form.
@@ -66,7 +52,7 @@ impl Kombu {
 
     /// Kills it (SIGKILL).
     pub(super) async fn kill(&mut self) {
-        self.child.kill().await.unwrap();
+        self.peer.kill().await.unwrap();
     }
 
     /// How many messages the queue holds.
@@ -74,12 +60,8 @@ impl Kombu {
         self.ask("size", json!({"queue": queue})).await.as_u64().unwrap()
     }
 
-    async fn ask(&mut self, what: &str, mut command: Value) -> Value {
-        command["do"] = json!(what);
-        self.commands.write_all(format!("{command}\n").as_bytes()).await.unwrap();
-        let line = within(self.answers.next_line()).await.unwrap().expect("Python has ended");
-        let mut answer: Value = serde_json::from_str(&line).unwrap();
-        assert!(answer["error"].is_null(), "{what}: {}", answer["error"]);
-        answer["result"].take()
+    async fn ask(&mut self, what: &str, command: Value) -> Value {
+        let answer = within(self.peer.ask(what, command)).await.unwrap();
+        answer.unwrap_or_else(|error| panic!("{what}: {error}"))
     }
 }
