@@ -1,10 +1,11 @@
 //! From options to connections.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, RedisConnectionInfo, RedisError, TlsCertificates, TlsMode,
+    ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, TlsMode,
     aio::MultiplexedConnection,
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
@@ -26,7 +27,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     client: Client,
-    login: RedisLogin,
+    login: Arc<Mutex<RedisLogin>>,
     name: Option<String>,
     answer_time: Duration,
     connect_time: Duration,
@@ -57,7 +58,7 @@ impl Dialer {
         let answer_time = options.socket_timeout.unwrap_or(ANSWER_TIME);
         Ok(Dialer {
             client,
-            login,
+            login: Arc::new(Mutex::new(login)),
             name: options.client_name.clone(),
             answer_time,
             connect_time,
@@ -66,8 +67,21 @@ impl Dialer {
     }
 
     /// Who logs in.
-    pub(crate) fn login(&self) -> &RedisLogin {
-        &self.login
+    pub(crate) fn login(&self) -> RedisLogin {
+        self.login.lock().clone()
+    }
+
+    /// Sets who logs in from now on.
+    pub(crate) fn renew_login(&self, login: RedisLogin) {
+        *self.login.lock() = login;
+    }
+
+    /// Where to connect to, as whoever logs in now.
+    fn client(&self) -> RedisResult<Client> {
+        let info = self.client.get_connection_info();
+        Client::open(
+            info.clone().set_redis_settings(logged_in(info.redis_settings().clone(), &self.login.lock())),
+        )
     }
 
     /// Whether Redis tells of changes on the connections themselves.
@@ -95,7 +109,8 @@ impl Dialer {
         &self,
         config: &AsyncConnectionConfig,
     ) -> Result<MultiplexedConnection, BackendError> {
-        let opened = self.client.get_multiplexed_async_connection_with_config(config).await;
+        let client = self.client().map_err(|error| backend_error(&error))?;
+        let opened = client.get_multiplexed_async_connection_with_config(config).await;
         let mut connection = opened.map_err(|error| backend_error(&error))?;
         let mut greeting = redis::pipe();
         if let Some(name) = &self.name {
@@ -156,15 +171,19 @@ fn connection(
     login: &RedisLogin,
     address: ConnectionAddr,
 ) -> Result<ConnectionInfo, RedisError> {
-    let mut redis =
+    let redis =
         RedisConnectionInfo::default().set_db(options.database.into()).set_protocol(protocol(options));
+    Ok(address.into_connection_info()?.set_redis_settings(logged_in(redis, login)))
+}
+
+fn logged_in(mut redis: RedisConnectionInfo, login: &RedisLogin) -> RedisConnectionInfo {
     if let Some(user) = &login.user {
         redis = redis.set_username(user);
     }
     if let Some(password) = &login.password {
         redis = redis.set_password(password);
     }
-    Ok(address.into_connection_info()?.set_redis_settings(redis))
+    redis
 }
 
 fn protocol(options: &RedisOptions) -> ProtocolVersion {

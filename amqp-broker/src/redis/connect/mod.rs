@@ -3,9 +3,11 @@
 mod dial;
 mod failure;
 mod scripts;
+mod spares;
 
 pub(crate) use self::{
     dial::{Dialer, authentication},
     failure::{backend_error, is_forbidden, is_lost},
     scripts::{claim_script, due_script, move_script, release_script},
+    spares::Spares,
 };

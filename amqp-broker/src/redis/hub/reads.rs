@@ -116,6 +116,7 @@ impl Hub {
     pub(crate) async fn check_health(&self) -> Result<(), BackendError> {
         self.command::<()>(&redis::cmd("PING")).await?;
         self.read::<()>(&redis::cmd("PING")).await?;
+        self.waiting.check_health().await;
         match &self.channels {
             None => Ok(()),
             Some(channels) => self.checked(channels.check_health().await),

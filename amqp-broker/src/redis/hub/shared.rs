@@ -17,7 +17,7 @@ use crate::{
     backend::BackendError,
     kombu::envelope::EnvelopeEncoder,
     redis::{
-        connect::{Dialer, authentication, backend_error, is_forbidden, is_lost},
+        connect::{Dialer, Spares, authentication, backend_error, is_forbidden, is_lost},
         options::{RedisLogin, RedisOptions},
         wire::Keys,
     },
@@ -40,6 +40,8 @@ pub(crate) struct Hub {
     pub(super) subscribing: tokio::sync::Mutex<()>,
     commands: MultiplexedConnection,
     listening: MultiplexedConnection,
+    /// For publishes that wait for replicas.
+    pub(super) waiting: Spares,
     /// What channels are listened to on where `listening` cannot do it.
     pub(super) channels: Option<Channels>,
     dialer: Dialer,
@@ -81,6 +83,7 @@ impl Hub {
             subscribing: tokio::sync::Mutex::default(),
             commands,
             listening,
+            waiting: Spares::default(),
             channels,
             dialer,
             claims: format!("{}.", Uuid::new_v4()),
@@ -141,14 +144,17 @@ impl Hub {
         opened.inspect_err(|error| self.lost_by(error))
     }
 
-    /// Logs both connections in again.
+    /// Logs both connections in again, and all others that are opened from now on.
     ///
     /// # Errors
     /// When Redis refuses the login.
     pub(crate) async fn authenticate(&self, login: &RedisLogin) -> Result<(), BackendError> {
         let Some(command) = authentication(login) else { return Ok(()) };
         self.checked(command.exec_async(&mut self.commands()).await)?;
-        self.checked(command.exec_async(&mut self.listening()).await)
+        self.checked(command.exec_async(&mut self.listening()).await)?;
+        self.dialer.renew_login(login.clone());
+        self.waiting.clear();
+        Ok(())
     }
 
     /// Sends a command, and waits for its answer.
@@ -159,6 +165,19 @@ impl Hub {
     /// Sends commands together, and waits for their answers.
     pub(crate) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BackendError> {
         self.checked(pipeline.query_async(&mut self.commands()).await)
+    }
+
+    /// As [`pipeline`](Self::pipeline) for commands of which the last waits so long in Redis: on a
+    /// connection of their own, because Redis answers nothing else on it meanwhile.
+    pub(crate) async fn waiting_pipeline<T: FromRedisValue>(
+        &self,
+        pipeline: &Pipeline,
+        longest: Duration,
+    ) -> Result<T, BackendError> {
+        let mut spare = self.waiting.take(self.waiting_connection(longest)).await?;
+        let answers = self.checked(pipeline.query_async(&mut spare.connection).await)?;
+        self.waiting.put(spare);
+        Ok(answers)
     }
 
     /// Declares Redis lost.

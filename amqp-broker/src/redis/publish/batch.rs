@@ -78,12 +78,15 @@ impl Batch {
         }
         let mut pipeline = redis::pipe();
         self.puts.iter().for_each(|put| put.write(&mut pipeline));
-        let replicas = hub.options.wait_replicas;
-        if replicas > 0 {
-            let most = hub.options.wait_replicas_timeout.as_millis().clamp(1, u128::from(u32::MAX));
+        let (replicas, longest) = (hub.options.wait_replicas, hub.options.wait_replicas_timeout);
+        let answers: Vec<RedisResult<Value>> = if replicas == 0 {
+            hub.pipeline(pipeline.ignore_errors()).await?
+        } else {
+            // It counts the replicas that have what was written on its own connection.
+            let most = longest.as_millis().clamp(1, u128::from(u32::MAX));
             pipeline.cmd("WAIT").arg(replicas).arg(u32::try_from(most).unwrap_or(u32::MAX));
-        }
-        let answers: Vec<RedisResult<Value>> = hub.pipeline(pipeline.ignore_errors()).await?;
+            hub.waiting_pipeline(pipeline.ignore_errors(), longest).await?
+        };
         if self.puts.iter().any(|put| matches!(put.to, To::Delayed { .. })) {
             hub.arrivals.delayed.notify_one();
         }

@@ -142,7 +142,7 @@ async fn move_due(hub: Arc<Hub>) {
 /// Logs the connections in again when the credentials have changed.
 async fn reauthenticate(hub: Arc<Hub>) {
     let Some(credentials) = hub.options.credentials.clone() else { return };
-    let mut current = hub.dialer().login().clone();
+    let mut current = hub.dialer().login();
     loop {
         time::sleep(hub.options.reauth_check_interval.max(SHORTEST)).await;
         let login = credentials.login();

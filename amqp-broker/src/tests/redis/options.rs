@@ -15,7 +15,7 @@ use super::{
     support::{Client, Setting, bodies},
 };
 use crate::{
-    backend::{Backend, BackendError, ExchangeKind, Link, Published, Wakes},
+    backend::{Backend, BackendError, ExchangeKind, Link, Published, Settlement, Wakes},
     redis::{Redis, RedisLogin, RedisOptions},
 };
 
@@ -60,6 +60,66 @@ async fn too_few_replicas_mean_that_a_publish_is_not_confirmed() {
     let options = ["--replicaof", "127.0.0.1", &replica_of, "--repl-diskless-sync-delay", "0"];
     let Some(_replica) = RedisServer::with(test, &options).await else { return };
     while client.publish("", "q", "m").await != Published::Routed {}
+}
+
+/// On a shared connection the other client would get no answer before the replica comes, which is
+/// started last.
+#[tokio::test]
+async fn a_publish_that_waits_for_replicas_holds_up_no_other_client() {
+    let test = "a_publish_that_waits_for_replicas_holds_up_no_other_client";
+    let waiting =
+        |options: RedisOptions| options.wait_replicas(1).wait_replicas_timeout(Duration::from_secs(600));
+    let Some(setting) = Setting::with(test, waiting).await else { return };
+    let (mut publisher, mut other) = (setting.open().await, setting.open().await);
+    let mut hasty = Client::open(&Redis::new(RedisOptions::parse(&setting.server.url()).unwrap())).await;
+    for body in ["claimed", "got"] {
+        hasty.publish("", "q", body).await;
+    }
+    let publishing = tokio::spawn(async move { publisher.publish("", "waits", "m").await });
+    while setting.ask::<u32>(&["LLEN", "waits"]).await == 0 {}
+    other.declare("declared", &[]).await;
+    let claimed = other.claim("q", 2).await;
+    assert_eq!(bodies(&claimed), ["claimed", "got"]);
+    let acks = claimed.into_iter().map(|claimed| (claimed.claim.unwrap(), Settlement::Ack));
+    assert_eq!(other.link.settle(acks.collect()).await, Ok(0));
+    assert!(!publishing.is_finished());
+    let replica_of = setting.server.port().to_string();
+    let options = ["--replicaof", "127.0.0.1", &replica_of, "--repl-diskless-sync-delay", "0"];
+    let Some(_replica) = RedisServer::with(test, &options).await else { return };
+    assert_eq!(publishing.await.unwrap(), Published::Routed);
+}
+
+#[tokio::test]
+async fn connections_for_waiting_publishes_are_used_again_and_log_in_with_new_credentials() {
+    let test = "connections_for_waiting_publishes_are_used_again_and_log_in_with_new_credentials";
+    let Some(setting) = Setting::new(test).await else { return };
+    for (user, word) in [("old", ">one"), ("new", ">two")] {
+        let _: () = setting.ask(&["ACL", "SETUSER", user, "on", word, "~*", "&*", "+@all"]).await;
+    }
+    let rotated = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&rotated);
+    let credentials = move || {
+        let (user, word) = if asked.load(Ordering::Relaxed) { ("new", "two") } else { ("old", "one") };
+        RedisLogin { user: Some(user.to_owned()), password: Some(word.to_owned()) }
+    };
+    let options = RedisOptions::parse(&setting.server.url()).unwrap().credentials(credentials);
+    let options = options.wait_replicas(1).wait_replicas_timeout(Duration::from_millis(1));
+    let redis = Redis::new(options.reauth_check_interval(Duration::from_millis(1)));
+    let mut client = Client::open(&redis).await;
+    for _ in 0..3 {
+        assert_eq!(client.publish("", "q", "m").await, Published::Rejected);
+    }
+    let clients: String = setting.ask(&["CLIENT", "LIST"]).await;
+    assert_eq!(clients.matches("user=old").count(), 3, "{clients}");
+    rotated.store(true, Ordering::Relaxed);
+    let changed = async {
+        while setting.ask::<String>(&["CLIENT", "LIST"]).await.contains("user=old") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), changed).await.expect("no connection of the old user is left");
+    let _: () = setting.ask(&["ACL", "DELUSER", "old"]).await;
+    assert_eq!(client.publish("", "q", "m").await, Published::Rejected);
 }
 
 #[tokio::test]
