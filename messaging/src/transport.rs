@@ -533,10 +533,11 @@ impl Transport {
     /// connection once.
     #[must_use]
     pub fn metrics(&self) -> TransportMetrics {
-        self.links()
-            .chain(self.0.slow.all())
-            .map(LazyConnection::metrics)
-            .fold(TransportMetrics::default(), TransportMetrics::and)
+        let undecodable_items = self.0.consuming.undecodable_items();
+        self.links().chain(self.0.slow.all()).map(LazyConnection::metrics).fold(
+            TransportMetrics { undecodable_items, ..TransportMetrics::default() },
+            TransportMetrics::and,
+        )
     }
 
     fn links(&self) -> impl Iterator<Item = &LazyConnection> {

@@ -65,7 +65,7 @@
 //!
 //! # What cannot be read
 //! An item that is not one of kombu's messages goes to the list `QUEUE.undecodable` as it is, which
-//! keeps the latest 1000, and is logged.
+//! keeps the latest 1000, is logged, and counts in [`Redis::metrics`].
 
 mod claims;
 mod connect;
@@ -80,5 +80,5 @@ mod wire;
 pub use self::{
     claims::RedisClaim,
     options::{QueueOrder, RedisLogin, RedisOptions, RedisOptionsError},
-    service::{Redis, RedisLink},
+    service::{Redis, RedisLink, RedisMetrics},
 };

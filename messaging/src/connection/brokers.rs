@@ -31,8 +31,8 @@ pub(crate) struct Here {
     uri: Box<Uri>,
     /// The name that errors use for it.
     name: String,
-    /// Set when the broker only connects AMQP with a Redis.
-    is_redis: bool,
+    /// Counts the items that could not be read, when the broker only connects AMQP with a Redis.
+    undecodable: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
 }
 
 #[cfg(feature = "memory")]
@@ -42,22 +42,26 @@ impl Brokers {
         let broker = name.to_owned();
         let stream = Arc::new(move || amqp_broker::memory(&broker).connect());
         let name = format!("memory://{name}");
-        Brokers::Here(Here { stream, uri: Box::default(), name, is_redis: false })
+        Brokers::Here(Here { stream, uri: Box::default(), name, undecodable: None })
     }
 
     /// Returns a way to a backend, which a broker in this process connects with AMQP; `name` is the
-    /// backend's in errors.
+    /// backend's in errors. With a Redis, `undecodable` counts the items that could not be read.
     #[cfg(any(feature = "filesystem", feature = "redis"))]
-    pub(crate) fn behind(backend: impl amqp_broker::backend::Backend, name: String, is_redis: bool) -> Self {
+    pub(crate) fn behind(
+        backend: impl amqp_broker::backend::Backend,
+        name: String,
+        undecodable: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
+    ) -> Self {
         let uri = Box::<Uri>::default();
         let broker = Broker::builder().backend(&uri.vhost, backend).build();
-        Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name, is_redis })
+        Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name, undecodable })
     }
 
     /// Returns a way to this broker; login, virtual host and options are those of the URI.
     pub(crate) fn here(broker: Broker, uri: Uri) -> Self {
         let (uri, name) = (Box::new(uri), "the broker in this process".to_owned());
-        Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name, is_redis: false })
+        Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name, undecodable: None })
     }
 }
 
@@ -68,7 +72,16 @@ impl Brokers {
         match self {
             Brokers::Network(_) => false,
             #[cfg(feature = "memory")]
-            Brokers::Here(here) => here.is_redis,
+            Brokers::Here(here) => here.undecodable.is_some(),
+        }
+    }
+
+    /// Returns how many items of a Redis could not be read.
+    pub(crate) fn undecodable_items(&self) -> u64 {
+        match self {
+            Brokers::Network(_) => 0,
+            #[cfg(feature = "memory")]
+            Brokers::Here(here) => here.undecodable.as_ref().map_or(0, |count| count()),
         }
     }
 

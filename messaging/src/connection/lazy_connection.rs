@@ -126,6 +126,11 @@ impl LazyConnection {
         self.shared.settings.brokers.is_redis()
     }
 
+    /// Returns how many items of a Redis could not be read, on this connection and others.
+    pub(crate) fn undecodable_items(&self) -> u64 {
+        self.shared.settings.brokers.undecodable_items()
+    }
+
     pub(crate) fn max_message_size(&self) -> u64 {
         self.shared.settings.max_message_size
     }

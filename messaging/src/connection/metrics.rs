@@ -22,6 +22,9 @@ pub struct TransportMetrics {
     pub acked: u64,
     /// How often a lost connection was opened again, or its recovery began.
     pub reconnects: u64,
+    /// Items in queues on a Redis that are none of kombu's messages: each was put into a list
+    /// `QUEUE.undecodable`, or dropped if it came from a fanout exchange.
+    pub undecodable_items: u64,
     /// Messages that now wait for the broker's confirm.
     pub unconfirmed: usize,
     /// Messages that were received and are not settled now.
@@ -63,6 +66,7 @@ impl TransportMetrics {
             delivered: self.delivered + other.delivered,
             acked: self.acked + other.acked,
             reconnects: self.reconnects + other.reconnects,
+            undecodable_items: self.undecodable_items + other.undecodable_items,
             unconfirmed: self.unconfirmed + other.unconfirmed,
             unacked: self.unacked + other.unacked,
         }

@@ -2,6 +2,9 @@
 //!
 //! `scheme://[user[:password]@]host[:port][,…][/vhost][?option=value&…]`
 
+#[cfg(feature = "redis")]
+use std::sync::Arc;
+
 #[cfg(feature = "filesystem")]
 use amqp_broker::filesystem::{Filesystem, FilesystemOptions};
 #[cfg(feature = "redis")]
@@ -38,12 +41,13 @@ impl From<TransportUrl> for Brokers {
             TransportUrl::Memory(name) => Brokers::in_memory(&name),
             #[cfg(feature = "redis")]
             TransportUrl::Redis(options) => {
-                let name = options.address();
-                Brokers::behind(Redis::new(*options), name, true)
+                let (name, redis) = (options.address(), Redis::new(*options));
+                let counted = redis.clone();
+                Brokers::behind(redis, name, Some(Arc::new(move || counted.metrics().undecodable)))
             }
             #[cfg(feature = "filesystem")]
             TransportUrl::Filesystem(options) => {
-                Brokers::behind(Filesystem::new(options), "filesystem://".to_owned(), false)
+                Brokers::behind(Filesystem::new(options), "filesystem://".to_owned(), None)
             }
         }
     }

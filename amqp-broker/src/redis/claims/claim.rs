@@ -17,13 +17,10 @@ use crate::{
     kombu::envelope::{Envelope, EnvelopeError},
     redis::{
         hub::{Hub, now_seconds},
-        places::{How, Place, dead_letter, put},
+        places::{Place, aside, dead_letter, put},
     },
     shown::shown,
 };
-
-/// The most items of a queue that are kept because they cannot be read.
-const MOST_UNDECODABLE: u64 = 1000;
 
 /// What settles a claimed message.
 #[derive(Debug)]
@@ -146,11 +143,14 @@ impl<'a> Claiming<'a> {
         for buffered in self.hub.arrivals.fanouts.take(source.queue, more) {
             self.found[index] += 1;
             match self.hub.read_envelope(&buffered.raw) {
-                Err(error) => tracing::warn!(
-                    queue = shown(source.queue),
-                    error = shown(error),
-                    "dropped an undecodable message"
-                ),
+                Err(error) => {
+                    self.hub.count_undecodable(1);
+                    tracing::warn!(
+                        queue = shown(source.queue),
+                        error = shown(error),
+                        "dropped an undecodable message"
+                    );
+                }
                 Ok(envelope) if envelope.is_expired(self.now) => {}
                 Ok(envelope) => {
                     let kept = (!source.no_ack).then_some(Kept::Here(buffered.raw));
@@ -187,27 +187,27 @@ impl<'a> Claiming<'a> {
 
     /// Puts what cannot be read where it harms nobody, as it is.
     async fn set_aside(&mut self) -> Result<(), BackendError> {
-        let mut moves = Vec::new();
+        let (mut moves, count) = (Vec::new(), self.undecodable.len());
         for (taken, error) in std::mem::take(&mut self.undecodable) {
             let queue = self.sources[taken.source].queue;
-            let (key, how) = (self.hub.keys.undecodable(queue), How::SetAside(MOST_UNDECODABLE));
+            let place = aside(self.hub, queue);
             tracing::warn!(
                 queue = shown(queue),
-                list = shown(&key),
+                list = shown(&place.key),
                 error = shown(error),
                 "set an undecodable item aside"
             );
             match taken.number {
                 Some(number) => {
-                    let tag = self.hub.tag(number);
+                    let (tag, Place { key, how, .. }) = (self.hub.tag(number), place);
                     moves.push((number, Move { tag, claim: None, how, keys: vec![key], raw: taken.raw }));
                 }
-                None => {
-                    put(self.hub, &Place { key, how, lifetime: None }, &taken.raw).await?;
-                }
+                None => put(self.hub, &place, &taken.raw).await?,
             }
         }
-        self.finish(moves).await
+        self.finish(moves).await?;
+        self.hub.count_undecodable(count);
+        Ok(())
     }
 
     /// Drops what has expired, or sends it to the queue for dead messages.

@@ -6,7 +6,7 @@ use crate::{
     kombu::envelope::wire_priority,
     redis::{
         hub::Hub,
-        places::{How, list_lifetime},
+        places::{How, Place, aside, list_lifetime},
     },
     shown::shown,
 };
@@ -72,9 +72,10 @@ pub(super) async fn front(
 }
 
 fn set_aside(hub: &Hub, moved: Move, raw: Vec<u8>) -> Move {
-    let key = hub.keys.undecodable("unacked");
+    let Place { key, how, .. } = aside(hub, "unacked");
     tracing::warn!(tag = shown(&moved.tag), list = shown(&key), "set an undecodable claim aside");
-    Move { how: How::SetAside(1000), keys: vec![key], raw, ..moved }
+    hub.count_undecodable(1);
+    Move { how, keys: vec![key], raw, ..moved }
 }
 
 /// Reads claims; `None` for those that are there no more.

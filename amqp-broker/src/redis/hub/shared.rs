@@ -35,6 +35,8 @@ pub(crate) struct Hub {
     pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) held: Held,
     pub(crate) leases: Leases,
+    /// How many items could not be read.
+    undecodable: Arc<AtomicU64>,
     pub(super) encoder: Mutex<EnvelopeEncoder>,
     /// Held while channels are subscribed to or left.
     pub(super) subscribing: tokio::sync::Mutex<()>,
@@ -53,11 +55,14 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Connects to Redis.
+    /// Connects to Redis. Items that cannot be read are counted in `undecodable`.
     ///
     /// # Errors
     /// When Redis cannot be reached or refuses the login.
-    pub(crate) async fn connect(options: Arc<RedisOptions>) -> Result<Arc<Self>, BackendError> {
+    pub(crate) async fn connect(
+        options: Arc<RedisOptions>,
+        undecodable: Arc<AtomicU64>,
+    ) -> Result<Arc<Self>, BackendError> {
         let keys = Keys::new(options.key_options());
         let dialer = Dialer::find(&options).await?;
         let lifetime = (!dialer.resp3()).then_some(UNTRACKED);
@@ -80,6 +85,7 @@ impl Hub {
             arrivals,
             held: Held::default(),
             leases: Leases::default(),
+            undecodable,
             subscribing: tokio::sync::Mutex::default(),
             commands,
             listening,
@@ -90,6 +96,11 @@ impl Hub {
             next_claim: AtomicU64::new(0),
             next_link: AtomicU64::new(0),
         }))
+    }
+
+    /// Counts items that could not be read.
+    pub(crate) fn count_undecodable(&self, items: usize) {
+        self.undecodable.fetch_add(items as u64, Ordering::Relaxed);
     }
 
     /// A number that no other link of this hub has.

@@ -13,6 +13,9 @@ use crate::{
 /// where others push: one hour, in milliseconds.
 const REPLY_LIFETIME: u64 = 3_600_000;
 
+/// The most items of a queue that are kept because they cannot be read.
+const MOST_UNDECODABLE: u64 = 1000;
+
 /// How a message is put somewhere.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum How {
@@ -76,6 +79,11 @@ pub(crate) async fn place(
     let key = hub.keys.list(queue, wire_priority);
     let how = How::Back(list_lifetime(queue, declared.as_deref()));
     Ok(Place { key, how, lifetime })
+}
+
+/// The place of what came from a queue and cannot be read: it harms nobody there.
+pub(crate) fn aside(hub: &Hub, queue: &str) -> Place {
+    Place { key: hub.keys.undecodable(queue), how: How::SetAside(MOST_UNDECODABLE), lifetime: None }
 }
 
 /// Gives a message the `expiration` of its place.

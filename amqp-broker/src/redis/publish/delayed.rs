@@ -17,7 +17,7 @@ use crate::{
     redis::{
         connect::due_script,
         hub::{Hub, now_milliseconds},
-        places::{How, Place, add_put, dead_letter, delayed_key},
+        places::{Place, add_put, aside, dead_letter, delayed_key},
     },
     shown::shown,
 };
@@ -85,7 +85,10 @@ impl Mover {
         for raw in &due {
             let letter = match self.hub.read_envelope(raw) {
                 Ok(envelope) => dead_letter(&self.hub, queue, envelope, Reason::Expired).await?,
-                Err(_) => None,
+                Err(_) => {
+                    self.hub.count_undecodable(1);
+                    None
+                }
             };
             moves.push(letter.unwrap_or_else(|| (set_aside(&self.hub, queue), raw.clone())));
         }
@@ -155,7 +158,11 @@ impl Mover {
 
 /// What has nowhere to go: it cannot be read, or its queue is not a retry queue any more.
 fn set_aside(hub: &Hub, queue: &str) -> Place {
-    let key = hub.keys.undecodable(queue);
-    tracing::warn!(queue = shown(queue), list = shown(&key), "set a delayed message aside that goes nowhere");
-    Place { key, how: How::SetAside(1000), lifetime: None }
+    let place = aside(hub, queue);
+    tracing::warn!(
+        queue = shown(queue),
+        list = shown(&place.key),
+        "set a delayed message aside that goes nowhere"
+    );
+    place
 }

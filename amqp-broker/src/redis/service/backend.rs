@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{link::RedisLink, shared::Shared};
+use super::{link::RedisLink, metrics::RedisMetrics, shared::Shared};
 use crate::{
     backend::{Backend, BackendError, Wakes},
     redis::options::RedisOptions,
@@ -34,6 +34,18 @@ impl Redis {
     /// Creates a backend. It connects when it is needed.
     pub fn new(options: RedisOptions) -> Self {
         Redis { shared: Arc::new(Shared::new(options)) }
+    }
+
+    /// Counts of what it has done so far. This takes no lock.
+    ///
+    /// ```
+    /// # use amqp_broker::redis::{Redis, RedisOptions};
+    /// let redis = Redis::new(RedisOptions::default());
+    /// assert_eq!(redis.metrics().undecodable, 0);
+    /// ```
+    #[must_use]
+    pub fn metrics(&self) -> RedisMetrics {
+        self.shared.metrics()
     }
 }
 

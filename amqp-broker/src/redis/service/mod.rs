@@ -2,9 +2,10 @@
 
 mod backend;
 mod link;
+mod metrics;
 mod orphans;
 mod shared;
 mod tasks;
 mod waiting;
 
-pub use self::{backend::Redis, link::RedisLink};
+pub use self::{backend::Redis, link::RedisLink, metrics::RedisMetrics};

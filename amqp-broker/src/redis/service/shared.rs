@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -11,6 +11,7 @@ use std::{
 use tokio::{sync::Mutex, time};
 
 use super::{
+    metrics::RedisMetrics,
     orphans::{Left, Orphans},
     tasks::Tasks,
 };
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     current: Mutex<Option<Current>>,
     orphans: Arc<Orphans>,
     clearing: AtomicBool,
+    undecodable: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,13 @@ impl Shared {
             current: Mutex::default(),
             orphans: Arc::default(),
             clearing: AtomicBool::new(false),
+            undecodable: Arc::default(),
         }
+    }
+
+    /// What was done by all its hubs.
+    pub(super) fn metrics(&self) -> RedisMetrics {
+        RedisMetrics { undecodable: self.undecodable.load(Ordering::Relaxed) }
     }
 
     /// Starts the task that clears up after links, unless it runs.
@@ -74,7 +82,7 @@ impl Shared {
             return Ok(Arc::clone(&current.hub));
         }
         *current = None;
-        let hub = Hub::connect(Arc::clone(&self.options)).await?;
+        let hub = Hub::connect(Arc::clone(&self.options), Arc::clone(&self.undecodable)).await?;
         let tasks = Tasks::start(&hub);
         *current = Some(Current { hub: Arc::clone(&hub), _tasks: tasks });
         Ok(hub)
@@ -134,7 +142,7 @@ async fn clear(shared: Weak<Shared>, orphans: Arc<Orphans>, options: Arc<RedisOp
     while let Some(mut left) = orphans.next().await {
         let (hub, is_last) = match shared.upgrade() {
             Some(shared) => (shared.hub().await, false),
-            None => (Hub::connect(Arc::clone(&options)).await, true),
+            None => (Hub::connect(Arc::clone(&options), Arc::default()).await, true),
         };
         let cleared = match hub {
             Ok(hub) => clear_up(&hub, &mut left).await,

@@ -1,7 +1,7 @@
 //! Claims: returned, lost, lapsed.
 
 use super::support::{Setting, bodies};
-use crate::backend::{Link, Settlement};
+use crate::backend::{ExchangeKind, Link, Settlement, Source};
 
 #[tokio::test]
 async fn requeued_messages_come_first_in_their_order() {
@@ -65,4 +65,52 @@ async fn an_item_that_cannot_be_read_is_set_aside_and_harms_no_other() {
     let aside: Vec<String> = setting.ask(&["LRANGE", "q.undecodable", "0", "-1"]).await;
     assert_eq!(aside, ["{\"body\": \"no properties\"}", "garbage"]);
     assert_eq!(setting.ask::<u32>(&["HLEN", "unacked"]).await, 1);
+}
+
+/// Takes more items than are kept, with and without claims; returns how many were counted.
+async fn set_aside_too_many(setting: &Setting) -> u64 {
+    let mut client = setting.open().await;
+    let numbers: Vec<_> = (0..1003).map(|number: u32| number.to_string()).collect();
+    for no_ack in [false, true] {
+        let mut pushed = redis::cmd("LPUSH");
+        let _: u32 = pushed.arg("q").arg(&numbers).query_async(&mut setting.plain.clone()).await.unwrap();
+        while setting.ask::<u32>(&["LLEN", "q"]).await > 0 {
+            let claimed = client.link.claim(&[Source { queue: "q", no_ack, most: 100 }]).await.unwrap();
+            assert_eq!(bodies(&claimed), [""; 0]);
+        }
+        let aside: Vec<String> = setting.ask(&["LRANGE", "q.undecodable", "0", "-1"]).await;
+        assert!(
+            aside.iter().eq(numbers.iter().rev().take(1000)),
+            "the latest are kept, the first of them last"
+        );
+        assert_eq!(setting.ask::<u32>(&["EXISTS", "unacked", "unacked_index"]).await, 0);
+    }
+    setting.redis.metrics().undecodable
+}
+
+#[tokio::test]
+async fn what_is_set_aside_is_bounded_and_counted() {
+    let Some(setting) = Setting::new("what_is_set_aside_is_bounded_and_counted").await else { return };
+    assert_eq!(set_aside_too_many(&setting).await, 2 * 1003);
+}
+
+#[tokio::test]
+async fn what_is_set_aside_without_scripts_is_bounded_and_counted() {
+    let test = "what_is_set_aside_without_scripts_is_bounded_and_counted";
+    let Some(setting) = Setting::with(test, |options| options.scripting(false)).await else { return };
+    assert_eq!(set_aside_too_many(&setting).await, 2 * 1003);
+}
+
+#[tokio::test]
+async fn an_undecodable_message_of_a_fanout_exchange_is_dropped_and_counted() {
+    let test = "an_undecodable_message_of_a_fanout_exchange_is_dropped_and_counted";
+    let Some(setting) = Setting::new(test).await else { return };
+    let mut client = setting.open().await;
+    client.exchange("f", ExchangeKind::Fanout).await;
+    client.bind("f", "", "fanned").await;
+    client.watch("fanned").await;
+    assert_eq!(setting.ask::<u32>(&["PUBLISH", "/0.f", "garbage"]).await, 1);
+    client.publish("f", "", "good").await;
+    assert_eq!(client.next("fanned").await.message.body, "good");
+    assert_eq!(setting.redis.metrics().undecodable, 1);
 }

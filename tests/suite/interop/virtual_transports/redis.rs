@@ -270,6 +270,7 @@ async fn malformed_items_are_set_aside_and_harm_nobody() {
     let mut consumer = peers.consumer("q").await;
     assert_eq!(bodies(&mut consumer, 1).await, ["good"]);
     assert_eq!(peers.redis("LLEN q.undecodable").await, ":2\r\n");
+    assert_eq!(peers.transport.metrics().undecodable_items, 2);
     assert_eq!(peers.redis("LLEN q").await, ":0\r\n");
     peers.close().await;
 }

@@ -1,0 +1,10 @@
+//! Counts of a backend on Redis.
+
+/// What the clones of a [`Redis`](crate::redis::Redis) have done since the first was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RedisMetrics {
+    /// Items that are none of kombu's messages: they were put into a list `QUEUE.undecodable`, or
+    /// dropped if they came from a fanout exchange.
+    pub undecodable: u64,
+}
