@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use messaging::{Exchange, Producer, RetryPolicy, Transport};
+use messaging::{ConnectionEvents, Exchange, Producer, RetryPolicy, Transport};
 use tests::{Ledger, Outcome, RecordingWorker, Redis, Summary};
 use tokio::{
     sync::watch,
@@ -84,6 +84,11 @@ impl Load {
     pub(super) async fn handles(&mut self, messages: usize) {
         let handled = *self.handled.borrow();
         self.reaches(handled + messages).await;
+    }
+
+    /// The events of the publishers' connections from now on.
+    pub(super) fn events(&self) -> ConnectionEvents {
+        self.transport.events()
     }
 
     /// Counts as handled what a master may have taken with it, so that it does not hold publishers
