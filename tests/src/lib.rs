@@ -46,6 +46,6 @@ pub use raw_client::RawClient;
 pub use recording_worker::{Record, RecordingWorker};
 pub use redis::Redis;
 pub use scale::scale;
-pub use sentinels::Sentinels;
+pub use sentinels::{SecureSentinel, Sentinels};
 pub use tls::{Authority, Identity, TlsTerminator};
 pub use usage::Usage;

@@ -9,11 +9,15 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep},
+};
 
 use crate::{
     process::Process,
     redis::{Redis, SERVER, ask},
+    tls::Authority,
 };
 
 /// The name under which the sentinels watch the master.
@@ -33,6 +37,13 @@ pub struct Sentinels {
     /// Which of the servers is the master.
     master: usize,
 }
+
+/// A single sentinel that speaks nothing but TLS, with clients that have a certificate.
+///
+/// # On drop
+/// It is killed, by its process id, and its folder is removed.
+#[derive(Debug)]
+pub struct SecureSentinel(Sentinel);
 
 #[derive(Debug)]
 struct Sentinel {
@@ -124,12 +135,54 @@ impl Sentinels {
     }
 }
 
+impl SecureSentinel {
+    /// Starts a sentinel of the master at this port, with a certificate for 127.0.0.1 and further
+    /// lines of configuration. It listens when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not listen within a minute.
+    pub async fn start(master: u16, authority: &Authority, further: &str) -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let (certificate, key) = authority.server(&["127.0.0.1"]).write(folder.path(), "sentinel")?;
+        let trusted = folder.path().join("authority.pem");
+        fs::write(&trusted, authority.pem())?;
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let lines = configuration(port, folder.path(), master).replacen("port ", "port 0\ntls-port ", 1);
+        let tls = format!(
+            "tls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\ntls-auth-clients yes\n{further}\n",
+            certificate.display(),
+            key.display(),
+            trusted.display()
+        );
+        let sentinel = Sentinel::start_with(folder, port, &(tls + &lines))?;
+        let deadline = Instant::now() + DEADLINE;
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+            if Instant::now() >= deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the sentinel does not listen"));
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+        Ok(SecureSentinel(sentinel))
+    }
+
+    /// The URL of the master's first database.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("sentinel://127.0.0.1:{}/0?master_name={NAME}", self.0.port)
+    }
+}
+
 impl Sentinel {
     fn start(master: u16) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let lines = configuration(port, folder.path(), master);
+        Self::start_with(folder, port, &lines)
+    }
+
+    fn start_with(folder: TempDir, port: u16, lines: &str) -> io::Result<Self> {
         let file = folder.path().join("sentinel.conf");
-        fs::write(&file, configuration(port, folder.path(), master))?;
+        fs::write(&file, lines)?;
         let mut command = Command::new(SERVER);
         command.arg(file).arg("--sentinel").stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Sentinel { port, _process: Process::start(&mut command)?, _folder: folder })

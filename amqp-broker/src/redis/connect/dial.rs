@@ -1,20 +1,22 @@
 //! From options to connections.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, TlsMode,
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisResult,
     aio::MultiplexedConnection,
-    sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
 use tokio::time;
 
-use super::failure::backend_error;
+use super::{
+    failure::{backend_error, unavailable},
+    sentinels::by_sentinel,
+    tls::address,
+};
 use crate::{
     backend::BackendError,
-    redis::options::{RedisLogin, RedisOptions, RedisTls, Server},
+    redis::options::{RedisLogin, RedisOptions, Server},
 };
 
 /// How long Redis may take for an answer if the options do not say it.
@@ -45,7 +47,7 @@ impl Dialer {
         let connect_time = options.socket_connect_timeout.unwrap_or(CONNECT_TIME);
         let login = options.current_login();
         let client = match &options.server {
-            Server::Tcp(host, port) => direct(options, &login, tcp(options, host, *port))?,
+            Server::Tcp(host, port) => direct(options, &login, address(options.tls.as_ref(), host, *port)?)?,
             Server::Socket(path) => direct(options, &login, ConnectionAddr::Unix(path.clone()))?,
             Server::Sentinels(sentinels) => {
                 // Each is asked twice at most.
@@ -145,35 +147,16 @@ pub(crate) fn authentication(login: &RedisLogin) -> Option<redis::Cmd> {
     Some(command)
 }
 
-fn tcp(options: &RedisOptions, host: &str, port: u16) -> ConnectionAddr {
-    let Some(tls) = &options.tls else { return ConnectionAddr::Tcp(host.to_owned(), port) };
-    let mut address =
-        ConnectionAddr::TcpTls { host: host.to_owned(), port, insecure: !tls.verify, tls_params: None };
-    address.set_danger_accept_invalid_hostnames(!tls.check_hostname);
-    address
-}
-
 fn direct(
     options: &RedisOptions,
     login: &RedisLogin,
     address: ConnectionAddr,
 ) -> Result<Client, BackendError> {
-    let info = connection(options, login, address).map_err(|error| backend_error(&error))?;
-    let client = match &options.tls {
-        Some(tls) if options.server.is_tcp() => Client::build_with_tls(info, certificates(tls)?),
-        _ => Client::open(info),
-    };
-    client.map_err(|error| backend_error(&error))
-}
-
-fn connection(
-    options: &RedisOptions,
-    login: &RedisLogin,
-    address: ConnectionAddr,
-) -> Result<ConnectionInfo, RedisError> {
     let redis =
-        RedisConnectionInfo::default().set_db(options.database.into()).set_protocol(protocol(options));
-    Ok(address.into_connection_info()?.set_redis_settings(logged_in(redis, login)))
+        RedisConnectionInfo::default().set_db(options.database.into()).set_protocol(options.protocol());
+    let info = address.into_connection_info().map_err(|error| backend_error(&error))?;
+    let client = Client::open(info.set_redis_settings(logged_in(redis, login)));
+    client.map_err(|error| backend_error(&error))
 }
 
 fn logged_in(mut redis: RedisConnectionInfo, login: &RedisLogin) -> RedisConnectionInfo {
@@ -184,97 +167,4 @@ fn logged_in(mut redis: RedisConnectionInfo, login: &RedisLogin) -> RedisConnect
         redis = redis.set_password(password);
     }
     redis
-}
-
-fn protocol(options: &RedisOptions) -> ProtocolVersion {
-    if options.resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 }
-}
-
-fn certificates(tls: &RedisTls) -> Result<TlsCertificates, BackendError> {
-    let client_tls = match (&tls.certfile, &tls.keyfile) {
-        (Some(certificate), key) => Some(ClientTlsConfig {
-            client_cert: read(certificate)?,
-            client_key: read(key.as_ref().unwrap_or(certificate))?,
-        }),
-        _ => None,
-    };
-    Ok(TlsCertificates { client_tls, root_cert: tls.ca_certs.as_deref().map(read).transpose()? })
-}
-
-fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, BackendError> {
-    let path = path.as_ref();
-    fs::read(path).map_err(|error| unavailable(format!("cannot read {}: {error}", path.display())))
-}
-
-/// Asks the sentinels for the master.
-async fn by_sentinel(
-    options: &RedisOptions,
-    login: &RedisLogin,
-    sentinels: &[(String, u16)],
-) -> Result<Client, BackendError> {
-    let name = options.master_name.as_deref().unwrap_or_default();
-    let mut client = sentinel_client(options, login, sentinels, name)?;
-    if options.min_other_sentinels > 0 {
-        enough_others(&mut client, name, options.min_other_sentinels).await?;
-    }
-    client
-        .async_get_client()
-        .await
-        .map_err(|error| unavailable(format!("no sentinel knows the master '{name}': {error}")))
-}
-
-fn sentinel_client(
-    options: &RedisOptions,
-    login: &RedisLogin,
-    sentinels: &[(String, u16)],
-    name: &str,
-) -> Result<SentinelClient, BackendError> {
-    let addresses = sentinels.iter().map(|(host, port)| match options.sentinel_tls {
-        true => ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure: false, tls_params: None },
-        false => ConnectionAddr::Tcp(host.clone(), *port),
-    });
-    let built = SentinelClientBuilder::new(addresses, name, SentinelServerType::Master);
-    let mut builder = built.map_err(|error| backend_error(&error))?;
-    builder = builder
-        .set_client_to_redis_db(options.database.into())
-        .set_client_to_redis_protocol(protocol(options));
-    if let Some(user) = &login.user {
-        builder = builder.set_client_to_redis_username(user);
-    }
-    if let Some(password) = &login.password {
-        builder = builder.set_client_to_redis_password(password);
-    }
-    if let Some(user) = &options.sentinel_login.user {
-        builder = builder.set_client_to_sentinel_username(user);
-    }
-    if let Some(password) = &options.sentinel_login.password {
-        builder = builder.set_client_to_sentinel_password(password);
-    }
-    if let Some(tls) = &options.tls {
-        let mode = if tls.verify { TlsMode::Secure } else { TlsMode::Insecure };
-        builder =
-            builder.set_client_to_redis_tls_mode(mode).set_client_to_redis_certificates(certificates(tls)?);
-    }
-    builder.build().map_err(|error| backend_error(&error))
-}
-
-/// A sentinel that is cut off from the others is not believed.
-async fn enough_others(client: &mut SentinelClient, name: &str, least: u32) -> Result<(), BackendError> {
-    let sentinel = client.async_get_sentinel_client().await.map_err(|error| backend_error(&error))?;
-    let opened = sentinel.get_multiplexed_async_connection().await;
-    let mut connection = opened.map_err(|error| backend_error(&error))?;
-    let master = redis::cmd("SENTINEL").arg("MASTER").arg(name).query_async(&mut connection).await;
-    let master: std::collections::HashMap<String, String> = master.map_err(|error| backend_error(&error))?;
-    let others = master.get("num-other-sentinels").and_then(|others| others.parse::<u32>().ok());
-    match others {
-        Some(others) if others >= least => Ok(()),
-        _ => Err(unavailable(format!(
-            "the sentinel knows {} other sentinels, and {least} are needed",
-            others.unwrap_or_default()
-        ))),
-    }
-}
-
-fn unavailable(text: String) -> BackendError {
-    BackendError::Unavailable(text)
 }

@@ -20,6 +20,11 @@ pub(crate) fn backend_error(error: &RedisError) -> BackendError {
     BackendError::Unavailable(text)
 }
 
+/// Redis cannot be reached, for this reason.
+pub(super) fn unavailable(text: String) -> BackendError {
+    BackendError::Unavailable(text)
+}
+
 /// Whether the connection is of no use after this error: it is broken, or leads to a server that
 /// takes no writes.
 pub(crate) fn is_lost(error: &RedisError) -> bool {

@@ -3,7 +3,9 @@
 mod dial;
 mod failure;
 mod scripts;
+mod sentinels;
 mod spares;
+mod tls;
 
 pub(crate) use self::{
     dial::{Dialer, authentication},

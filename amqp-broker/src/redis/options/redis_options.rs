@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use redis::ProtocolVersion;
+
 use super::{
     credentials::{Credentials, RedisLogin},
     error::RedisOptionsError,
@@ -52,8 +54,8 @@ macro_rules! options {
         /// | option | value |
         /// |---|---|
         /// | `virtual_host` | the database |
-        /// | `ssl`, `ssl_cert_reqs`, `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname` | TLS, which each of them turns on: `none`, `optional` or `required`, which are both strict; PEM files |
-        /// | `sentinel_kwargs` | a JSON object with `username`, `password` and `ssl` for the sentinels themselves |
+        /// | `ssl`, `ssl_cert_reqs`, `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname` | TLS, which each of them turns on: `none`, `optional` or `required`, which are both strict; PEM files. The name of a master that sentinels tell of is always checked |
+        /// | `sentinel_kwargs` | a JSON object with `username`, `password`, `ssl` and the other options of TLS for the sentinels themselves; files that it does not name are those of the master's TLS |
         /// | `protocol` | 3, the default, or 2: the version of Redis's protocol |
         /// | `body_encoding` | `base64`, the default, or `utf-8`: how bodies are written |
         /// | `polling_interval`, `brpop_timeout` | accepted without effect: nothing here polls |
@@ -78,6 +80,8 @@ macro_rules! options {
             pub(crate) credentials: Option<Credentials>,
             pub(crate) sentinel_login: RedisLogin,
             pub(crate) tls: Option<RedisTls>,
+            /// TLS with sentinels, if there is any.
+            pub(crate) sentinel_ssl: RedisTls,
             pub(crate) body_encoding: BodyEncoding,
             pub(crate) priority_steps: PrioritySteps,
             pub(crate) client_name: Option<String>,
@@ -94,6 +98,7 @@ macro_rules! options {
                     credentials: None,
                     sentinel_login: RedisLogin::default(),
                     tls: None,
+                    sentinel_ssl: RedisTls::default(),
                     body_encoding: BodyEncoding::default(),
                     priority_steps: PrioritySteps::default(),
                     client_name: None,
@@ -182,7 +187,8 @@ options! {
     reauth_check_interval: Duration [Duration] = Duration::from_secs(10);
     /// Sets how many other sentinels a sentinel must know to be believed. The default is 0.
     min_other_sentinels: u32 [u32] = 0;
-    /// Sets whether TLS is spoken with the sentinels. The default is false.
+    /// Sets whether TLS is spoken with the sentinels, with the certificates that TLS with the
+    /// master has; `sentinel_kwargs` may name others. The default is false.
     sentinel_tls: bool [bool] = false;
     /// Sets whether fanout messages also use the channels of kombu before 5.4 under Sentinel. The
     /// default is false.
@@ -278,6 +284,17 @@ impl RedisOptions {
             fanout_prefix: self.fanout_prefix.clone(),
             fanout_patterns: self.fanout_patterns,
         }
+    }
+
+    /// TLS with sentinels: the files are those of TLS with the master where none are named.
+    pub(crate) fn tls_to_sentinels(&self) -> Option<RedisTls> {
+        let master = self.tls.clone().unwrap_or_default();
+        self.sentinel_tls.then(|| self.sentinel_ssl.clone().with_files_of(master))
+    }
+
+    /// The version of Redis's protocol.
+    pub(crate) fn protocol(&self) -> ProtocolVersion {
+        if self.resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 }
     }
 
     /// Which priority is delivered first.

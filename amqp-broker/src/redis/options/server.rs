@@ -15,11 +15,6 @@ pub(crate) enum Server {
 impl Server {
     pub(super) const PORT: u16 = 6379;
     pub(super) const SENTINEL_PORT: u16 = 26379;
-
-    /// Whether TLS is possible.
-    pub(crate) fn is_tcp(&self) -> bool {
-        matches!(self, Server::Tcp(..))
-    }
 }
 
 impl fmt::Display for Server {
@@ -52,6 +47,17 @@ pub(crate) struct RedisTls {
     /// PEM files with the client's certificate and its key.
     pub(crate) certfile: Option<PathBuf>,
     pub(crate) keyfile: Option<PathBuf>,
+}
+
+impl RedisTls {
+    /// With the files of another where this one names none. A key belongs to its certificate.
+    pub(super) fn with_files_of(mut self, other: RedisTls) -> Self {
+        self.ca_certs = self.ca_certs.or(other.ca_certs);
+        if self.certfile.is_none() {
+            (self.certfile, self.keyfile) = (other.certfile, other.keyfile);
+        }
+        self
+    }
 }
 
 impl Default for RedisTls {

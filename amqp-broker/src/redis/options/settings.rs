@@ -115,39 +115,64 @@ impl RedisOptions {
             self.tls = wanted.then(|| self.tls.take().unwrap_or_default());
             return Ok(());
         }
-        let tls = self.tls.get_or_insert_with(RedisTls::default);
+        self.tls.get_or_insert_with(RedisTls::default).set(option, value)
+    }
+
+    fn set_sentinel(&mut self, option: &str, value: &str) -> Result<()> {
+        // The reason might quote a password.
+        let arguments: SentinelArguments = serde_json::from_str(value).map_err(|_| {
+            let expected = "a JSON object with username, password, ssl and the options of ssl, each optional";
+            RedisOptionsError::value(option, expected)
+        })?;
+        self.sentinel_login = RedisLogin { user: arguments.username, password: arguments.password };
+        (self.sentinel_tls, self.sentinel_ssl) = (arguments.ssl.unwrap_or(false), RedisTls::default());
+        let check_hostname = arguments.ssl_check_hostname.map(|wanted| wanted.to_string());
+        for (name, text) in [
+            ("ssl_cert_reqs", arguments.ssl_cert_reqs),
+            ("ssl_check_hostname", check_hostname),
+            ("ssl_ca_certs", arguments.ssl_ca_certs),
+            ("ssl_certfile", arguments.ssl_certfile),
+            ("ssl_keyfile", arguments.ssl_keyfile),
+        ] {
+            if let Some(text) = text {
+                self.sentinel_ssl.set(name, &text)?;
+                self.sentinel_tls = arguments.ssl.unwrap_or(true);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The arguments of connections to sentinels.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SentinelArguments {
+    username: Option<String>,
+    password: Option<String>,
+    ssl: Option<bool>,
+    ssl_cert_reqs: Option<String>,
+    ssl_check_hostname: Option<bool>,
+    ssl_ca_certs: Option<String>,
+    ssl_certfile: Option<String>,
+    ssl_keyfile: Option<String>,
+}
+
+impl RedisTls {
+    fn set(&mut self, option: &str, value: &str) -> Result<()> {
         match option {
             "ssl_cert_reqs" => {
-                tls.verify = match value.to_ascii_lowercase().trim_start_matches("cert_") {
+                self.verify = match value.to_ascii_lowercase().trim_start_matches("cert_") {
                     "required" | "optional" => true,
                     "none" => false,
                     _ => return Err(RedisOptionsError::value(option, "required, optional or none")),
                 }
             }
-            "ssl_check_hostname" => tls.check_hostname = boolean(option, value)?,
-            "ssl_ca_certs" => tls.ca_certs = optional_text(value).map(Into::into),
-            "ssl_certfile" => tls.certfile = optional_text(value).map(Into::into),
-            "ssl_keyfile" => tls.keyfile = optional_text(value).map(Into::into),
+            "ssl_check_hostname" => self.check_hostname = boolean(option, value)?,
+            "ssl_ca_certs" => self.ca_certs = optional_text(value).map(Into::into),
+            "ssl_certfile" => self.certfile = optional_text(value).map(Into::into),
+            "ssl_keyfile" => self.keyfile = optional_text(value).map(Into::into),
             unknown => return Err(RedisOptionsError::UnknownOption(unknown.to_owned())),
         }
-        Ok(())
-    }
-
-    fn set_sentinel(&mut self, option: &str, value: &str) -> Result<()> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Arguments {
-            username: Option<String>,
-            password: Option<String>,
-            #[serde(default)]
-            ssl: bool,
-        }
-        // The reason might quote a password.
-        let arguments: Arguments = serde_json::from_str(value).map_err(|_| {
-            RedisOptionsError::value(option, "a JSON object with username, password and ssl, each optional")
-        })?;
-        self.sentinel_login = RedisLogin { user: arguments.username, password: arguments.password };
-        self.sentinel_tls = arguments.ssl;
         Ok(())
     }
 }

@@ -86,6 +86,27 @@ fn the_sentinels_own_login_is_read() {
 }
 
 #[test]
+fn tls_with_sentinels_is_read_and_has_the_masters_files_by_default() {
+    let master = "rediss://h?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem&ssl_cert_reqs=none";
+    let with = |arguments: &str| parse(master).set("sentinel_kwargs", arguments).unwrap().tls_to_sentinels();
+    assert_eq!(with(r#"{"username":"y"}"#), None);
+    assert_eq!(with(r#"{"ssl":false,"ssl_ca_certs":"/own.pem"}"#), None);
+    let files = |ca: &str, certificate: &str, key: Option<&str>| RedisTls {
+        ca_certs: Some(ca.into()),
+        certfile: Some(certificate.into()),
+        keyfile: key.map(Into::into),
+        ..RedisTls::default()
+    };
+    assert_eq!(with(r#"{"ssl":true}"#), Some(files("/ca.pem", "/c.pem", Some("/k.pem"))), "and verifies");
+    assert_eq!(with(r#"{"ssl_ca_certs":"/own.pem"}"#), Some(files("/own.pem", "/c.pem", Some("/k.pem"))));
+    assert_eq!(with(r#"{"ssl_certfile":"/own.pem"}"#), Some(files("/ca.pem", "/own.pem", None)));
+    let lax = with(r#"{"ssl_cert_reqs":"CERT_NONE","ssl_check_hostname":false}"#).unwrap();
+    assert_eq!((lax.verify, lax.check_hostname), (false, false));
+    let own = r#"{"ssl_cert_reqs":"maybe"}"#;
+    assert!(RedisOptions::default().set("sentinel_kwargs", own).is_err());
+}
+
+#[test]
 fn a_database_is_a_whole_number() {
     for path in ["x", "//3", "-1", "+3", "1.5", "3/", "99999999999", "3%20"] {
         assert_eq!(

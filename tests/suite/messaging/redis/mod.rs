@@ -1,7 +1,8 @@
 //! Redis under load while processes die: workers, Redis itself, and a master with its sentinels;
-//! and while Redis serves nobody.
+//! and while Redis serves nobody. And TLS.
 
 mod failover;
 mod kills;
 mod load;
+mod tls;
 mod unfit;
