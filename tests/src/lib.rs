@@ -25,6 +25,7 @@ mod recording_worker;
 mod redis;
 mod scale;
 mod sentinels;
+pub mod simulation;
 mod tls;
 mod usage;
 

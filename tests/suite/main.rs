@@ -11,4 +11,5 @@ mod interop;
 mod messaging;
 mod recovery;
 mod scripted;
+mod simulation;
 mod tidy;

@@ -90,6 +90,18 @@ impl Broker {
         infos
     }
 
+    /// How many bytes count towards the [memory limit](crate::BrokerBuilder::memory_limit) of a
+    /// virtual host; `None` when there is no such virtual host. It returns to its first value when
+    /// everything is deleted and all connections have ended.
+    ///
+    /// ```
+    /// let broker = amqp_broker::Broker::builder().build();
+    /// assert!(broker.memory_in_use("/").is_some() && broker.memory_in_use("other").is_none());
+    /// ```
+    pub fn memory_in_use(&self, vhost: &str) -> Option<u64> {
+        Some(self.inner.host(vhost)?.with(|_, shared| shared.memory_in_use()))
+    }
+
     /// The connections of all virtual hosts, in the order they came.
     ///
     /// ```

@@ -156,6 +156,11 @@ impl Shared {
         self.vhost.held() + self.disk_backlog
     }
 
+    /// How many bytes count towards the limit.
+    pub(crate) fn memory_in_use(&self) -> u64 {
+        self.held_in_common() + self.holdings.total()
+    }
+
     /// How many bytes all connections together may hold: what messages leave of the limit, but
     /// never less or more than certain fractions of it.
     fn room(&self) -> u64 {
@@ -176,7 +181,7 @@ impl Shared {
     /// Tells whether the memory alarm has to be set or cleared.
     #[inline]
     pub(crate) fn has_memory_changed(&self) -> bool {
-        let used = self.held_in_common() + self.holdings.total();
+        let used = self.memory_in_use();
         match self.alarm.is_low_on_memory() {
             false => used > self.limit,
             // The alarm is cleared a little below the limit, so that it does not change with every
