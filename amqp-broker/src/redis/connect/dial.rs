@@ -155,7 +155,9 @@ fn direct(
     let redis =
         RedisConnectionInfo::default().set_db(options.database.into()).set_protocol(options.protocol());
     let info = address.into_connection_info().map_err(|error| backend_error(&error))?;
-    let client = Client::open(info.set_redis_settings(logged_in(redis, login)));
+    let client = Client::open(
+        info.set_tcp_settings(options.tcp_settings()).set_redis_settings(logged_in(redis, login)),
+    );
     client.map_err(|error| backend_error(&error))
 }
 

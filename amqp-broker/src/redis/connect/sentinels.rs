@@ -43,6 +43,8 @@ fn sentinel_client(
     let built = SentinelClientBuilder::new(addresses, name, SentinelServerType::Master);
     let mut builder = built.map_err(|error| backend_error(&error))?;
     builder = builder
+        .set_client_to_redis_tcp_settings(options.tcp_settings())
+        .set_client_to_sentinel_tcp_settings(options.tcp_settings())
         .set_client_to_redis_db(options.database.into())
         .set_client_to_redis_protocol(options.protocol());
     if let Some(user) = &login.user {

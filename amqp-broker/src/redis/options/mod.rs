@@ -2,6 +2,7 @@
 
 mod credentials;
 mod error;
+mod keep_alive;
 mod redis_options;
 mod server;
 mod settings;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use redis::ProtocolVersion;
+use redis::{ProtocolVersion, io::tcp::TcpSettings};
 
 use super::{
     credentials::{Credentials, RedisLogin},
     error::RedisOptionsError,
+    keep_alive::KeepAlive,
     server::{RedisTls, Server},
 };
 use crate::{
@@ -56,6 +57,7 @@ macro_rules! options {
         /// | `virtual_host` | the database |
         /// | `ssl`, `ssl_cert_reqs`, `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname` | TLS, which each of them turns on: `none`, `optional` or `required`, which are both strict; PEM files. The name of a master that sentinels tell of is always checked |
         /// | `sentinel_kwargs` | a JSON object with `username`, `password`, `ssl` and the other options of TLS for the sentinels themselves; files that it does not name are those of the master's TLS |
+        /// | `socket_keepalive_options` | a JSON object with `TCP_KEEPIDLE`, `TCP_KEEPINTVL` and `TCP_KEEPCNT`, or their numbers on Linux 4, 5 and 6: the times of `socket_keepalive` |
         /// | `protocol` | 3, the default, or 2: the version of Redis's protocol |
         /// | `body_encoding` | `base64`, the default, or `utf-8`: how bodies are written |
         /// | `polling_interval`, `brpop_timeout` | accepted without effect: nothing here polls |
@@ -82,6 +84,7 @@ macro_rules! options {
             pub(crate) tls: Option<RedisTls>,
             /// TLS with sentinels, if there is any.
             pub(crate) sentinel_ssl: RedisTls,
+            pub(crate) keep_alive: KeepAlive,
             pub(crate) body_encoding: BodyEncoding,
             pub(crate) priority_steps: PrioritySteps,
             pub(crate) client_name: Option<String>,
@@ -99,6 +102,7 @@ macro_rules! options {
                     sentinel_login: RedisLogin::default(),
                     tls: None,
                     sentinel_ssl: RedisTls::default(),
+                    keep_alive: KeepAlive::default(),
                     body_encoding: BodyEncoding::default(),
                     priority_steps: PrioritySteps::default(),
                     client_name: None,
@@ -166,8 +170,9 @@ options! {
     /// Sets how long connecting may take. `None`, the default, means 5 s, and twice that for each
     /// sentinel.
     socket_connect_timeout: Option<Duration> [Option<Duration>] = None;
-    /// Sets whether TCP's keep-alive is on. The default is false. It is accepted without effect:
-    /// health checks notice a dead connection sooner.
+    /// Sets whether TCP's keep-alive is on, with the times of the option
+    /// `socket_keepalive_options`. The default is false: health checks notice a dead connection
+    /// sooner.
     socket_keepalive: bool [bool] = false;
     /// Sets how often connections are checked. It is done every 10 s at least, so that a longer
     /// time and zero mean 10 s. The default is 25 s.
@@ -290,6 +295,11 @@ impl RedisOptions {
     pub(crate) fn tls_to_sentinels(&self) -> Option<RedisTls> {
         let master = self.tls.clone().unwrap_or_default();
         self.sentinel_tls.then(|| self.sentinel_ssl.clone().with_files_of(master))
+    }
+
+    /// How sockets behave, those to sentinels too.
+    pub(crate) fn tcp_settings(&self) -> TcpSettings {
+        if self.socket_keepalive { self.keep_alive.settings() } else { TcpSettings::default() }
     }
 
     /// The version of Redis's protocol.

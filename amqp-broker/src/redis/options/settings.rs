@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::{
     credentials::RedisLogin,
     error::RedisOptionsError,
+    keep_alive::KeepAlive,
     redis_options::{QueueOrder, RedisOptions},
     server::RedisTls,
     values::{boolean, number, optional_number, optional_seconds, optional_text, seconds, steps, text},
@@ -95,6 +96,7 @@ impl RedisOptions {
             "socket_timeout" => self.socket_timeout = optional_seconds(option, value)?,
             "socket_connect_timeout" => self.socket_connect_timeout = optional_seconds(option, value)?,
             "socket_keepalive" => self.socket_keepalive = boolean(option, value)?,
+            "socket_keepalive_options" => self.keep_alive = KeepAlive::read(option, value)?,
             "health_check_interval" => self.health_check_interval = seconds(option, value)?,
             "retry_on_timeout" => self.retry_on_timeout = boolean(option, value)?,
             "max_connections" => self.max_connections = number(option, value)?,

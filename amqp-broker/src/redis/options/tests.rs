@@ -176,6 +176,20 @@ fn kombus_options_are_read_by_their_names() {
 }
 
 #[test]
+fn the_times_of_keep_alive_are_read_by_name_and_by_number() {
+    let read = |value: &str| RedisOptions::default().set("socket_keepalive_options", value);
+    let named = read(r#"{"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}"#).unwrap();
+    assert_eq!(named.keep_alive, read(r#"{"4": 60, "5": 5, "6": 3}"#).unwrap().keep_alive);
+    assert_ne!(named.keep_alive, read(r#"{"4": 60}"#).unwrap().keep_alive);
+    assert!(named.tcp_settings().keepalive().is_none());
+    assert!(named.socket_keepalive(true).tcp_settings().keepalive().is_some());
+    for wrong in [r#"{"4": 0}"#, r#"{"7": 1}"#, r#"{"4": "x"}"#, "60", ""] {
+        let error = read(wrong).unwrap_err().to_string();
+        assert!(error.contains("TCP_KEEPIDLE"), "{wrong}: {error}");
+    }
+}
+
+#[test]
 fn defaults_are_kombus() {
     let options = RedisOptions::default();
     let keys = Keys::new(options.key_options());

@@ -251,3 +251,45 @@ async fn a_socket_of_the_file_system_will_do() {
     let redis = Redis::new(RedisOptions::parse(&format!("redis+socket://{}", path.display())).unwrap());
     assert_eq!(Client::open(&redis).await.publish("", "q", "m").await, Published::Routed);
 }
+
+/// The timers of this process's connections to a port, as the kernel shows them: the kind of each,
+/// 2 for keep-alive, and how many hundredths of a second are left.
+#[cfg(target_os = "linux")]
+fn timers(port: u16) -> Vec<(String, u64)> {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let (remote, mut timers) = (format!("0100007F:{port:04X}"), Vec::new());
+    for line in table.lines() {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        if columns[2] == remote && columns[3] == "01" {
+            let (kind, left) = columns[5].split_once(':').unwrap();
+            timers.push((kind.to_owned(), u64::from_str_radix(left, 16).unwrap()));
+        }
+    }
+    timers
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn sockets_have_the_keep_alive_that_is_wanted() {
+    let test = "sockets_have_the_keep_alive_that_is_wanted";
+    let Some(server) = RedisServer::start(test).await else { return };
+    let (hour, idle) = (360_000, r#"{"TCP_KEEPIDLE": 1800}"#);
+    let options = || RedisOptions::parse(&server.url()).unwrap();
+    let on = options().socket_keepalive(true);
+    let soon = on.clone().set("socket_keepalive_options", idle).unwrap();
+    for (options, is_on, is_soon) in [(options(), false, false), (on, true, false), (soon, true, true)] {
+        let redis = Redis::new(options);
+        let _client = Client::open(&redis).await;
+        // Another timer takes the place of keep-alive's while an octet is on its way.
+        let as_wanted = async {
+            let is_as_wanted = |(kind, left): &(String, u64)| {
+                (kind == "02") == is_on && (!is_soon || (1..hour).contains(left))
+            };
+            let both = |timers: &[(String, u64)]| timers.len() == 2 && timers.iter().all(is_as_wanted);
+            while !both(&timers(server.port())) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), as_wanted).await.expect("both sockets are as wanted");
+    }
+}
