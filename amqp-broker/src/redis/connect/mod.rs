@@ -2,6 +2,7 @@
 
 mod dial;
 mod failure;
+mod repeatable;
 mod scripts;
 mod sentinels;
 mod spares;
@@ -10,6 +11,7 @@ mod tls;
 pub(crate) use self::{
     dial::{Dialer, authentication},
     failure::{backend_error, is_forbidden, is_lost},
+    repeatable::is_repeatable,
     scripts::{claim_script, due_script, move_script, release_script},
     spares::Spares,
 };

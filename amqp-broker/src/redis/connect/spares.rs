@@ -1,15 +1,19 @@
 //! Connections for commands that wait in Redis and would hold up whatever else is sent on theirs.
 
+use std::sync::Arc;
+
 use parking_lot::Mutex;
 use redis::{RedisResult, aio::MultiplexedConnection};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The most that are kept for later.
-const MOST_IDLE: usize = 16;
+use crate::backend::BackendError;
 
 /// Idle connections. Each is used by one at a time, who takes it out meanwhile.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Spares {
     state: Mutex<State>,
+    /// How many may still be out.
+    left: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -23,14 +27,22 @@ struct State {
 pub(crate) struct Spare {
     pub(crate) connection: MultiplexedConnection,
     cleared: u64,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Spares {
-    /// Takes one out; the caller opens one if there is none.
-    pub(crate) async fn take<E>(
+    /// There are so many at most, but one at least.
+    pub(crate) fn new(most: u32) -> Self {
+        let most = (most.max(1) as usize).min(Semaphore::MAX_PERMITS);
+        Spares { state: Mutex::default(), left: Arc::new(Semaphore::new(most)) }
+    }
+
+    /// Takes one out, as soon as one may be: an idle one, or a new one by `open`.
+    pub(crate) async fn take(
         &self,
-        open: impl Future<Output = Result<MultiplexedConnection, E>>,
-    ) -> Result<Spare, E> {
+        open: impl Future<Output = Result<MultiplexedConnection, BackendError>>,
+    ) -> Result<Spare, BackendError> {
+        let permit = Arc::clone(&self.left).acquire_owned().await.ok();
         let (idle, cleared) = {
             let mut state = self.state.lock();
             (state.idle.pop(), state.cleared)
@@ -39,13 +51,13 @@ impl Spares {
             Some(connection) => connection,
             None => open.await?,
         };
-        Ok(Spare { connection, cleared })
+        Ok(Spare { connection, cleared, _permit: permit })
     }
 
     /// Puts one back that has answered all.
-    pub(crate) fn put(&self, Spare { connection, cleared }: Spare) {
+    pub(crate) fn put(&self, Spare { connection, cleared, .. }: Spare) {
         let mut state = self.state.lock();
-        if state.cleared == cleared && state.idle.len() < MOST_IDLE {
+        if state.cleared == cleared {
             state.idle.push(connection);
         }
     }
@@ -59,14 +71,19 @@ impl Spares {
 
     /// Drops those that do not answer any more.
     pub(crate) async fn check_health(&self) {
-        let (idle, cleared) = {
-            let mut state = self.state.lock();
-            (std::mem::take(&mut state.idle), state.cleared)
-        };
-        for mut connection in idle {
+        let idle = self.state.lock().idle.len();
+        for _ in 0..idle {
+            let Ok(permit) = Arc::clone(&self.left).try_acquire_owned() else { return };
+            let (oldest, cleared) = {
+                let mut state = self.state.lock();
+                // One that is used now answers, or is dropped by who uses it.
+                let oldest = (!state.idle.is_empty()).then(|| state.idle.remove(0));
+                (oldest, state.cleared)
+            };
+            let Some(mut connection) = oldest else { return };
             let answer: RedisResult<()> = redis::cmd("PING").query_async(&mut connection).await;
             if answer.is_ok() {
-                self.put(Spare { connection, cleared });
+                self.put(Spare { connection, cleared, _permit: Some(permit) });
             }
         }
     }

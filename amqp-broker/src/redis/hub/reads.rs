@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use redis::Value;
+use redis::{RedisResult, Value};
 
 use super::{declared::Declared, shared::Hub};
 use crate::{
@@ -63,7 +63,11 @@ impl Hub {
         for lists in lists {
             pipeline.cmd("EXISTS").arg(lists);
         }
-        let found: Vec<Value> = self.checked(pipeline.query_async(&mut self.listening()).await)?;
+        let mut found: RedisResult<Vec<Value>> = pipeline.query_async(&mut self.listening()).await;
+        if self.is_repeated(&found, pipeline.cmd_iter()) {
+            found = pipeline.query_async(&mut self.listening()).await;
+        }
+        let found = self.checked(found)?;
         Ok(found.into_iter().map(|found| found != Value::Int(0)).collect())
     }
 
@@ -128,6 +132,10 @@ impl Hub {
         &self,
         command: &redis::Cmd,
     ) -> Result<T, BackendError> {
-        self.checked(command.query_async(&mut self.listening()).await)
+        let answer = command.query_async(&mut self.listening()).await;
+        if self.is_repeated(&answer, [command]) {
+            return self.checked(command.query_async(&mut self.listening()).await);
+        }
+        self.checked(answer)
     }
 }

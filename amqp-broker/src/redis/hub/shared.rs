@@ -9,7 +9,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redis::{Cmd, FromRedisValue, Pipeline, PushInfo, RedisResult, aio::MultiplexedConnection};
+use redis::{Cmd, FromRedisValue, Pipeline, PushInfo, RedisError, RedisResult, aio::MultiplexedConnection};
 use uuid::Uuid;
 
 use super::{arrivals::Arrivals, channels::Channels, held::Held, leases::Leases};
@@ -17,7 +17,7 @@ use crate::{
     backend::BackendError,
     kombu::envelope::EnvelopeEncoder,
     redis::{
-        connect::{Dialer, Spares, authentication, backend_error, is_forbidden, is_lost},
+        connect::{Dialer, Spares, authentication, backend_error, is_forbidden, is_lost, is_repeatable},
         options::{RedisLogin, RedisOptions},
         wire::Keys,
     },
@@ -77,6 +77,7 @@ impl Hub {
             true => None,
             false => Some(Channels::new(dialer.listen().await?, dialer.answer_time())),
         };
+        let waiting = Spares::new(options.max_connections);
         Ok(Arc::new(Hub {
             scripting: AtomicBool::new(options.scripting),
             encoder: Mutex::new(options.encoder()),
@@ -89,7 +90,7 @@ impl Hub {
             subscribing: tokio::sync::Mutex::default(),
             commands,
             listening,
-            waiting: Spares::default(),
+            waiting,
             channels,
             dialer,
             claims: format!("{}.", Uuid::new_v4()),
@@ -170,12 +171,32 @@ impl Hub {
 
     /// Sends a command, and waits for its answer.
     pub(crate) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, BackendError> {
-        self.checked(command.query_async(&mut self.commands()).await)
+        let answer = command.query_async(&mut self.commands()).await;
+        if self.is_repeated(&answer, [command]) {
+            return self.checked(command.query_async(&mut self.commands()).await);
+        }
+        self.checked(answer)
+    }
+
+    /// Whether commands are sent again, because they took too long and change nothing more. With
+    /// the answer to the second the first has come too.
+    pub(super) fn is_repeated<'a, T>(
+        &self,
+        answer: &RedisResult<T>,
+        commands: impl IntoIterator<Item = &'a Cmd>,
+    ) -> bool {
+        self.options.retry_on_timeout
+            && answer.as_ref().is_err_and(RedisError::is_timeout)
+            && commands.into_iter().all(is_repeatable)
     }
 
     /// Sends commands together, and waits for their answers.
     pub(crate) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BackendError> {
-        self.checked(pipeline.query_async(&mut self.commands()).await)
+        let answer = pipeline.query_async(&mut self.commands()).await;
+        if self.is_repeated(&answer, pipeline.cmd_iter()) {
+            return self.checked(pipeline.query_async(&mut self.commands()).await);
+        }
+        self.checked(answer)
     }
 
     /// As [`pipeline`](Self::pipeline) for commands of which the last waits so long in Redis: on a

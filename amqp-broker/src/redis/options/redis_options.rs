@@ -177,12 +177,13 @@ options! {
     /// Sets how often connections are checked. It is done every 10 s at least, so that a longer
     /// time and zero mean 10 s. The default is 25 s.
     health_check_interval: Duration [Duration] = Duration::from_secs(25);
-    /// Sets whether a command that took too long is tried again. The default is false. It is
-    /// accepted without effect: the connection counts as lost, and clients recover.
+    /// Sets whether a command that took too long is sent once again before the connection counts as
+    /// lost, if it only reads or renews claims. The default is false.
     retry_on_timeout: bool [bool] = false;
-    /// Sets how many connections there are at most. The default is 10. It is accepted without
-    /// effect: all clients share two connections, and a few more with the second version of the
-    /// protocol.
+    /// Sets how many connections there are at most for publishes that wait for replicas, each of
+    /// which has one to itself: further publishes wait. The default is 10, and 0 counts as 1. It
+    /// does not count the two connections that all clients share, nor those that wait for messages
+    /// with the second version of the protocol.
     max_connections: u32 [u32] = 10;
     /// Sets whether the third version of Redis's protocol is spoken (in URLs `protocol`, 3 or 2).
     /// The default is true. With the second, further connections wait for messages.

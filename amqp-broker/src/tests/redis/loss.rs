@@ -1,9 +1,17 @@
-//! A Redis that is lost, refuses, or is emptied.
+//! A Redis that is lost, refuses, is emptied, or answers late.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, split},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 use super::support::{Client, Setting, message};
 use crate::{
     backend::{Backend, BackendError, Link, Published, Wakes},
-    redis::Redis,
+    redis::{Redis, RedisOptions},
 };
 
 #[tokio::test]
@@ -77,4 +85,66 @@ async fn a_replica_counts_as_lost() {
     let failed = client.link.publish(&[message("", "q", "m")]).await;
     assert!(matches!(failed, Err(BackendError::Unavailable(_))), "{failed:?}");
     while !matches!(client.wakes.next().await.lost, Some(BackendError::Unavailable(_))) {}
+}
+
+/// Relays connections to a port. While a client's commands name `slow` just once, it gets no
+/// answers: its second command of that name lets both answers through.
+async fn relay(port: u16, slow: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+                (split(client), split(server));
+            let seen = watch::Sender::new(0);
+            let mut passing = seen.subscribe();
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 65536];
+                while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+                    let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+                    seen.send_modify(|seen| *seen += text.matches(slow).count());
+                    if to_server.write_all(&bytes[..count]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 65536];
+                while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
+                    let passed = passing.wait_for(|seen| *seen != 1).await.is_ok();
+                    if !passed || to_client.write_all(&bytes[..count]).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    own
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_asked_again_on_demand() {
+    let Some(setting) = Setting::new("what_takes_too_long_is_asked_again_on_demand").await else { return };
+    let mut producer = setting.open().await;
+    producer.publish("", "q", "m").await;
+    // Nobody restores claims meanwhile: that must not be asked twice.
+    let _: () = setting.ask(&["SET", "unacked_mutex", "held"]).await;
+    for retry in [false, true] {
+        let port = relay(setting.server.port(), "_amqp.queue.slow").await;
+        let options = RedisOptions::parse(&format!("redis://127.0.0.1:{port}/0")).unwrap();
+        let options = options.socket_timeout(Some(Duration::from_secs(1))).retry_on_timeout(retry);
+        let mut client = Client::open(&Redis::new(options)).await;
+        // With the answer to the second, all that was sent before it is answered.
+        for _ in 0..2 {
+            client.link.find_queue("q").await.unwrap();
+        }
+        let found = client.link.find_queue("slow").await;
+        match retry {
+            true => assert!(matches!(found, Err(BackendError::NotFound(_))), "{found:?}"),
+            false => assert!(matches!(found, Err(BackendError::Unavailable(_))), "{found:?}"),
+        }
+        let goes_on = client.link.find_queue("q").await;
+        assert_eq!(goes_on.is_ok(), retry, "{goes_on:?}");
+    }
 }

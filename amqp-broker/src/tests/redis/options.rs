@@ -123,6 +123,27 @@ async fn connections_for_waiting_publishes_are_used_again_and_log_in_with_new_cr
 }
 
 #[tokio::test]
+async fn no_more_connections_wait_for_replicas_than_are_wanted() {
+    let test = "no_more_connections_wait_for_replicas_than_are_wanted";
+    let waiting =
+        |options: RedisOptions| options.wait_replicas(1).wait_replicas_timeout(Duration::from_millis(50));
+    let Some(setting) = Setting::with(test, waiting).await else { return };
+    for most in [0, 1, 2, 3] {
+        let options = waiting(RedisOptions::parse(&setting.server.url()).unwrap()).max_connections(most);
+        let redis = Redis::new(options.client_name(format!("most-{most}")));
+        let mut clients =
+            [Client::open(&redis).await, Client::open(&redis).await, Client::open(&redis).await];
+        let [one, two, three] = &mut clients;
+        let published =
+            tokio::join!(one.publish("", "q", "1"), two.publish("", "q", "2"), three.publish("", "q", "3"));
+        assert_eq!(published, (Published::Rejected, Published::Rejected, Published::Rejected));
+        let all: String = setting.ask(&["CLIENT", "LIST"]).await;
+        let spare = all.matches(&format!("name=most-{most} ")).count() - 2;
+        assert_eq!(spare, most.max(1) as usize, "{all}");
+    }
+}
+
+#[tokio::test]
 async fn what_no_queue_takes_goes_to_the_queue_for_it() {
     let test = "what_no_queue_takes_goes_to_the_queue_for_it";
     let lost = |options: RedisOptions| options.deadletter_queue("lost");
