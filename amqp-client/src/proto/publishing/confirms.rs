@@ -23,6 +23,7 @@ use crate::proto::{
         republish::Kept,
         returns::{Mandatory, RawReturn},
         unconfirmed::{Asker, Unconfirmed},
+        wakers::Wakers,
         wire_tags::WireTags,
     },
 };
@@ -65,7 +66,7 @@ pub(crate) struct Confirms {
     pub(crate) flush_waiters: Waiters,
     /// Outcomes other than a plain ack, and returns that wait for their ack.
     outcomes: BTreeMap<u64, Settled>,
-    wakers: BTreeMap<u64, Waker>,
+    wakers: Wakers,
     /// The mandatory publishes, with which returns are matched.
     mandatory: Mandatory,
     /// The mandatory publishes that were given up.
@@ -88,7 +89,7 @@ impl Confirms {
             unconfirmed: Unconfirmed::new(),
             flush_waiters: Waiters::default(),
             outcomes: BTreeMap::new(),
-            wakers: BTreeMap::new(),
+            wakers: Wakers::default(),
             mandatory: Mandatory::default(),
             given_up: Vec::new(),
             kept: BTreeMap::new(),
@@ -169,7 +170,7 @@ impl Confirms {
             self.exceptional();
             self.outcomes.insert(tag, Settled::Lost(reason.clone()));
         }
-        wakes.extend(self.wakers.remove(&tag));
+        wakes.extend(self.wakers.remove(tag));
     }
 
     /// Repeats the kept publishes in their order by calling `publish`. Their tags on the wire begin
@@ -214,6 +215,7 @@ impl Confirms {
         self.unconfirmed.release();
         self.mandatory.release();
         self.given_up.shrink_to(0);
+        self.wakers.release();
     }
 
     /// Returns how often publishes were lost.
@@ -287,7 +289,7 @@ impl Confirms {
 
     /// Notes that nobody will ask for the outcome of `tag`.
     pub(crate) fn forget(&mut self, tag: u64) {
-        self.wakers.remove(&tag);
+        self.wakers.remove(tag);
         if self.unconfirmed.asker(tag).is_some() {
             self.unconfirmed.forget(tag);
         } else {
@@ -297,7 +299,7 @@ impl Confirms {
 
     /// Stops waiting for the answer to `tag`, which then counts as settled.
     pub(crate) fn give_up(&mut self, tag: u64, wakes: &mut Vec<Waker>) {
-        self.wakers.remove(&tag);
+        self.wakers.remove(tag);
         self.kept.remove(&tag);
         self.unconfirmed.settle(tag);
         if self.mandatory.len() > self.unconfirmed.len() + GIVEN_UP_KEPT {
@@ -332,7 +334,7 @@ impl Confirms {
 
     pub(crate) fn wake_all(&mut self, wakes: &mut Vec<Waker>) {
         self.flush_waiters.wake_all(wakes);
-        wakes.extend(std::mem::take(&mut self.wakers).into_values());
+        self.wakers.take_up_to(u64::MAX, wakes);
     }
 
     fn settle_up_to(&mut self, last: u64, nack: bool, wakes: &mut Vec<Waker>) {
@@ -346,10 +348,7 @@ impl Confirms {
         if !self.kept.is_empty() {
             self.kept = self.kept.split_off(&(last + 1));
         }
-        if !self.wakers.is_empty() {
-            let waiting = self.wakers.split_off(&(last + 1));
-            wakes.extend(std::mem::replace(&mut self.wakers, waiting).into_values());
-        }
+        self.wakers.take_up_to(last, wakes);
     }
 
     fn settle_one(&mut self, tag: u64, nack: bool, wakes: &mut Vec<Waker>) {
@@ -365,7 +364,7 @@ impl Confirms {
             self.exceptional();
             self.outcomes.insert(tag, Settled::Nack);
         }
-        wakes.extend(self.wakers.remove(&tag));
+        wakes.extend(self.wakers.remove(tag));
     }
 
     fn exceptional(&self) {
