@@ -134,6 +134,39 @@ impl Publisher {
         async move { self.publish_confirmed(route, message.borrow()).await }
     }
 
+    /// Publishes a message if there is room for it at once; otherwise, and while the broker blocks,
+    /// returns `None`.
+    ///
+    /// ```
+    /// # async fn run(publisher: amqp_client::Publisher) -> amqp_client::Result<()> {
+    /// use amqp_client::Message;
+    ///
+    /// match publisher.try_publish(("", "samples"), Message::new("21.5"))? {
+    ///     Some(confirm) => drop(confirm.await?),
+    ///     None => println!("the broker is slow: the sample is left out"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn try_publish<'a>(
+        &self,
+        route: impl Into<Route<'a>>,
+        message: impl Borrow<Message>,
+    ) -> Result<Option<Confirm>> {
+        let (route, message) = (route.into(), message.borrow());
+        let identified = self.identified(message)?;
+        let message = identified.as_deref().unwrap_or(message);
+        let published = self.channel.with(|engine, key| try_publish(engine, key, route, message, self.mode));
+        match published {
+            Some(Ok(tag)) => Ok(Some(self.confirm(tag))),
+            Some(Err(error)) => Err(self.channel.explain(error)),
+            None => Ok(None),
+        }
+    }
+
     /// Waits until the broker has answered every publish made on the channel so far. The outcome of
     /// each is in its [`Confirm`].
     ///
@@ -179,18 +212,28 @@ impl Publisher {
     }
 
     async fn publish_confirmed(&self, route: Route<'_>, message: &Message) -> Result<Confirm> {
-        let identified;
-        let message = match self.mode {
+        let identified = self.identified(message)?;
+        let message = identified.as_deref().unwrap_or(message);
+        let tag = publish(&self.channel, route, message, self.mode, self.patience).await?;
+        Ok(self.confirm(tag))
+    }
+
+    /// Returns the message with an id, if it needs one and has none.
+    #[inline]
+    fn identified(&self, message: &Message) -> Result<Option<Box<Message>>> {
+        match self.mode {
             PublishMode::Republished
                 if message.properties().message_id.is_none() && message.encoded_properties().is_none() =>
             {
-                identified = message.clone().message_id(&format!("{:032x}", fastrand::u128(..)))?;
-                &identified
+                let id = format!("{:032x}", fastrand::u128(..));
+                Ok(Some(Box::new(message.clone().message_id(&id)?)))
             }
-            _ => message,
-        };
-        let tag = publish(&self.channel, route, message, self.mode, self.patience).await?;
-        Ok(Confirm { channel: self.channel.clone(), tag, waits: false, done: false })
+            _ => Ok(None),
+        }
+    }
+
+    fn confirm(&self, tag: u64) -> Confirm {
+        Confirm { channel: self.channel.clone(), tag, waits: false, done: false }
     }
 }
 

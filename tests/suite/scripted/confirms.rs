@@ -3,7 +3,7 @@
 use amqp_client::{Confirm, Confirmation, Error, Message, Publisher, Route};
 use amqp_codec::{
     Properties,
-    method::{basic, channel},
+    method::{basic, channel, connection},
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -207,6 +207,35 @@ async fn the_window_of_unconfirmed_publishes_holds_the_next_one_back() {
     assert!((&mut fifth).now_or_never().is_none());
     peer.send(1, ack(4, true)).await;
     assert_eq!(ends(fifth).await.unwrap().tag(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_that_may_not_wait_is_made_at_once_or_not_at_all() {
+    let (mut peer, connection) = connected_with(&quiet().confirm_window(1), QUIET).await;
+    let channel = opened(&mut peer, &connection, 1).await;
+    let publisher = publisher(&mut peer, &channel).await;
+    let publish = || publisher.try_publish(("", "jobs"), Message::new("x"));
+    let first = publish().unwrap().unwrap();
+    peer.expect_any::<basic::Publish>(1).await;
+    peer.expect_header(1, 1).await;
+    peer.expect_body(1, "x").await;
+    assert!(publish().unwrap().is_none(), "the window is full");
+    peer.send(1, ack(1, false)).await;
+    ends(first).await.unwrap();
+    peer.send(0, connection::Blocked { reason: short("low on memory") }).await;
+    all_idle().await;
+    assert!(publish().unwrap().is_none(), "the broker blocks");
+    peer.send(0, connection::Unblocked {}).await;
+    all_idle().await;
+    assert_eq!(publish().unwrap().unwrap().tag(), 2);
+    let too_long = publisher.try_publish(("", &"k".repeat(256)), Message::new("x"));
+    assert!(matches!(too_long, Err(Error::Invalid(_))), "{too_long:?}");
+    peer.expect_any::<basic::Publish>(1).await;
+    peer.expect_header(1, 1).await;
+    peer.expect_body(1, "x").await;
+    peer.send(1, channel::Close { reply_code: 404, ..Default::default() }).await;
+    peer.expect(1, channel::CloseOk {}).await;
+    assert!(matches!(publish(), Err(Error::ChannelClosed { channel: 1, .. })));
 }
 
 #[tokio::test(start_paused = true)]
