@@ -2,6 +2,7 @@
 
 pub(crate) mod attempt;
 pub(crate) mod json_message;
+pub(crate) mod kept;
 pub(crate) mod options;
 pub(crate) mod producer;
 pub(crate) mod publish_all;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     error::Error,
     publish::{
-        json_message::json_message,
+        kept::Kept,
         publish_all::PublishAll,
         publish_channel::{PublishChannel, Required},
         publishing::{Published, Publishing},
@@ -115,10 +115,10 @@ impl Producer {
     ) -> Result<Published, Error> {
         let Route { routing_key, options } = route.into();
         let message = match options {
-            Some(options) => options.message(body, &self.serializers)?,
+            Some(options) => Kept::Made(Box::new(options.message(body, &self.serializers)?)),
             None => {
                 let body = serialize::to_json(body);
-                json_message(body.map_err(|source| Error::Encode { what: "a message", source })?, None)
+                Kept::Json(body.map_err(|source| Error::Encode { what: "a message", source })?)
             }
         };
         let mandatory = options.and_then(|options| options.mandatory);
@@ -126,8 +126,8 @@ impl Producer {
         let entities = || options.map(|options| options.entities.clone()).unwrap_or_default();
         let required = options.filter(|options| !options.entities.is_empty());
         let required = required.map(|options| Required { name: &options.definition, entities: &entities });
-        // The future has one place to await, because it would have room for a message at each.
-        changed.as_deref().unwrap_or(self).publish_raw(routing_key, &message, required.as_ref()).await
+        let publishing = &changed.as_deref().unwrap_or(self).publishing;
+        publishing.publish(routing_key, message, required.as_ref()).await
     }
 
     /// Publishes each message of a stream, given as routing key and body, with `in_flight` of them
@@ -176,6 +176,6 @@ impl Producer {
         message: &Message,
         required: Option<&Required<'_>>,
     ) -> impl Future<Output = Result<Published, Error>> {
-        self.publishing.publish(routing_key, message, required)
+        self.publishing.publish(routing_key, Kept::Borrowed(message), required)
     }
 }

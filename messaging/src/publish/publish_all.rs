@@ -24,6 +24,7 @@ use crate::{
     publish::{
         attempt::{Fault, Progress},
         json_message::json_message,
+        kept::Kept,
         publish_channel::OpenPublishChannel,
         publishing::{AwaitingConfirm, Published, Publishing},
     },
@@ -114,9 +115,7 @@ enum State<K> {
 /// What is needed to publish a message again.
 struct Unconfirmed<K> {
     routing_key: K,
-    body: Bytes,
-    /// The whole message, if it carries a trace.
-    marked: Option<Box<Message>>,
+    message: Kept<'static>,
     /// The time at which it was taken from the stream.
     begun: Instant,
     /// The time at which its first attempt began.
@@ -131,8 +130,7 @@ impl<K: AsRef<str>> Unconfirmed<K> {
     }
 
     fn into_parts(self) -> (String, Message) {
-        let message = self.marked.map_or_else(|| json_message(self.body, None), |marked| *marked);
-        (self.routing_key.as_ref().to_owned(), message)
+        (self.routing_key.as_ref().to_owned(), self.message.into_message())
     }
 }
 
@@ -189,8 +187,7 @@ where
         let marked = self.publishing.mark(&self.message)?;
         let message = marked.as_deref().unwrap_or(&self.message);
         if self.publishing.publish_channel.slow.contains(routing_key.as_ref()) {
-            let body = std::mem::take(self.message.body_mut());
-            let unconfirmed = Unconfirmed { routing_key, body, marked, begun: self.now, attempted: self.now };
+            let unconfirmed = self.unconfirmed(routing_key, marked);
             let number = self.oldest + self.in_flight.len() as u64;
             self.persisting.push(persist(self.publishing, number, unconfirmed, None));
             return Ok(State::Persisting);
@@ -205,12 +202,18 @@ where
             let sending = async move { publishing.wait_and_send(&routing_key, &message, &mut retry).await };
             self.sending = Some(sending.boxed());
         }
-        let body = std::mem::take(self.message.body_mut());
-        let unconfirmed = Unconfirmed { routing_key, body, marked, begun: self.now, attempted: self.now };
+        let unconfirmed = self.unconfirmed(routing_key, marked);
         Ok(match begun {
             Some(confirm) => State::Confirming(unconfirmed, confirm),
             None => State::Sending(unconfirmed),
         })
+    }
+
+    /// Takes the newest message out of the template.
+    fn unconfirmed(&mut self, routing_key: K, marked: Option<Box<Message>>) -> Unconfirmed<K> {
+        let body = std::mem::take(self.message.body_mut());
+        let message = marked.map_or(Kept::Json(body), Kept::Made);
+        Unconfirmed { routing_key, message, begun: self.now, attempted: self.now }
     }
 
     /// Notes the result of sending the newest message.

@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Outcome, Undelivered},
     publish::{
         attempt::{self, Fault, Progress},
+        kept::Kept,
         publish_channel::{Declaration, OpenPublishChannel, PublishChannel, Required},
         refusal,
     },
@@ -46,14 +47,13 @@ pub(crate) struct AwaitingConfirm {
     pub(crate) confirm: Confirm,
 }
 
-/// A first attempt that did not deliver the message.
-struct First {
+/// A first attempt at publishing a message.
+struct First<'a> {
+    message: Kept<'a>,
     begun: Instant,
     is_slow: bool,
     /// The message, if it could be sent at once.
     sent: Option<AwaitingConfirm>,
-    /// The reason why it failed; `None` if it was not sent, or its time ran out.
-    fault: Option<Fault>,
 }
 
 impl Published {
@@ -72,25 +72,38 @@ impl Publishing {
     pub(crate) async fn publish(
         &self,
         routing_key: &str,
-        message: &Message,
+        message: Kept<'_>,
         required: Option<&Required<'_>>,
     ) -> Result<Published, Error> {
-        let begun = Instant::now();
-        let marked = self.mark(message)?;
-        let message = marked.as_deref().unwrap_or(message);
-        let is_slow = self.publish_channel.slow.contains(routing_key);
-        let at_once = !is_slow && required.is_none();
-        let mut sent = if at_once { self.send_at_once(routing_key, message) } else { None };
-        let ended = match &mut sent {
-            Some(sent) => self.first_answer(begun, sent).await,
+        let mut first = self.first(routing_key, message, required.is_none())?;
+        let ended = match &mut first.sent {
+            Some(sent) => self.first_answer(first.begun, sent).await,
             None => None,
         };
         if let Some(Ok(())) = ended {
-            return Ok(self.delivered_at_first(routing_key, begun));
+            return Ok(self.delivered_at_first(routing_key, first.begun));
         }
-        let first = First { begun, is_slow, sent, fault: ended.and_then(Result::err) };
+        let fault = ended.and_then(Result::err);
         // The future of the rare case is large. Boxing it keeps the future of the usual case small.
-        Box::pin(self.go_on(routing_key, message, required, first)).await
+        Box::pin(self.go_on(routing_key, first, fault, required)).await
+    }
+
+    /// Begins a first attempt. It sends the message at once if it may and can.
+    fn first<'a>(
+        &self,
+        routing_key: &str,
+        mut message: Kept<'a>,
+        may_send: bool,
+    ) -> Result<First<'a>, Error> {
+        let begun = Instant::now();
+        let is_slow = self.publish_channel.slow.contains(routing_key);
+        let (marked, sent) = message.with(|message| -> Result<_, Error> {
+            let marked = self.mark(message)?;
+            let message = marked.as_deref().unwrap_or(message);
+            let sent = if may_send && !is_slow { self.send_at_once(routing_key, message) } else { None };
+            Ok((marked, sent))
+        })?;
+        Ok(First { message: marked.map_or(message, Kept::Made), begun, is_slow, sent })
     }
 
     /// Publishes if the channel is open and has room.
@@ -109,8 +122,10 @@ impl Publishing {
     ) -> impl Future<Output = Option<Result<(), Fault>>> {
         let tag = confirm.tag();
         timeout_at(self.retry.first_attempt_end(begun), confirm).map(move |confirmed| {
-            let confirmed = confirmed.ok()?;
-            Some(self.confirmed(&self.publish_channel, publish_channel, tag, confirmed))
+            Some(match confirmed.ok()? {
+                Ok(Confirmation::Ack) => Ok(()),
+                confirmed => self.confirmed(&self.publish_channel, publish_channel, tag, confirmed),
+            })
         })
     }
 
@@ -119,15 +134,16 @@ impl Publishing {
         Published::at_first(begun, Instant::now())
     }
 
-    /// Goes on after a first attempt that did not deliver the message.
+    /// Goes on after a first attempt that did not deliver the message. There is no `fault` if the
+    /// message was not sent, or its time ran out.
     async fn go_on(
         &self,
         routing_key: &str,
-        message: &Message,
+        First { message, begun, is_slow, sent }: First<'_>,
+        fault: Option<Fault>,
         required: Option<&Required<'_>>,
-        first: First,
     ) -> Result<Published, Error> {
-        let First { begun, is_slow, sent, fault } = first;
+        let message = message.into_message();
         let mut retry = Retry::first(self.retry, begun);
         let fault = match (sent, fault) {
             (Some(sent), None) => match self.late_answer(routing_key, sent, &retry).await {
@@ -140,7 +156,7 @@ impl Publishing {
                 None
             }
         };
-        self.persist(routing_key, message, required, retry, (fault, is_slow)).await
+        self.persist(routing_key, &message, required, retry, (fault, is_slow)).await
     }
 
     /// Returns what the broker's answer to a first attempt means whose time ran out. It waits for
@@ -174,7 +190,8 @@ impl Publishing {
         routing_key: &str,
         message: &Message,
     ) -> Option<Confirm> {
-        self.send(publish_channel, routing_key, message, self.mandatory).now_or_never()?.ok()
+        let route = self.route(routing_key, self.mandatory);
+        publish_channel.publisher.try_publish(route, message).ok().flatten()
     }
 
     /// Publishes as soon as that is possible.
@@ -394,8 +411,11 @@ impl Publishing {
         message: &Message,
         mandatory: bool,
     ) -> amqp_client::Result<Confirm> {
-        let route = Route::new(self.publish_channel.exchange.as_str(), routing_key).mandatory(mandatory);
-        publish_channel.publisher.publish(route, message).await
+        publish_channel.publisher.publish(self.route(routing_key, mandatory), message).await
+    }
+
+    fn route<'a>(&'a self, routing_key: &'a str, mandatory: bool) -> Route<'a> {
+        Route::new(self.publish_channel.exchange.as_str(), routing_key).mandatory(mandatory)
     }
 
     fn is_worth_a_retry(&self, fault: &Fault) -> bool {
