@@ -167,6 +167,7 @@ mod backend_error;
 mod bindings;
 mod entities;
 mod message;
+mod queue_order;
 mod traits;
 mod unsupported;
 mod wakes;
@@ -177,6 +178,7 @@ pub use self::{
     bindings::{Binding, topic_matches},
     entities::{ExchangeDeclaration, ExchangeKind, QueueDeclaration},
     message::{Claimed, Message, Published, Settlement, Source},
+    queue_order::QueueOrder,
     traits::{Backend, Link},
     unsupported::{UnsupportedScheme, unsupported_scheme},
     wakes::Wakes,

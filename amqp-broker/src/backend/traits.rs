@@ -7,6 +7,7 @@ use super::{
     bindings::Binding,
     entities::{ExchangeDeclaration, QueueDeclaration},
     message::{Claimed, Message, Published, Settlement, Source},
+    queue_order::QueueOrder,
     wakes::Wakes,
 };
 
@@ -32,6 +33,11 @@ pub trait Backend: Send + Sync + 'static {
 pub trait Link: Send + 'static {
     /// What settles a claimed message.
     type Claim: Send + 'static;
+
+    /// The order of the queues that the connection consumes from. The gateway asks once.
+    fn queue_order(&self) -> QueueOrder {
+        QueueOrder::RoundRobin
+    }
 
     /// Declares an exchange.
     ///

@@ -1,11 +1,14 @@
 //! The consumers of a connection, by queue: which queues are worth asking, and who gets a message.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
+};
 
 use amqp_codec::ShortString;
 
 use super::channel::Channel;
-use crate::backend::Source;
+use crate::backend::{QueueOrder, Source};
 
 /// The most messages that are claimed from a queue at once.
 const MOST_AT_ONCE: usize = 256;
@@ -45,11 +48,19 @@ pub(crate) struct Consumers {
     tags: HashMap<(u16, ShortString), String>,
     /// The queues that may have messages.
     ready: BTreeSet<String>,
-    /// The queue that was asked last; the next one is asked first.
+    /// The queue that is asked first next, in turn.
     last: String,
+    order: QueueOrder,
+    /// The queues in the order in which they got a consumer.
+    begun: Vec<String>,
 }
 
 impl Consumers {
+    /// There are none; their queues are asked in this order.
+    pub(crate) fn new(order: QueueOrder) -> Self {
+        Consumers { order, ..Consumers::default() }
+    }
+
     /// Tells whether the channel has a consumer of this tag.
     pub(crate) fn has(&self, channel: u16, tag: &ShortString) -> bool {
         self.tags.contains_key(&(channel, tag.clone()))
@@ -62,7 +73,11 @@ impl Consumers {
         let consumers = self.queues.entry(queue.to_owned()).or_default();
         let place = consumers.partition_point(|other| other.priority >= consumer.priority);
         consumers.insert(place, consumer);
-        consumers.len() == 1
+        let is_first = consumers.len() == 1;
+        if is_first && self.order == QueueOrder::Priority {
+            self.begun.push(queue.to_owned());
+        }
+        is_first
     }
 
     /// Removes a consumer; returns its queue, and whether the queue has no other.
@@ -74,6 +89,7 @@ impl Consumers {
         if is_last {
             self.queues.remove(&queue);
             self.ready.remove(&queue);
+            self.begun.retain(|begun| *begun != queue);
         }
         Some((queue, is_last))
     }
@@ -113,9 +129,11 @@ impl Consumers {
     /// What to ask the queues for that may have messages: no more than consumers may get.
     pub(crate) fn wanted<C>(&mut self, channels: &BTreeMap<u16, Channel<C>>) -> Vec<Wanted> {
         let mut rooms = HashMap::new();
-        let mut wanted = Vec::new();
-        let (after, before) = (self.ready.range(self.last.clone()..), self.ready.range(..self.last.clone()));
-        for queue in after.chain(before) {
+        let (mut wanted, mut next) = (Vec::<Wanted>::new(), None);
+        for queue in self.in_order() {
+            if wanted.first().is_some_and(|first| first.queue != *queue) {
+                next.get_or_insert(queue);
+            }
             let consumers = self.queues.get(queue).map_or(&[][..], Vec::as_slice);
             let mut most = [0_usize, 0];
             for consumer in consumers {
@@ -126,10 +144,23 @@ impl Consumers {
                 wanted.push(Wanted { queue: queue.clone(), no_ack, most: most.min(MOST_AT_ONCE) });
             }
         }
-        if let Some(second) = wanted.get(1) {
-            self.last = second.queue.clone();
+        // The others may find nothing left of a shared prefetch, so it is their turn next.
+        if let Some(next) = next.filter(|_| self.order == QueueOrder::RoundRobin) {
+            self.last = next.clone();
         }
         wanted
+    }
+
+    /// The queues that may have messages, the next one first.
+    fn in_order(&self) -> Box<dyn Iterator<Item = &String> + '_> {
+        if self.order == QueueOrder::Priority {
+            return Box::new(self.begun.iter().filter(|queue| self.ready.contains(*queue)));
+        }
+        // By name, beginning with the one whose turn it is.
+        let last = self.last.as_str();
+        let after = self.ready.range::<str, _>((Bound::Included(last), Bound::Unbounded));
+        let before = self.ready.range::<str, _>((Bound::Unbounded, Bound::Excluded(last)));
+        Box::new(after.chain(before))
     }
 
     /// Chooses who gets a message of a queue: the first of the highest priority that may get one,
@@ -244,6 +275,33 @@ mod tests {
         assert_eq!(consumers.wanted(&channels).len(), 1);
         assert_eq!(consumers.remove(1, &ShortString::from_static("a")), Some(("q".to_owned(), true)));
         assert!(consumers.wanted(&channels).is_empty());
+    }
+
+    #[test]
+    fn queues_are_asked_in_the_order_that_is_wanted() {
+        for (order, expected) in
+            [(QueueOrder::Priority, ["c", "a", "a", "c"]), (QueueOrder::Sorted, ["a", "a", "a", "b"])]
+        {
+            let (mut consumers, channels) = (Consumers::new(order), channels(1));
+            for queue in ["c", "a", "b"] {
+                let tag = ShortString::try_from(queue).unwrap();
+                consumers.add(queue, Consumer { tag, ..consumer("", 0, 0) });
+            }
+            let mut firsts = Vec::new();
+            let mut first = |consumers: &mut Consumers| {
+                let wanted = consumers.wanted(&channels);
+                assert_eq!(wanted.len(), 1, "the first one takes all of the shared prefetch");
+                firsts.push(wanted[0].queue.clone());
+            };
+            first(&mut consumers);
+            consumers.drained("c");
+            first(&mut consumers);
+            first(&mut consumers);
+            consumers.wake("c");
+            consumers.drained("a");
+            first(&mut consumers);
+            assert_eq!(firsts, expected);
+        }
     }
 
     #[test]

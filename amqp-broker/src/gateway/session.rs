@@ -71,6 +71,7 @@ pub(crate) struct Session<L: Link> {
 
 impl<L: Link> Session<L> {
     pub(crate) fn new(link: L, wakes: Wakes, terms: Terms, registry: Arc<Registry>) -> Self {
+        let order = link.queue_order();
         Session {
             link,
             wakes,
@@ -81,7 +82,7 @@ impl<L: Link> Session<L> {
             output: Output::new(terms.frame_max),
             terms,
             channels: BTreeMap::new(),
-            consumers: Consumers::default(),
+            consumers: Consumers::new(order),
             pending: Vec::new(),
             pending_octets: 0,
             settled: Vec::new(),

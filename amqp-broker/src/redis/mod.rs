@@ -79,6 +79,6 @@ mod wire;
 
 pub use self::{
     claims::RedisClaim,
-    options::{QueueOrder, RedisLogin, RedisOptions, RedisOptionsError},
+    options::{RedisLogin, RedisOptions, RedisOptionsError},
     service::{Redis, RedisLink, RedisMetrics},
 };

@@ -10,11 +10,7 @@ mod url;
 mod values;
 
 pub(crate) use self::server::{RedisTls, Server};
-pub use self::{
-    credentials::RedisLogin,
-    error::RedisOptionsError,
-    redis_options::{QueueOrder, RedisOptions},
-};
+pub use self::{credentials::RedisLogin, error::RedisOptionsError, redis_options::RedisOptions};
 
 #[cfg(test)]
 mod tests;

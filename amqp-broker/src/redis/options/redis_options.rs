@@ -11,6 +11,7 @@ use super::{
     server::{RedisTls, Server},
 };
 use crate::{
+    backend::QueueOrder,
     kombu::{
         envelope::{BodyEncoding, EnvelopeEncoder},
         priorities::{PriorityOrder, PrioritySteps},
@@ -20,19 +21,6 @@ use crate::{
 
 /// How often lapsed claims are looked for by default, before the throttle.
 const RESTORE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// In which order queues are emptied that one consumer reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum QueueOrder {
-    /// A queue that gave a message is the last to be asked again.
-    #[default]
-    RoundRobin,
-    /// In the order in which the consumers were added.
-    Priority,
-    /// By name.
-    Sorted,
-}
 
 macro_rules! options {
     ($($(#[$doc:meta])* $name:ident: $type:ty [$argument:ty] = $default:expr;)*) => {
@@ -153,9 +141,9 @@ options! {
     /// Sets what stands between a queue's name and a priority, and between the columns of a
     /// binding. The default is `\x06\x16`.
     sep: String [impl Into<String>] = "\x06\x16".to_owned();
-    /// Sets the order in which queues are emptied. The default is round robin. It is accepted
-    /// without effect: queues take turns, and consumer priorities decide among the consumers of
-    /// one.
+    /// Sets the order in which the queues are emptied that a connection consumes from. The default
+    /// is round robin. It matters where they share a prefetch, and for which messages come first.
+    /// As in kombu, priorities come before it.
     queue_order_strategy: QueueOrder [QueueOrder] = QueueOrder::default();
     /// Sets the prefix of fanout channels; `{db}` in it stands for the database, and an empty text
     /// means none. The default is `/{db}.`.

@@ -6,11 +6,11 @@ use super::{
     credentials::RedisLogin,
     error::RedisOptionsError,
     keep_alive::KeepAlive,
-    redis_options::{QueueOrder, RedisOptions},
+    redis_options::RedisOptions,
     server::RedisTls,
     values::{boolean, number, optional_number, optional_seconds, optional_text, seconds, steps, text},
 };
-use crate::kombu::envelope::BodyEncoding;
+use crate::{backend::QueueOrder, kombu::envelope::BodyEncoding};
 
 type Result<T> = std::result::Result<T, RedisOptionsError>;
 

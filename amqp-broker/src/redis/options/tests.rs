@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{kombu::envelope::BodyEncoding, redis::wire::Keys};
+use crate::{backend::QueueOrder, kombu::envelope::BodyEncoding, redis::wire::Keys};
 
 fn parse(url: &str) -> RedisOptions {
     RedisOptions::parse(url).unwrap()

@@ -6,7 +6,7 @@ use super::shared::Shared;
 use crate::{
     backend::{
         BackendError, Binding, Claimed, ExchangeDeclaration, Link, Message, Published, QueueDeclaration,
-        Settlement, Source, Wakes,
+        QueueOrder, Settlement, Source, Wakes,
     },
     redis::{
         claims::{self, RedisClaim},
@@ -49,6 +49,10 @@ impl Drop for RedisLink {
 
 impl Link for RedisLink {
     type Claim = RedisClaim;
+
+    fn queue_order(&self) -> QueueOrder {
+        self.hub.options.queue_order_strategy
+    }
 
     async fn declare_exchange(&mut self, exchange: &ExchangeDeclaration) -> Result<(), BackendError> {
         topology::declare_exchange(self.hub()?, exchange).await

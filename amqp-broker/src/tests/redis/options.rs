@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use amqp_codec::method::basic;
 use tokio::time::timeout;
 
 use super::{
@@ -15,8 +16,10 @@ use super::{
     support::{Client, Setting, bodies},
 };
 use crate::{
+    Broker,
     backend::{Backend, BackendError, ExchangeKind, Link, Published, Settlement, Wakes},
     redis::{Redis, RedisLogin, RedisOptions},
+    tests::peer::Peer,
 };
 
 #[tokio::test]
@@ -312,5 +315,37 @@ async fn sockets_have_the_keep_alive_that_is_wanted() {
             }
         };
         timeout(Duration::from_secs(60), as_wanted).await.expect("both sockets are as wanted");
+    }
+}
+
+#[tokio::test]
+async fn queues_with_a_shared_prefetch_are_emptied_in_the_order_that_is_wanted() {
+    let test = "queues_with_a_shared_prefetch_are_emptied_in_the_order_that_is_wanted";
+    let Some(server) = RedisServer::start(test).await else { return };
+    for (order, expected) in [
+        ("round_robin", ["b1", "a1", "b2", "a2"]),
+        ("priority", ["b1", "b2", "a1", "a2"]),
+        ("sorted", ["b1", "a1", "a2", "b2"]),
+    ] {
+        let options = RedisOptions::parse(&server.url()).unwrap().set("queue_order_strategy", order).unwrap();
+        let mut peer = Peer::open(&Broker::builder().backend("/", Redis::new(options)).build()).await;
+        for (queue, body) in [("b", "b1"), ("b", "b2"), ("a", "a1"), ("a", "a2")] {
+            peer.publish("", queue, body).await;
+        }
+        peer.call(1, basic::Qos { prefetch_count: 1, global: true, ..Default::default() }).await;
+        // The first queue gives a message before there is another.
+        peer.consume("b", "b").await;
+        let (mut tag, _, body) = peer.delivery().await;
+        peer.consume("a", "a").await;
+        let mut bodies = vec![body];
+        while bodies.len() < 4 {
+            peer.send(1, basic::Ack { delivery_tag: tag, multiple: false }).await;
+            let (next, _, body) = peer.delivery().await;
+            bodies.push(body);
+            tag = next;
+        }
+        peer.send(1, basic::Ack { delivery_tag: tag, multiple: false }).await;
+        peer.settle_down().await;
+        assert_eq!(bodies, expected, "{order}");
     }
 }
