@@ -3,8 +3,9 @@
 //!
 //! A broker with a [backend](crate::BrokerBuilder::backend) speaks AMQP with its clients, and asks
 //! the backend for what it would do itself otherwise. The broker keeps whatever belongs to a
-//! connection: channels, consumers, prefetch, delivery tags, confirms, returns, exclusive queues.
-//! The backend keeps what outlives it: exchanges, bindings, messages, and which of them are
+//! connection: channels, consumers, prefetch, delivery tags, confirms, returns, exclusive queues; a
+//! backend that several processes share has a say in who is alone ([`Link::check_access`]). The
+//! backend keeps what outlives a connection: exchanges, bindings, messages, and which of them are
 //! claimed.
 //!
 //! # Writing a transport

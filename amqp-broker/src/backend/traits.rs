@@ -1,6 +1,6 @@
 //! The traits that a backend implements.
 
-use std::future::Future;
+use std::future::{Future, ready};
 
 use super::{
     backend_error::BackendError,
@@ -109,6 +109,54 @@ pub trait Link: Send + 'static {
     /// # Errors
     /// When the backend fails.
     fn unbind(&mut self, binding: &Binding) -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// Checks that this connection may use a queue. The gateway keeps the connections of its own
+    /// process away from each other's exclusive queues; a backend that other processes share does
+    /// it for them. It is asked before anything is done to a queue but its declaration.
+    ///
+    /// # Errors
+    /// [`BackendError::Locked`] when the queue belongs to another.
+    fn check_access(&mut self, queue: &str) -> impl Future<Output = Result<(), BackendError>> + Send {
+        let _ = queue;
+        ready(Ok(()))
+    }
+
+    /// A consumer begins. As with [`check_access`](Self::check_access), the gateway knows those of
+    /// its own process.
+    ///
+    /// # Errors
+    /// [`BackendError::AccessRefused`] when another has the queue to itself, or this one wants to
+    /// and there is another.
+    fn add_consumer(
+        &mut self,
+        queue: &str,
+        exclusive: bool,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send {
+        let _ = (queue, exclusive);
+        ready(Ok(()))
+    }
+
+    /// A consumer has ended that [`add_consumer`](Self::add_consumer) was called for.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn remove_consumer(&mut self, queue: &str) -> impl Future<Output = Result<(), BackendError>> + Send {
+        let _ = queue;
+        ready(Ok(()))
+    }
+
+    /// Returns how many consumers a queue has in all processes; `None` when only those of the
+    /// gateway's own are known.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn count_consumers(
+        &mut self,
+        queue: &str,
+    ) -> impl Future<Output = Result<Option<u32>, BackendError>> + Send {
+        let _ = queue;
+        ready(Ok(None))
+    }
 
     /// Publishes messages of one channel, in their order; returns what became of each. It ends with
     /// the first that is [`Published::Refused`], whose channel is closed: nothing behind it is

@@ -104,13 +104,8 @@ impl<L: Link> Session<L> {
             return Err(Refusal::ConsumerTagReused(tag).into());
         }
         self.permit(Act::Read, "queue", &queue)?;
-        self.registry.check(self.number, &queue)?;
-        self.registry.consume(&queue, consume.exclusive)?;
-        let watched = self.link.watch(&queue).await;
-        if watched.is_err() {
-            self.registry.cancel(&queue);
-        }
-        watched?;
+        self.check_access(&queue).await?;
+        self.begin_consumer(&queue, consume.exclusive).await?;
         let prefetch = self.channel(number).map_or(0, |channel| channel.prefetch);
         let priority = consume.arguments.get("x-priority").as_ref().and_then(Value::as_i64).unwrap_or(0);
         let consumer = Consumer {
@@ -124,6 +119,22 @@ impl<L: Link> Session<L> {
         self.consumers.add(&queue, consumer);
         self.answer(number, consume.no_wait, &basic::ConsumeOk { consumer_tag: tag });
         Ok(())
+    }
+
+    /// Has a queue announced for a consumer.
+    async fn begin_consumer(&mut self, queue: &str, exclusive: bool) -> Result<(), Fault> {
+        self.registry.consume(queue, exclusive)?;
+        let mut begun = self.link.add_consumer(queue, exclusive).await;
+        if begun.is_ok() {
+            begun = self.link.watch(queue).await;
+            if begun.is_err() {
+                self.link.remove_consumer(queue).await?;
+            }
+        }
+        if begun.is_err() {
+            self.registry.cancel(queue);
+        }
+        Ok(begun?)
     }
 
     async fn recover(&mut self, number: u16, requeue: bool) -> Result<(), Fault> {

@@ -105,12 +105,13 @@ impl<L: Link> Connection for Session<L> {
             for queue in &news.queues {
                 self.consumers.wake(queue);
             }
+            let mut heard = news.lost.map_or(Ok(()), |error| Err(Fault::from(error)));
             for queue in &news.deleted {
-                self.queue_is_gone(queue);
+                heard = heard.and(self.queue_is_gone(queue).await);
             }
-            match news.lost {
-                Some(error) => self.close(&error.into(), MethodId::default()),
-                None => Session::serve(self).await,
+            match heard {
+                Err(fault) => self.close(&fault, MethodId::default()),
+                Ok(()) => Session::serve(self).await,
             }
         })
     }

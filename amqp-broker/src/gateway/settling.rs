@@ -79,6 +79,7 @@ impl<L: Link> Session<L> {
         if is_last {
             self.link.unwatch(&queue).await?;
         }
+        self.link.remove_consumer(&queue).await?;
         match self.registry.cancel(&queue) {
             Left::Stays => return Ok(()),
             Left::ByAllHere => self.link.leave_queue(&queue).await?,

@@ -88,21 +88,21 @@ impl<L: Link> Session<L> {
         match method {
             queue::Method::Declare(declare) => self.declare_queue(number, declare).await?,
             queue::Method::Bind(mut bind) => {
-                let binding =
-                    self.binding(number, (&mut bind.queue, &mut bind.exchange), &mut bind.routing_key)?;
+                let ends = (&mut bind.queue, &mut bind.exchange);
+                let binding = self.binding(number, ends, &mut bind.routing_key).await?;
                 self.bind(&binding).await?;
                 self.answer(number, bind.no_wait, &queue::BindOk {});
             }
             queue::Method::Unbind(mut unbind) => {
                 let ends = (&mut unbind.queue, &mut unbind.exchange);
-                let binding = self.binding(number, ends, &mut unbind.routing_key)?;
+                let binding = self.binding(number, ends, &mut unbind.routing_key).await?;
                 self.link.unbind(&binding).await?;
                 self.answer(number, false, &queue::UnbindOk {});
             }
             queue::Method::Purge(mut purge) => {
                 let name = self.queue_name(number, &mut purge.queue)?;
                 self.permit(Act::Read, "queue", &name)?;
-                self.registry.check(self.number, &name)?;
+                self.check_access(&name).await?;
                 let message_count = self.link.purge_queue(&name).await?;
                 self.answer(number, purge.no_wait, &queue::PurgeOk { message_count });
             }
@@ -121,12 +121,12 @@ impl<L: Link> Session<L> {
         let message_count = match declare.passive {
             true => {
                 let name = self.queue_name(number, &mut declare.queue)?;
-                self.registry.check(self.number, &name)?;
+                self.check_access(&name).await?;
                 self.link.find_queue(&name).await?
             }
             false => self.create_queue(&mut declare).await?,
         };
-        let consumer_count = self.registry.consumers(&text(&declare.queue)?);
+        let consumer_count = self.count_consumers(&text(&declare.queue)?).await?;
         if let Some(channel) = self.channel(number) {
             channel.last_queue = declare.queue.clone();
         }
@@ -158,28 +158,42 @@ impl<L: Link> Session<L> {
     async fn delete_queue(&mut self, number: u16, delete: &mut queue::Delete) -> Result<u32, Fault> {
         let name = self.queue_name(number, &mut delete.queue)?;
         self.permit(Act::Configure, "queue", &name)?;
-        self.registry.check(self.number, &name)?;
-        let vhost = || self.registry.vhost().to_owned();
-        if delete.if_unused && self.registry.consumers(&name) > 0 {
-            return Err(Refusal::InUse { what: "queue", name, vhost: vhost() }.into());
+        self.check_access(&name).await?;
+        let vhost = self.registry.vhost().to_owned();
+        if delete.if_unused && self.count_consumers(&name).await? > 0 {
+            return Err(Refusal::InUse { what: "queue", name, vhost }.into());
         }
         if delete.if_empty && self.link.find_queue(&name).await.unwrap_or(0) > 0 {
-            return Err(Refusal::NotEmpty { name, vhost: vhost() }.into());
+            return Err(Refusal::NotEmpty { name, vhost }.into());
         }
         let messages = self.link.delete_queue(&name).await?;
         self.registry.forget(&name);
-        self.queue_is_gone(&name);
+        self.queue_is_gone(&name).await?;
         Ok(messages)
     }
 
+    /// Checks that this connection may use a queue.
+    pub(super) async fn check_access(&mut self, queue: &str) -> Result<(), Fault> {
+        self.registry.check(self.number, queue)?;
+        Ok(self.link.check_access(queue).await?)
+    }
+
+    /// How many consumers a queue has.
+    async fn count_consumers(&mut self, queue: &str) -> Result<u32, Fault> {
+        let everywhere = self.link.count_consumers(queue).await?;
+        Ok(everywhere.unwrap_or_else(|| self.registry.consumers(queue)))
+    }
+
     /// Cancels the consumers of a queue that is deleted.
-    pub(super) fn queue_is_gone(&mut self, queue: &str) {
+    pub(super) async fn queue_is_gone(&mut self, queue: &str) -> Result<(), Fault> {
         for (number, consumer_tag) in self.consumers.of_queue(queue) {
             self.consumers.remove(number, &consumer_tag);
+            self.link.remove_consumer(queue).await?;
             if self.terms.cancel_notify {
                 self.output.method(number, &basic::Cancel { consumer_tag, no_wait: true });
             }
         }
+        Ok(())
     }
 
     async fn bind(&mut self, binding: &Binding) -> Result<(), Fault> {
@@ -194,7 +208,7 @@ impl<L: Link> Session<L> {
     }
 
     /// The binding that a method names, which the user may change.
-    fn binding(
+    async fn binding(
         &mut self,
         number: u16,
         (queue, exchange): (&mut ShortString, &mut ShortString),
@@ -213,7 +227,7 @@ impl<L: Link> Session<L> {
         }
         self.permit(Act::Write, "queue", &name)?;
         self.permit(Act::Read, "exchange", &exchange)?;
-        self.registry.check(self.number, &name)?;
+        self.check_access(&name).await?;
         Ok(Binding { exchange, queue: name, routing_key: text(key)? })
     }
 

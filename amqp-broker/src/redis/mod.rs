@@ -21,25 +21,27 @@
 //! |---|---|
 //! | direct and topic exchanges | bindings are kombu's, so that either side routes to the queues of the other. Topics match by AMQP's rules; kombu gets a regular expression of the same meaning |
 //! | fanout exchanges | a message is published to a channel. The queues that are bound live in the process that bound them: each has its copy, and at most 16 MiB of messages, beyond which the oldest are dropped |
-//! | the default exchange | it always routes, because a list needs no declaration |
+//! | the default exchange | it always routes, because a list needs no declaration, and a waiting consumer of kombu leaves no trace. Only what is sent to a queue that was exclusive or had `x-expires` and was deleted is unroutable: for an hour, or until it is declared again by an AMQP client. So late replies fill no list |
+//! | auto-delete exchanges | they go with their last binding, also when its queue is deleted or has expired. Bindings of kombu keep them |
+//! | declarations of what exists | another type, `durable` or `auto_delete`, and other arguments of a queue are refused with 406 and RabbitMQ's text. They are compared with what an AMQP client has declared; what kombu alone has declared shows nothing but that an exchange is a topic exchange |
 //! | confirms | Redis has the message. With [`wait_replicas`](RedisOptions::wait_replicas) so many replicas have it too, and too few mean `basic.nack`; even so Redis does not guarantee that a replica which becomes the master has it |
 //! | `mandatory` | a message that no binding routes, or that nobody listens for on a fanout exchange, is returned |
 //! | acknowledgements | a message is taken and claimed in one step. The claim is renewed while the connection lasts; if it is not, anyone may return the message after [`visibility_timeout`](RedisOptions::visibility_timeout). A replica that becomes the master may not know the latest claims and acknowledgements: their messages come again, and are not `redelivered` |
 //! | `basic.nack` and `basic.reject` with `requeue` | the message returns to the front of its queue and is `redelivered`, as after the end of a channel |
 //! | prefetch, consumer priorities, cancel notifications | as in the embedded broker, within this process |
 //! | priorities | kombu's four lists, the lowest number first, or with [`higher_first`](RedisOptions::higher_first) the highest. `x-max-priority` is accepted without effect |
-//! | `x-expires` | messages go that long after the last one was put into the queue. The queue's bindings go later: after twice that time, but at least an hour. A declaration without the argument clears it |
+//! | `x-expires` | messages go that long after the last one was put into the queue. The queue's bindings go later: after twice that time, but at least an hour. The last declaration chooses it, and clears it if it has no such argument |
+//! | exclusive queues and exclusive consumers | nobody else may use them, in no process (405, 403). They are deleted with their connection; those of a process that was killed are free as soon as Redis has noticed that, and are deleted by whoever asks for them, or within seconds. Where a login may not use `CLIENT LIST` and `INFO`, a lease tells who is there: what a process had is free 30 seconds after it was killed, and a process that was stopped for longer is disconnected. Consumers of kombu are not kept away |
+//! | the number of consumers, `if-unused` | those of all processes that are there, without those of kombu, which leave no trace |
 //! | persistent and durable | without effect: everything is as durable as Redis is configured to be |
 //!
 //! # What is emulated
 //! | AMQP | on Redis |
 //! |---|---|
 //! | `x-message-ttl` with dead letters to one queue (`x-dead-letter-exchange` `""` and `x-dead-letter-routing-key`): a queue for retries | a sorted set by the time when messages are due. They are moved in one step, by whichever process comes first. They cannot be consumed before |
-//! | `x-message-ttl`, or `expiration` of a message, elsewhere | looked at when the message is claimed: it is dropped then, or goes to the queue for dead letters. Until then it counts |
+//! | `x-message-ttl`, or `expiration` of a message, elsewhere | the shorter of the two counts. It is looked at when the message is claimed: a message whose time is over is not delivered, but is dropped or goes to the queue for dead letters. Until then it is one of the queue's messages. Consumers of kombu get it however late, with its `expiration` as a property |
 //! | rejected messages | they go to the queue for dead letters, with `x-death`, or are dropped |
-//! | exclusive queues | they are deleted with their connection. Only clients of this process are kept away. If the process is killed, their messages go after an hour |
-//! | auto-delete queues | they go with their last consumer if they are exclusive or bound to a fanout exchange. Others stay, because consumers elsewhere are not known |
-//! | the number of consumers, exclusive consumers, `if-unused` | those of this process count |
+//! | auto-delete queues | they go with their last consumer if they are exclusive or bound to a fanout exchange. Others stay, because consumers of kombu are not known |
 //! | passive declarations | an exchange exists if it is declared by such a gateway or has bindings, a queue also if it has messages: kombu stores no declarations |
 //! | a fanout binding with a routing key | it takes messages with a matching key, or with none, as in kombu; with an empty key all messages |
 //! | `CC` and `BCC` | these headers are passed on, and nothing is routed by them |
@@ -69,8 +71,10 @@
 
 mod claims;
 mod connect;
+mod declared;
 mod hub;
 mod options;
+mod owners;
 mod places;
 mod publish;
 mod service;

@@ -6,10 +6,13 @@ use bytes::Bytes;
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 
-use super::{declared::Declared, fanouts::Fanouts, loss::Loss, tracked::Tracked, watches::Watches};
+use super::{fanouts::Fanouts, loss::Loss, tracked::Tracked, watches::Watches};
 use crate::{
-    backend::{BackendError, ExchangeKind},
-    redis::wire::{BindingTable, Keys},
+    backend::BackendError,
+    redis::{
+        declared::{Declared, DeclaredExchange},
+        wire::{BindingTable, Keys},
+    },
 };
 
 /// Everything that is changed by what arrives on the listening connection.
@@ -22,8 +25,8 @@ pub(crate) struct Arrivals {
     pub(crate) bindings: Tracked<Arc<BindingTable>>,
     /// The declarations of queues, by key.
     pub(crate) queues: Tracked<Option<Arc<Declared>>>,
-    /// The kinds of exchanges, by name. They are in one key.
-    pub(crate) exchanges: Tracked<Option<ExchangeKind>>,
+    /// The declarations of exchanges, by name. They are in one key.
+    pub(crate) exchanges: Tracked<Option<DeclaredExchange>>,
     exchanges_key: Vec<u8>,
     /// A retry queue, or the list of all retry queues, has changed.
     pub(crate) delayed: Notify,

@@ -1,22 +1,29 @@
 //! What in Redis lives only while it is renewed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use parking_lot::Mutex;
 
 use crate::backend::Binding;
 
-/// The queues that expire, and all bindings, by the link that declared them.
+/// The queues that expire, all bindings, and all consumers, by their link.
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
     links: Mutex<HashMap<u64, Leased>>,
+    /// Whether there is a lease that shows others that this process is there.
+    lease: AtomicBool,
 }
 
-/// What a link has declared.
+/// What a link has declared, and consumes from.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Leased {
     pub(crate) queues: BTreeSet<String>,
     pub(crate) bindings: BTreeSet<Binding>,
+    /// How many consumers it has, by queue.
+    pub(crate) consumers: BTreeMap<String, u64>,
 }
 
 impl Leases {
@@ -26,6 +33,36 @@ impl Leases {
 
     pub(crate) fn add_binding(&self, link: u64, binding: &Binding) {
         self.links.lock().entry(link).or_default().bindings.insert(binding.clone());
+    }
+
+    pub(crate) fn add_consumer(&self, link: u64, queue: &str) {
+        let mut links = self.links.lock();
+        *links.entry(link).or_default().consumers.entry(queue.to_owned()).or_default() += 1;
+    }
+
+    /// A consumer of a link has ended; `false` when it is not known.
+    pub(crate) fn remove_consumer(&self, link: u64, queue: &str) -> bool {
+        let mut links = self.links.lock();
+        let Some(leased) = links.get_mut(&link) else { return false };
+        let Some(count) = leased.consumers.get_mut(queue) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            leased.consumers.remove(queue);
+        }
+        true
+    }
+
+    /// The queues that links consume from.
+    pub(crate) fn consumed(&self) -> BTreeSet<String> {
+        self.links.lock().values().flat_map(|leased| leased.consumers.keys().cloned()).collect()
+    }
+
+    pub(crate) fn has_lease(&self) -> bool {
+        self.lease.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn take_lease(&self) {
+        self.lease.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn remove_binding(&self, binding: &Binding) {
@@ -45,8 +82,9 @@ impl Leases {
         }
     }
 
-    pub(crate) fn remove_link(&self, link: u64) {
-        self.links.lock().remove(&link);
+    /// Forgets a link; returns what it has.
+    pub(crate) fn remove_link(&self, link: u64) -> Leased {
+        self.links.lock().remove(&link).unwrap_or_default()
     }
 
     /// All that is to be renewed.

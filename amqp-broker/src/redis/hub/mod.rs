@@ -3,7 +3,6 @@
 mod arrivals;
 mod buffer;
 mod channels;
-mod declared;
 mod envelopes;
 mod fanouts;
 mod held;
@@ -16,6 +15,6 @@ mod tracked;
 mod watches;
 
 pub(crate) use self::{
-    declared::{Declared, refuse_arguments},
+    leases::Leased,
     shared::{Hub, now_milliseconds, now_seconds},
 };

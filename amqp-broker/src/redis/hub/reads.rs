@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use redis::{RedisResult, Value};
+use redis::{Pipeline, RedisResult, Value};
 
-use super::{declared::Declared, shared::Hub};
+use super::shared::Hub;
 use crate::{
-    backend::{BackendError, Binding, ExchangeKind},
-    redis::wire::BindingTable,
+    backend::{BackendError, Binding},
+    redis::{
+        connect::{Decision, transact},
+        declared::{Declared, DeclaredExchange},
+        wire::BindingTable,
+    },
 };
 
 impl Hub {
@@ -24,23 +28,27 @@ impl Hub {
         Ok(members)
     }
 
-    /// The kind that an exchange was declared with here; `None` for the exchanges of kombu alone,
-    /// which stores none.
-    pub(crate) async fn exchange_kind(&self, exchange: &str) -> Result<Option<ExchangeKind>, BackendError> {
+    /// The declaration of an exchange; `None` for the exchanges of kombu alone, which stores none.
+    pub(crate) async fn exchange(&self, exchange: &str) -> Result<Option<DeclaredExchange>, BackendError> {
         if let Some(known) = self.arrivals.exchanges.get(exchange) {
             return Ok(known);
         }
         let reading = self.arrivals.exchanges.begin(exchange);
-        let kind: Option<String> =
+        let stored: Option<String> =
             self.read(redis::cmd("HGET").arg(self.keys.exchanges()).arg(exchange)).await?;
-        let kind = kind.as_deref().and_then(ExchangeKind::from_name);
-        self.arrivals.exchanges.finish(&reading, kind);
-        Ok(kind)
+        let declared = stored.as_deref().and_then(DeclaredExchange::read);
+        self.arrivals.exchanges.finish(&reading, declared);
+        Ok(declared)
     }
 
     /// The declaration of a queue; `None` for the queues of kombu alone, which stores none.
     pub(crate) async fn declared(&self, queue: &str) -> Result<Option<Arc<Declared>>, BackendError> {
-        let key = self.queue_key(queue);
+        Ok(self.stored(queue).await?.filter(|declared| !declared.deleted))
+    }
+
+    /// As [`declared`](Self::declared), and what stands in the place of a deleted queue.
+    pub(crate) async fn stored(&self, queue: &str) -> Result<Option<Arc<Declared>>, BackendError> {
+        let key = self.keys.queue(queue);
         if let Some(known) = self.arrivals.queues.get(&key) {
             return Ok(known);
         }
@@ -49,12 +57,6 @@ impl Hub {
         let declared = stored.and_then(|stored| Declared::read(&stored)).map(Arc::new);
         self.arrivals.queues.finish(&reading, declared.clone());
         Ok(declared)
-    }
-
-    /// The key of a queue's declaration. Each has a key of its own, so that it can expire with its
-    /// queue, and its change is told without those of all others.
-    pub(crate) fn queue_key(&self, queue: &str) -> String {
-        self.keys.prefixed(&format!("_amqp.queue.{queue}"))
     }
 
     /// Looks whether queues have messages; from now on their next change is noticed.
@@ -116,11 +118,32 @@ impl Hub {
         self.lose("Redis has closed the connection for channels");
     }
 
+    /// Reads and changes keys in one step, on a connection of its own. What is decided by `decide`
+    /// counts only when none of the keys has changed since they were read. Returns that, and what
+    /// Redis answers to the changes.
+    ///
+    /// # Errors
+    /// When Redis fails, or the keys change all the time.
+    pub(crate) async fn transact<T>(
+        &self,
+        keys: &[String],
+        reads: &Pipeline,
+        mut decide: impl FnMut(Vec<Value>) -> Decision<T> + Send,
+    ) -> Result<(T, Value), BackendError> {
+        let mut spare = self.transactions.take(self.own_connection()).await?;
+        let decided = self.checked(transact(&mut spare.connection, keys, reads, &mut decide).await)?;
+        self.transactions.put(spare);
+        decided.ok_or_else(|| {
+            BackendError::Unavailable("others change the same keys of Redis all the time".to_owned())
+        })
+    }
+
     /// Tries the connections.
     pub(crate) async fn check_health(&self) -> Result<(), BackendError> {
         self.command::<()>(&redis::cmd("PING")).await?;
         self.read::<()>(&redis::cmd("PING")).await?;
         self.waiting.check_health().await;
+        self.transactions.check_health().await;
         match &self.channels {
             None => Ok(()),
             Some(channels) => self.checked(channels.check_health().await),

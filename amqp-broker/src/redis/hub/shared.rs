@@ -17,7 +17,10 @@ use crate::{
     backend::BackendError,
     kombu::envelope::EnvelopeEncoder,
     redis::{
-        connect::{Dialer, Spares, authentication, backend_error, is_forbidden, is_lost, is_repeatable},
+        connect::{
+            Dialer, Seat, Spares, authentication, backend_error, is_forbidden, is_lost, is_repeatable,
+        },
+        declared::Holder,
         options::{RedisLogin, RedisOptions},
         wire::Keys,
     },
@@ -25,6 +28,9 @@ use crate::{
 
 /// How long what is read is kept where Redis does not tell of changes.
 const UNTRACKED: Duration = Duration::from_secs(1);
+
+/// The most transactions that run at once, each on a connection of its own.
+const MOST_TRANSACTIONS: u32 = 4;
 
 /// What the links of a [`Redis`](crate::redis::Redis) share. It lives until its connections are
 /// lost; the next link that is opened makes a new one.
@@ -37,6 +43,8 @@ pub(crate) struct Hub {
     pub(crate) leases: Leases,
     /// How many items could not be read.
     undecodable: Arc<AtomicU64>,
+    /// What holds the queues and consumers of all links.
+    pub(crate) holder: Holder,
     pub(super) encoder: Mutex<EnvelopeEncoder>,
     /// Held while channels are subscribed to or left.
     pub(super) subscribing: tokio::sync::Mutex<()>,
@@ -44,6 +52,8 @@ pub(crate) struct Hub {
     listening: MultiplexedConnection,
     /// For publishes that wait for replicas.
     pub(super) waiting: Spares,
+    /// Connections for transactions that watch keys.
+    pub(super) transactions: Spares,
     /// What channels are listened to on where `listening` cannot do it.
     pub(super) channels: Option<Channels>,
     dialer: Dialer,
@@ -67,12 +77,13 @@ impl Hub {
         let dialer = Dialer::find(&options).await?;
         let lifetime = (!dialer.resp3()).then_some(UNTRACKED);
         let arrivals = Arc::new(Arrivals::new(&keys, lifetime));
-        let commands = open(&dialer, &arrivals).await?;
+        let mut commands = open(&dialer, &arrivals).await?;
         let mut listening = open(&dialer, &arrivals).await?;
         if dialer.resp3() {
             let tracking = redis::cmd("CLIENT").arg("TRACKING").arg("ON").exec_async(&mut listening).await;
             tracking.map_err(|error| backend_error(&error))?;
         }
+        let seat = Seat::find(&mut commands).await.map_err(|error| backend_error(&error))?;
         let channels = match dialer.resp3() {
             true => None,
             false => Some(Channels::new(dialer.listen().await?, dialer.answer_time())),
@@ -87,10 +98,12 @@ impl Hub {
             held: Held::default(),
             leases: Leases::default(),
             undecodable,
+            holder: Holder { id: Uuid::new_v4(), seat },
             subscribing: tokio::sync::Mutex::default(),
             commands,
             listening,
             waiting,
+            transactions: Spares::new(MOST_TRANSACTIONS),
             channels,
             dialer,
             claims: format!("{}.", Uuid::new_v4()),
@@ -166,6 +179,7 @@ impl Hub {
         self.checked(command.exec_async(&mut self.listening()).await)?;
         self.dialer.renew_login(login.clone());
         self.waiting.clear();
+        self.transactions.clear();
         Ok(())
     }
 
@@ -213,7 +227,7 @@ impl Hub {
     }
 
     /// Declares Redis lost.
-    pub(super) fn lose(&self, why: &str) {
+    pub(crate) fn lose(&self, why: &str) {
         self.arrivals.loss.declare(BackendError::Unavailable(why.to_owned()));
     }
 

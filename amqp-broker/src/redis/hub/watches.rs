@@ -59,6 +59,11 @@ impl Watches {
         self.state.lock().unwatch(queue, link);
     }
 
+    /// Tells whether a link watches a queue.
+    pub(crate) fn is_watched(&self, queue: &str, link: u64) -> bool {
+        self.state.lock().queues.get(queue).is_some_and(|watched| watched.links.contains_key(&link))
+    }
+
     /// Ends all watches of a link.
     pub(crate) fn forget(&self, link: u64) {
         let mut state = self.state.lock();

@@ -26,6 +26,9 @@ pub(crate) async fn dead_letter(
     let Some(target) = &declared.dead_letter_queue else { return Ok(None) };
     let mut message = letter(envelope.message, queue, target, reason).map_err(|error| unreadable(&error))?;
     let place = place(hub, target, envelope.wire_priority, None).await?;
+    if place.deleted {
+        return Ok(None);
+    }
     expire(&mut message, place.lifetime);
     let raw = hub.write_envelope(&message)?.json;
     Ok(Some((place, raw)))

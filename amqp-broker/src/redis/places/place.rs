@@ -6,7 +6,10 @@ use amqp_codec::ShortString;
 
 use crate::{
     backend::{BackendError, Message},
-    redis::hub::{Declared, Hub, now_milliseconds},
+    redis::{
+        declared::Declared,
+        hub::{Hub, now_milliseconds},
+    },
 };
 
 /// How long the list of a queue for replies lives that was declared by kombu, which sets no limit
@@ -57,6 +60,8 @@ pub(crate) struct Place {
     pub(crate) how: How,
     /// The `expiration` that the message must have there, in milliseconds.
     pub(crate) lifetime: Option<u64>,
+    /// Set when the queue was deleted and what is sent to it by its name goes nowhere.
+    pub(crate) deleted: bool,
 }
 
 /// The place of a message that enters a queue. `lifetime` is its own `expiration`, in milliseconds.
@@ -69,21 +74,24 @@ pub(crate) async fn place(
     wire_priority: u8,
     lifetime: Option<u64>,
 ) -> Result<Place, BackendError> {
-    let declared = hub.declared(queue).await?;
+    let stored = hub.stored(queue).await?;
+    let deleted = stored.as_ref().is_some_and(|stored| stored.deleted);
+    let declared = stored.filter(|stored| !stored.deleted);
     let ttl = declared.as_ref().and_then(|declared| declared.message_ttl);
     let lifetime = lifetime.into_iter().chain(ttl).min();
     if let (Some(_), Some(delay)) = (declared.as_ref().and_then(|declared| declared.delay()), lifetime) {
         let how = How::At(due(delay));
-        return Ok(Place { key: delayed_key(hub, queue), how, lifetime: None });
+        return Ok(Place { key: delayed_key(hub, queue), how, lifetime: None, deleted });
     }
     let key = hub.keys.list(queue, wire_priority);
     let how = How::Back(list_lifetime(queue, declared.as_deref()));
-    Ok(Place { key, how, lifetime })
+    Ok(Place { key, how, lifetime, deleted })
 }
 
 /// The place of what came from a queue and cannot be read: it harms nobody there.
 pub(crate) fn aside(hub: &Hub, queue: &str) -> Place {
-    Place { key: hub.keys.undecodable(queue), how: How::SetAside(MOST_UNDECODABLE), lifetime: None }
+    let (key, how) = (hub.keys.undecodable(queue), How::SetAside(MOST_UNDECODABLE));
+    Place { key, how, lifetime: None, deleted: false }
 }
 
 /// Gives a message the `expiration` of its place.

@@ -63,9 +63,13 @@ async fn add_to_queues(
 ) -> Result<Published, BackendError> {
     let own = lifetime(message)?;
     let mut envelope = hub.write_envelope(message)?;
-    let mut written = own;
+    let (mut written, mut outcome) = (own, Published::Unroutable);
     for (index, queue) in queues.iter().enumerate() {
         let place = place(hub, queue, envelope.wire_priority, own).await?;
+        // Whoever has bound the queue since then is not known here, but wants its messages.
+        if place.deleted && message.exchange.is_empty() {
+            continue;
+        }
         let wanted = place.lifetime.or(own);
         if wanted != written {
             let mut message = message.clone();
@@ -76,8 +80,9 @@ async fn add_to_queues(
             hub.retag(&mut envelope);
         }
         batch.put(owner, place, envelope.json.clone());
+        outcome = Published::Routed;
     }
-    Ok(Published::Routed)
+    Ok(outcome)
 }
 
 /// A message's own `expiration`, in milliseconds (spec section 1.8.3, and RabbitMQ's TTL page).

@@ -44,8 +44,8 @@ pub(crate) async fn exchange_kind(hub: &Hub, exchange: &str) -> Result<Option<Ex
     if let Some(kind) = exchange.strip_prefix("amq.").and_then(ExchangeKind::from_name) {
         return Ok(Some(kind));
     }
-    match hub.exchange_kind(exchange).await? {
-        Some(kind) => Ok(Some(kind)),
+    match hub.exchange(exchange).await? {
+        Some(declared) => Ok(Some(declared.kind)),
         None => Ok(hub.bindings(exchange).await?.kind()),
     }
 }

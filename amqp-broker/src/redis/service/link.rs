@@ -11,7 +11,7 @@ use crate::{
     redis::{
         claims::{self, RedisClaim},
         hub::Hub,
-        publish, topology,
+        owners, publish, topology,
     },
 };
 
@@ -94,6 +94,26 @@ impl Link for RedisLink {
         topology::unbind(self.hub()?, binding).await
     }
 
+    async fn check_access(&mut self, queue: &str) -> Result<(), BackendError> {
+        topology::check_access(self.hub()?, self.number, queue).await
+    }
+
+    async fn add_consumer(&mut self, queue: &str, exclusive: bool) -> Result<(), BackendError> {
+        owners::add_consumer(self.hub()?, self.number, queue, exclusive).await
+    }
+
+    async fn remove_consumer(&mut self, queue: &str) -> Result<(), BackendError> {
+        let hub = self.hub()?;
+        match hub.leases.remove_consumer(self.number, queue) {
+            true => owners::remove_consumers(hub, &hub.holder, queue, 1).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn count_consumers(&mut self, queue: &str) -> Result<Option<u32>, BackendError> {
+        owners::count_consumers(self.hub()?, queue).await.map(Some)
+    }
+
     async fn publish(&mut self, messages: &[Message]) -> Result<Vec<Published>, BackendError> {
         publish::publish(self.hub()?, messages).await
     }
@@ -112,7 +132,14 @@ impl Link for RedisLink {
     }
 
     async fn claim(&mut self, sources: &[Source<'_>]) -> Result<Vec<Claimed<RedisClaim>>, BackendError> {
-        let claimed = claims::claim(self.hub()?, self.number, sources).await;
+        let hub = self.hub()?;
+        for source in sources {
+            // What is consumed was checked when its consumer began.
+            if !hub.arrivals.watches.is_watched(source.queue, self.number) {
+                topology::check_known(hub, self.number, source.queue).await?;
+            }
+        }
+        let claimed = claims::claim(hub, self.number, sources).await;
         if claimed.is_err() {
             self.shared.return_pending(&self.hub, self.number);
         }

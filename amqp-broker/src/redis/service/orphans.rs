@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::backend::Binding;
+use crate::{
+    backend::Binding,
+    redis::declared::{Holder, Owner},
+};
 
-/// Claims to return, and bindings to remove, as soon as Redis can be reached.
+/// Claims to return, bindings to remove, and so on, as soon as Redis can be reached.
 #[derive(Debug, Default)]
 pub(super) struct Orphans {
     left: Mutex<Left>,
@@ -24,6 +27,10 @@ pub(super) struct Left {
     pub(super) bindings: Vec<Binding>,
     /// What it listened to alone.
     pub(super) patterns: Vec<String>,
+    /// Its queues that are exclusive or expire.
+    pub(super) queues: Vec<(String, Owner)>,
+    /// Its consumers: whose they were, of which queue, and how many.
+    pub(super) consumers: Vec<(Holder, String, u64)>,
 }
 
 impl Orphans {
@@ -32,6 +39,8 @@ impl Orphans {
         all.tags.extend(left.tags);
         all.bindings.extend(left.bindings);
         all.patterns.extend(left.patterns);
+        all.queues.extend(left.queues);
+        all.consumers.extend(left.consumers);
         let empty = all.is_empty();
         drop(all);
         if !empty {
@@ -64,6 +73,10 @@ impl Orphans {
 
 impl Left {
     fn is_empty(&self) -> bool {
-        self.tags.is_empty() && self.bindings.is_empty() && self.patterns.is_empty()
+        self.tags.is_empty()
+            && self.bindings.is_empty()
+            && self.patterns.is_empty()
+            && self.queues.is_empty()
+            && self.consumers.is_empty()
     }
 }

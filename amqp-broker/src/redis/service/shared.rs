@@ -17,7 +17,14 @@ use super::{
 };
 use crate::{
     backend::BackendError,
-    redis::{claims::return_claims, hub::Hub, options::RedisOptions, topology},
+    redis::{
+        claims::return_claims,
+        declared::Owner,
+        hub::{Hub, Leased},
+        options::RedisOptions,
+        owners::remove_consumers,
+        topology,
+    },
 };
 
 /// The longest pause between two attempts to clear up after lost connections.
@@ -120,7 +127,11 @@ fn left_by(hub: &Hub, link: u64) -> Left {
     }
     hub.arrivals.watches.forget(link);
     hub.arrivals.loss.forget(link);
-    hub.leases.remove_link(link);
+    let Leased { queues, consumers, .. } = hub.leases.remove_link(link);
+    let owner = Owner { holder: hub.holder.clone(), link: Some(link) };
+    left.queues.extend(queues.into_iter().map(|queue| (queue, owner.clone())));
+    let consumers = consumers.into_iter().map(|(queue, count)| (hub.holder.clone(), queue, count));
+    left.consumers.extend(consumers);
     left
 }
 
@@ -132,6 +143,15 @@ async fn clear_up(hub: &Hub, left: &mut Left) -> Result<(), BackendError> {
     while let Some(binding) = left.bindings.last() {
         topology::unbind(hub, binding).await?;
         left.bindings.pop();
+    }
+    while let Some((holder, queue, count)) = left.consumers.last() {
+        remove_consumers(hub, holder, queue, *count).await?;
+        left.consumers.pop();
+    }
+    // Those that expire, and are not exclusive, have no owner, and stay.
+    while let Some((queue, owner)) = left.queues.last() {
+        topology::delete_owned(hub, queue, owner).await?;
+        left.queues.pop();
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::{
     redis::{
         claims::{Unroutable, renew_claims, restore_once},
         hub::Hub,
+        owners::{LEASE_EVERY, renew_lease},
         publish::Mover,
         topology,
     },
@@ -47,6 +48,8 @@ impl Tasks {
             tokio::spawn(hold(Arc::clone(hub))),
             tokio::spawn(restore(Arc::clone(hub))),
             tokio::spawn(renew(Arc::clone(hub))),
+            tokio::spawn(keep_lease(Arc::clone(hub))),
+            tokio::spawn(sweep(Arc::clone(hub))),
             tokio::spawn(move_due(Arc::clone(hub))),
             tokio::spawn(reauthenticate(Arc::clone(hub))),
             tokio::spawn(listen(Arc::clone(hub))),
@@ -75,8 +78,7 @@ async fn arm(hub: Arc<Hub>) {
 
 /// Looks at all queues, and tries both connections.
 async fn look(hub: Arc<Hub>) {
-    let spread = u64::from(std::process::id()) * 7919 % 1000;
-    time::sleep(LOOK_EVERY.mul_f64(0.5 + Duration::from_millis(spread).as_secs_f64() / 2.0)).await;
+    time::sleep(spread(LOOK_EVERY)).await;
     let health = hub.options.health_check_interval;
     let period = if health.is_zero() { LOOK_EVERY } else { LOOK_EVERY.min(health) };
     let mut ticks = time::interval(period.max(SHORTEST));
@@ -86,6 +88,12 @@ async fn look(hub: Arc<Hub>) {
             return;
         }
     }
+}
+
+/// A time up to this one, at least half of it, which differs between processes.
+fn spread(most: Duration) -> Duration {
+    let spread = u64::from(std::process::id()) * 7919 % 1000;
+    most.mul_f64(0.5 + Duration::from_millis(spread).as_secs_f64() / 2.0)
 }
 
 async fn look_at(hub: &Hub, looks: Vec<(String, Vec<String>)>) -> Result<(), BackendError> {
@@ -124,6 +132,22 @@ async fn renew(hub: Arc<Hub>) {
     loop {
         time::sleep(RENEW_EVERY).await;
         report(topology::renew(&hub).await, "renew bindings");
+    }
+}
+
+/// Shows others that this process is there, where they cannot see it otherwise.
+async fn keep_lease(hub: Arc<Hub>) {
+    loop {
+        time::sleep(LEASE_EVERY).await;
+        report(renew_lease(&hub).await, "renew the lease");
+    }
+}
+
+/// Removes what others have left behind.
+async fn sweep(hub: Arc<Hub>) {
+    loop {
+        time::sleep(spread(LOOK_EVERY)).await;
+        report(topology::sweep(&hub).await, "remove what is not used any more");
     }
 }
 

@@ -1,48 +1,47 @@
 //! Declaring and deleting exchanges.
 
-use super::{fanouts, members::forget_bindings};
+use super::{fanouts, members::forget_bindings, unused_exchanges::removal};
 use crate::{
     backend::{BackendError, ExchangeDeclaration, ExchangeKind},
     redis::{
-        hub::{Hub, refuse_arguments},
+        declared::DeclaredExchange,
+        hub::Hub,
         publish::{exchange_kind, unknown_exchange},
     },
 };
 
-/// Declares an exchange. Its kind is stored, so that every gateway on this Redis knows it; for
-/// kombu that means nothing.
+/// Declares an exchange. Its declaration is stored, so that every gateway on this Redis knows it;
+/// for kombu that means nothing.
 ///
 /// # Errors
-/// [`BackendError::PreconditionFailed`] when it exists with another kind.
+/// [`BackendError::PreconditionFailed`] when it exists otherwise.
 pub(crate) async fn declare_exchange(hub: &Hub, exchange: &ExchangeDeclaration) -> Result<(), BackendError> {
-    refuse_arguments(&exchange.name, &exchange.arguments)?;
-    if exchange.internal {
-        let text = format!("exchange '{}' is internal, which is not served on Redis", exchange.name);
-        return Err(BackendError::NotImplemented(text));
-    }
-    if let Some(current) = hub.exchange_kind(&exchange.name).await? {
-        return same_kind(exchange, current);
-    }
-    let (key, kind) = (hub.keys.exchanges(), exchange.kind.name());
+    let (name, received) = (&exchange.name, DeclaredExchange::new(exchange)?);
+    check_patterns(hub, name, received).await?;
+    let key = hub.keys.exchanges();
     let mut pipeline = redis::pipe();
-    pipeline.cmd("HSETNX").arg(&key).arg(&exchange.name).arg(kind).ignore();
-    pipeline.cmd("HGET").arg(&key).arg(&exchange.name);
+    pipeline.cmd("HSETNX").arg(&key).arg(name).arg(received.stored()).ignore();
+    pipeline.cmd("HGET").arg(&key).arg(name);
     let (stored,): (Option<String>,) = hub.pipeline(&pipeline).await?;
-    hub.arrivals.exchanges.forget(&exchange.name);
-    match stored.as_deref().and_then(ExchangeKind::from_name) {
-        Some(current) => same_kind(exchange, current),
+    hub.arrivals.exchanges.forget(name);
+    match stored.as_deref().and_then(DeclaredExchange::read) {
+        Some(current) => current.check_same(name, received),
         None => Ok(()),
     }
 }
 
-fn same_kind(exchange: &ExchangeDeclaration, current: ExchangeKind) -> Result<(), BackendError> {
-    if exchange.kind == current {
+/// Compares with what kombu alone has declared: only the bindings of a topic exchange show its
+/// kind.
+async fn check_patterns(hub: &Hub, name: &str, received: DeclaredExchange) -> Result<(), BackendError> {
+    if received.kind == ExchangeKind::Topic || hub.exchange(name).await?.is_some() {
         return Ok(());
     }
-    Err(BackendError::PreconditionFailed(format!(
-        "inequivalent arg 'type' for exchange '{}' in vhost '/': received '{}' but current is '{current}'",
-        exchange.name, exchange.kind
-    )))
+    match hub.bindings(name).await?.kind() {
+        Some(ExchangeKind::Topic) => {
+            DeclaredExchange { kind: ExchangeKind::Topic, ..received }.check_same(name, received)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks that an exchange exists: it is declared here, or has bindings.
@@ -66,12 +65,7 @@ pub(crate) async fn delete_exchange(hub: &Hub, name: &str, if_unused: bool) -> R
         let text = format!("exchange '{name}' in vhost '/' in use");
         return Err(BackendError::PreconditionFailed(text));
     }
-    let mut pipeline = redis::pipe();
-    pipeline.atomic();
-    pipeline.cmd("DEL").arg(&bindings).arg(hub.keys.permanent_bindings(name)).ignore();
-    pipeline.cmd("ZREM").arg(hub.keys.binding_deadlines()).arg(name).ignore();
-    pipeline.cmd("HDEL").arg(hub.keys.exchanges()).arg(name).ignore();
-    hub.pipeline::<()>(&pipeline).await?;
+    hub.pipeline::<()>(&removal(hub, name)).await?;
     hub.arrivals.exchanges.forget(name);
     hub.leases.remove_exchange(name);
     forget_bindings(hub, name);

@@ -2,6 +2,7 @@
 
 use redis::Pipeline;
 
+use super::unused_exchanges::leave_exchange;
 use crate::{
     backend::{BackendError, Binding, ExchangeKind},
     redis::{
@@ -20,6 +21,11 @@ pub(super) async fn write(hub: &Hub, binding: &Binding, kind: ExchangeKind) -> R
     let member = written(hub, &BindingMember::new(kind, &binding.routing_key, &binding.queue))?;
     let mut pipeline = redis::pipe();
     add(hub, pipeline.atomic(), &binding.exchange, &member, lease);
+    // Without its last binding, an auto-delete exchange may have gone a moment ago.
+    if let Some(declared) = hub.exchange(&binding.exchange).await? {
+        let exchanges = hub.keys.exchanges();
+        pipeline.cmd("HSETNX").arg(exchanges).arg(&binding.exchange).arg(declared.stored()).ignore();
+    }
     hub.pipeline::<()>(&pipeline).await?;
     forget_bindings(hub, &binding.exchange);
     Ok(())
@@ -45,7 +51,8 @@ fn add(hub: &Hub, pipeline: &mut Pipeline, exchange: &str, member: &str, lease: 
     }
 }
 
-/// Removes members of an exchange's bindings.
+/// Removes members of an exchange's bindings, and the exchange with its last one if it is to go
+/// then.
 pub(super) async fn remove(
     hub: &Hub,
     exchange: &str,
@@ -61,7 +68,7 @@ pub(super) async fn remove(
     pipeline.cmd("SREM").arg(hub.keys.permanent_bindings(exchange)).arg(&members).ignore();
     hub.pipeline::<()>(&pipeline).await?;
     forget_bindings(hub, exchange);
-    Ok(())
+    leave_exchange(hub, exchange).await
 }
 
 /// Has the bindings of an exchange read again. Redis tells of changes too, but this connection may

@@ -1,15 +1,24 @@
 //! Exchanges, queues and bindings.
 
 mod bindings;
+mod declaring;
+mod deleting;
 mod exchanges;
 mod fanouts;
 mod members;
+mod owned;
 mod queues;
 mod renewal;
+mod sweeping;
+mod unused_exchanges;
 
 pub(crate) use self::{
     bindings::{bind, unbind},
+    declaring::declare_queue,
+    deleting::{delete_queue, leave_queue, purge_queue},
     exchanges::{declare_exchange, delete_exchange, find_exchange},
-    queues::{declare_queue, delete_queue, find_queue, leave_queue, purge_queue},
+    owned::{check_access, check_known, delete_owned},
+    queues::find_queue,
     renewal::renew,
+    sweeping::sweep,
 };

@@ -3,19 +3,20 @@
 use super::members::write;
 use crate::{
     backend::BackendError,
-    redis::{hub::Hub, publish::exchange_kind, wire::binding_lifetime},
+    redis::{hub::Hub, owners::renew_consumers, publish::exchange_kind, wire::binding_lifetime},
 };
 
-/// Renews the declarations of queues that expire, and all bindings of this gateway's links: another
-/// may have swept them.
+/// Renews the declarations of queues that expire, the counts of consumers, and all bindings of this
+/// gateway's links: another may have swept them.
 ///
 /// # Errors
 /// When Redis fails.
 pub(crate) async fn renew(hub: &Hub) -> Result<(), BackendError> {
+    renew_consumers(hub).await?;
     let leased = hub.leases.all();
     for queue in &leased.queues {
         if let Some(lifetime) = hub.declared(queue).await?.and_then(|declared| declared.lifetime()) {
-            let key = hub.queue_key(queue);
+            let key = hub.keys.queue(queue);
             hub.command::<()>(redis::cmd("PEXPIRE").arg(key).arg(binding_lifetime(lifetime))).await?;
         }
     }

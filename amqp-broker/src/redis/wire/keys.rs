@@ -67,10 +67,12 @@ fixed_keys! {
     unacked_mutex = |options| &options.unacked_mutex;
     /// Sorted set: exchange by the time (unix milliseconds) when its bindings may be swept.
     binding_deadlines = |_| "_kombu.binding_deadlines";
-    /// Hash: exchange to the name of its kind.
+    /// Hash: exchange to the words of its declaration.
     exchanges = |_| "_amqp.exchanges";
     /// Set: the queues whose messages wait for a time and then go to another queue.
     delayed = |_| "_amqp.delayed";
+    /// Set: the queues that belong to one connection.
+    exclusive = |_| "_amqp.exclusive";
 }
 
 impl Keys {
@@ -105,6 +107,22 @@ impl Keys {
             0 => [prefix, queue].concat(),
             step => [prefix, queue, &self.options.separator, &step.to_string()].concat(),
         }
+    }
+
+    /// String: a queue's declaration. Each has a key of its own, so that it can expire with its
+    /// queue, and its change is told without those of all others.
+    pub(crate) fn queue(&self, queue: &str) -> String {
+        [&self.options.global_keyprefix, "_amqp.queue.", queue].concat()
+    }
+
+    /// Hash: who consumes from a queue, and with how many consumers.
+    pub(crate) fn consumers(&self, queue: &str) -> String {
+        [&self.options.global_keyprefix, "_amqp.consumers.", queue].concat()
+    }
+
+    /// String: it is there as long as a holder is that nobody can see otherwise.
+    pub(crate) fn lease(&self, holder: &str) -> String {
+        [&self.options.global_keyprefix, "_amqp.lease.", holder].concat()
     }
 
     /// List: what was found in a queue and cannot be read.
@@ -239,6 +257,10 @@ mod tests {
         assert_eq!(keys.binding_deadlines(), "p:_kombu.binding_deadlines");
         assert_eq!(keys.exchanges(), "p:_amqp.exchanges");
         assert_eq!(keys.delayed(), "p:_amqp.delayed");
+        assert_eq!(keys.exclusive(), "p:_amqp.exclusive");
+        assert_eq!(keys.queue("q"), "p:_amqp.queue.q");
+        assert_eq!(keys.consumers("q"), "p:_amqp.consumers.q");
+        assert_eq!(keys.lease("h"), "p:_amqp.lease.h");
         assert_eq!(keys.undecodable("q"), "p:q.undecodable");
     }
 }

@@ -7,6 +7,7 @@ mod killed;
 mod later;
 mod loss;
 mod options;
+mod ownership;
 mod plain;
 mod restore;
 mod rows;

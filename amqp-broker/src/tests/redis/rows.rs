@@ -7,29 +7,14 @@ use amqp_codec::{
     method::{basic, channel, connection, exchange, queue, tx},
 };
 
-use super::{server::RedisServer, support::ask};
-use crate::{
-    Broker,
-    redis::{Redis, RedisOptions},
-    tests::{
-        peer::{Peer, short},
-        steps::{bind, content, exchange, on, queue, queue_with, table},
-    },
+use super::{
+    server::RedisServer,
+    support::{ask, broker, refusal},
 };
-
-/// A broker whose messages are on Redis.
-fn broker(server: &RedisServer) -> Broker {
-    Broker::builder().backend("/", Redis::new(RedisOptions::parse(&server.url()).unwrap())).build()
-}
-
-/// Sends a method that is refused; returns the code and text, and opens the channel again.
-async fn refusal(peer: &mut Peer, method: impl Into<Method>) -> (ReplyCode, String) {
-    peer.send(1, method).await;
-    let close: channel::Close = peer.expect(1).await;
-    peer.send(1, channel::CloseOk {}).await;
-    peer.call(1, channel::Open::default()).await;
-    (ReplyCode(close.reply_code), close.reply_text.to_text().into_owned())
-}
+use crate::tests::{
+    peer::{Peer, short},
+    steps::{bind, content, exchange, on, queue, queue_with, table},
+};
 
 #[tokio::test]
 async fn what_is_not_served_is_refused_and_named() {
@@ -202,28 +187,11 @@ async fn an_exclusive_queue_goes_with_its_connection_and_an_auto_delete_queue_st
     assert_eq!(refusal(&mut other, passive("passing")).await.0, ReplyCode::NOT_FOUND);
     other.call(1, passive("shared")).await;
     let plain = server.connect().await;
-    assert_eq!(ask::<u32>(&plain, &["EXISTS", "_amqp.queue.own", "_amqp.queue.shared"]).await, 2);
+    assert_eq!(ask::<Vec<String>>(&plain, &["SMEMBERS", "_amqp.exclusive"]).await, ["own"]);
     drop(owner);
-    while ask::<u32>(&plain, &["EXISTS", "_amqp.queue.own"]).await > 0 {
+    while ask::<u32>(&plain, &["EXISTS", "_amqp.exclusive"]).await > 0 {
         tokio::task::yield_now().await;
     }
+    assert_eq!(refusal(&mut other, passive("own")).await.0, ReplyCode::NOT_FOUND);
     assert_eq!(ask::<u32>(&plain, &["EXISTS", "_amqp.queue.shared"]).await, 1);
-}
-
-#[tokio::test]
-async fn consumers_are_counted_within_one_process() {
-    let Some(server) = RedisServer::start("consumers_are_counted_within_one_process").await else { return };
-    let (here, elsewhere) = (broker(&server), broker(&server));
-    let (mut consumer, mut other) = (Peer::open(&here).await, Peer::open(&here).await);
-    let mut stranger = Peer::open(&elsewhere).await;
-    consumer.declare("q").await;
-    let alone = basic::Consume { queue: short("q"), exclusive: true, ..Default::default() };
-    consumer.call(1, alone.clone()).await;
-    assert_eq!(other.call(1, queue("q")).await.consumer_count, 1);
-    assert_eq!(refusal(&mut other, alone.clone()).await.0, ReplyCode::ACCESS_REFUSED);
-    let unused = queue::Delete { queue: short("q"), if_unused: true, ..Default::default() };
-    assert_eq!(refusal(&mut other, unused.clone()).await.0, ReplyCode::PRECONDITION_FAILED);
-    assert_eq!(stranger.call(1, queue("q")).await.consumer_count, 0);
-    stranger.call(1, alone).await;
-    stranger.call(1, basic::Cancel { consumer_tag: short("none"), no_wait: false }).await;
 }

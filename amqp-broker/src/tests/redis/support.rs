@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use amqp_codec::{Properties, ShortString, Table, Value};
+use amqp_codec::{Method, Properties, ReplyCode, ShortString, Table, Value, method::channel};
 use bytes::Bytes;
 use redis::{FromRedisValue, aio::MultiplexedConnection};
 use tokio::time::timeout;
 
 use super::server::RedisServer;
 use crate::{
+    Broker,
     backend::{
         Backend, Binding, Claimed, ExchangeDeclaration, ExchangeKind, Link, Message, Published,
         QueueDeclaration, Source, Wakes,
     },
     redis::{Redis, RedisClaim, RedisLink, RedisOptions},
+    tests::peer::Peer,
 };
 
 /// A server, a backend on it, and a plain connection.
@@ -147,4 +149,22 @@ pub(super) fn message(exchange: &str, routing_key: &str, body: &str) -> Message 
 
 pub(super) fn bodies(claimed: &[Claimed<RedisClaim>]) -> Vec<&str> {
     claimed.iter().map(|claimed| std::str::from_utf8(&claimed.message.body).unwrap()).collect()
+}
+
+/// A broker whose messages are on Redis.
+pub(super) fn broker(server: &RedisServer) -> Broker {
+    broker_at(&server.url())
+}
+
+pub(super) fn broker_at(url: &str) -> Broker {
+    Broker::builder().backend("/", Redis::new(RedisOptions::parse(url).unwrap())).build()
+}
+
+/// Sends a method that is refused; returns the code and text, and opens the channel again.
+pub(super) async fn refusal(peer: &mut Peer, method: impl Into<Method>) -> (ReplyCode, String) {
+    peer.send(1, method).await;
+    let close: channel::Close = peer.expect(1).await;
+    peer.send(1, channel::CloseOk {}).await;
+    peer.call(1, channel::Open::default()).await;
+    (ReplyCode(close.reply_code), close.reply_text.to_text().into_owned())
 }

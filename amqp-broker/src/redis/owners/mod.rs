@@ -1,0 +1,9 @@
+//! Who holds queues and consumers, in this process and in others, and whether it is still there.
+
+mod consumers;
+mod liveness;
+
+pub(crate) use self::{
+    consumers::{add_consumer, count_consumers, remove_consumers, renew_consumers},
+    liveness::{LEASE_EVERY, gone, hold_lease, renew_lease},
+};

@@ -1,0 +1,92 @@
+//! Purging and deleting queues.
+
+use redis::{Pipeline, Value};
+
+use super::{
+    fanouts, members,
+    queues::{count, known_exchanges, numbers},
+};
+use crate::{
+    backend::BackendError,
+    redis::{declared::Declared, hub::Hub, places::delayed_key},
+};
+
+/// How long what is sent to a deleted queue for replies goes nowhere, in milliseconds: one hour.
+const GONE: u64 = 3_600_000;
+
+/// Deletes a queue; returns how many messages it held. While its bindings are removed it still has
+/// its owner, so that nobody makes it anew meanwhile.
+///
+/// # Errors
+/// When Redis fails.
+pub(crate) async fn delete_queue(hub: &Hub, name: &str) -> Result<u32, BackendError> {
+    let stored: Option<Vec<u8>> = hub.command(redis::cmd("GET").arg(hub.keys.queue(name))).await?;
+    let declared = stored.and_then(|stored| Declared::read(&stored)).unwrap_or_default();
+    hub.leases.remove_queue(name);
+    fanouts::remove(hub, name).await?;
+    for exchange in known_exchanges(hub).await? {
+        let members = hub.bindings(&exchange).await?;
+        let members: Vec<_> = members.iter().filter(|member| member.queue == name).collect();
+        members::remove(hub, &exchange, &members).await?;
+    }
+    let mut pipeline = emptying(hub, name);
+    forget(hub, &mut pipeline, name, &declared);
+    let held = held(&hub.pipeline::<Vec<Value>>(&pipeline).await?);
+    hub.arrivals.queues.forget(&hub.keys.queue(name));
+    hub.arrivals.watches.deleted(name);
+    Ok(held)
+}
+
+/// Removes a declaration. Queues for replies end with whoever waits for them, while others may
+/// still send: of those it remains known for a while that they are deleted, because a list is made
+/// by whoever pushes to it, and nobody would ever remove it.
+fn forget(hub: &Hub, pipeline: &mut Pipeline, queue: &str, declared: &Declared) {
+    let key = hub.keys.queue(queue);
+    match declared.deleted || declared.lifetime().is_some() {
+        true => {
+            let deleted = Declared::deleted().stored();
+            pipeline.cmd("SET").arg(key).arg(deleted).arg("PX").arg(GONE).ignore();
+        }
+        false => _ = pipeline.cmd("DEL").arg(key).ignore(),
+    }
+    pipeline.cmd("SREM").arg(hub.keys.delayed()).arg(queue).ignore();
+    if declared.owner.is_some() {
+        pipeline.cmd("SREM").arg(hub.keys.exclusive()).arg(queue).ignore();
+        pipeline.cmd("DEL").arg(hub.keys.consumers(queue)).ignore();
+    }
+}
+
+/// Removes all messages of a queue that nobody has claimed; returns their number.
+///
+/// # Errors
+/// When Redis fails.
+pub(crate) async fn purge_queue(hub: &Hub, name: &str) -> Result<u32, BackendError> {
+    let held = held(&hub.pipeline::<Vec<Value>>(&emptying(hub, name)).await?);
+    let here = hub.arrivals.fanouts.purge(name);
+    Ok(held.saturating_add(u32::try_from(here).unwrap_or(u32::MAX)))
+}
+
+/// Counts a queue's messages, and removes them.
+fn emptying(hub: &Hub, queue: &str) -> Pipeline {
+    let mut pipeline = redis::pipe();
+    pipeline.atomic();
+    count(hub, &mut pipeline, queue);
+    pipeline.cmd("DEL").arg(hub.keys.lists(queue)).arg(delayed_key(hub, queue)).ignore();
+    pipeline
+}
+
+fn held(answers: &[Value]) -> u32 {
+    u32::try_from(numbers(answers).iter().sum::<u64>()).unwrap_or(u32::MAX)
+}
+
+/// The last consumer of an auto-delete queue has left. A queue on a fanout exchange is this
+/// process's alone and goes, as kombu does it; whether others consume from another nobody knows.
+///
+/// # Errors
+/// When Redis fails.
+pub(crate) async fn leave_queue(hub: &Hub, link: u64, queue: &str) -> Result<(), BackendError> {
+    if hub.arrivals.fanouts.leave_one(link, queue) {
+        delete_queue(hub, queue).await?;
+    }
+    Ok(())
+}
