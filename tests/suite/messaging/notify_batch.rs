@@ -207,6 +207,6 @@ on_every_broker_and_redis! {
     a_batch_is_full_or_its_time_has_come_or_the_listener_stops,
     levels_come_one_after_the_other_and_only_what_was_not_handled_comes_again,
     unreadable_and_repeated_notifications_are_in_no_batch,
-    a_listener_that_is_dropped_gives_back_what_it_has_gathered;
+    a_listener_that_is_dropped_gives_back_what_it_has_gathered,
     what_cannot_be_set_aside_is_in_another_batch_after_a_while_and_holds_up_nobody,
 }

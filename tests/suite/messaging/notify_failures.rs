@@ -253,6 +253,6 @@ on_every_broker_and_redis! {
     poison_is_tried_again_later_then_set_aside_and_holds_up_nobody,
     what_cannot_be_read_is_set_aside_at_once_and_rejected_only_where_that_is_asked_for,
     a_duplicate_is_acknowledged_and_handled_again_only_where_the_first_was_not,
-    no_more_are_handled_at_once_than_may_whatever_queue_they_come_from;
+    no_more_are_handled_at_once_than_may_whatever_queue_they_come_from,
     what_cannot_be_set_aside_is_handled_again_after_a_while_and_holds_up_nobody,
 }

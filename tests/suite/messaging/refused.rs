@@ -231,9 +231,9 @@ on_every_broker_and_redis! {
     all_that_are_refused_are_told_though_they_need_a_queue,
     an_exchange_that_nobody_declares_is_told_and_holds_up_no_other,
     a_message_that_is_to_be_published_once_is_not_published_again_for_another,
-    what_cannot_be_sent_is_told_at_once_and_the_channel_is_as_it_was;
+    what_cannot_be_sent_is_told_at_once_and_the_channel_is_as_it_was,
+    what_needs_a_queue_that_exists_otherwise_is_told_alone;
     messages_to_an_exchange_that_goes_missing_are_all_delivered,
-    what_needs_a_queue_that_exists_otherwise_is_told_alone,
 }
 
 /// One message of 200 exceeds the broker's limit of 1000 bytes, alone and in a series.

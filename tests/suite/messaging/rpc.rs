@@ -248,7 +248,7 @@ on_every_broker_and_redis! {
     a_call_that_is_not_answered_ends_at_its_deadline,
     thousands_of_calls_at_once_get_each_its_own_reply,
     a_cast_runs_on_one_server_and_a_fanout_on_all,
-    a_server_runs_no_more_at_once_than_it_may_and_finishes_what_runs_when_it_stops;
+    a_server_runs_no_more_at_once_than_it_may_and_finishes_what_runs_when_it_stops,
     stopping_and_closing_leaves_the_shared_queues_only,
 }
 

@@ -143,7 +143,7 @@ pub(super) async fn the_exchange_of_fanouts_falls_back_too(broker: Broker) {
 }
 
 on_every_broker_and_redis! {
-    durable_entities_fall_back_to_what_exists;
+    durable_entities_fall_back_to_what_exists,
+    what_exists_otherwise_is_a_conflict_that_says_how;
     the_exchange_of_fanouts_falls_back_too,
-    what_exists_otherwise_is_a_conflict_that_says_how,
 }

@@ -72,9 +72,8 @@ async fn a_server_of_a_stream_begins_with_what_comes_or_with_the_last_as_python_
 }
 
 on_every_broker_and_redis! {
-    ;
+    the_exchange_is_there_again_after_it_went_with_the_last_server;
     a_server_of_a_stream_begins_with_what_comes_or_with_the_last_as_python_does,
-    the_exchange_is_there_again_after_it_went_with_the_last_server,
 }
 
 #[tokio::test]

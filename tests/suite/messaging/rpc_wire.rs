@@ -219,7 +219,7 @@ on_every_broker_and_redis! {
     a_captured_call_is_answered_with_all_five_keys,
     odd_requests_are_answered_and_unreadable_ones_rejected_and_the_server_goes_on,
     a_request_that_comes_twice_runs_once,
-    what_a_client_sends_is_what_python_sends;
+    what_a_client_sends_is_what_python_sends,
     entities_are_declared_as_python_declares_them,
 }
 

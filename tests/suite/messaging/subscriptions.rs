@@ -207,7 +207,7 @@ async fn what_is_taken_from_the_start_is_told_at_once(broker: Broker) {
 }
 
 on_every_broker_and_redis! {
-    a_queue_that_is_deleted_is_declared_again_and_consumed_from;
+    a_queue_that_is_deleted_is_declared_again_and_consumed_from,
     what_is_taken_from_the_start_is_told_at_once,
 }
 

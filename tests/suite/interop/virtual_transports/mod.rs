@@ -2,6 +2,7 @@
 
 mod connections;
 mod filesystem;
+mod owners;
 mod program;
 mod python;
 mod redis;

@@ -109,6 +109,6 @@ async fn two_types_of_one_namespace_are_a_conflict(broker: Broker) {
 on_every_broker_and_redis! {
     a_handler_may_stop_its_node_and_its_reply_is_still_sent,
     a_node_ends_with_its_transport_and_when_it_is_dropped,
-    two_types_of_one_namespace_are_a_conflict;
+    two_types_of_one_namespace_are_a_conflict,
     a_second_node_of_a_name_is_refused_and_the_first_goes_on,
 }

@@ -235,6 +235,6 @@ on_every_broker_and_redis! {
     the_answers_of_several_nodes_may_come_in_one_reply,
     a_reply_without_ticket_is_nobodys_where_calls_share_a_queue,
     a_replys_clock_is_taken_over_unless_it_is_poisoned,
-    replies_that_nobody_reads_have_a_limit;
+    replies_that_nobody_reads_have_a_limit,
     a_reply_without_ticket_counts_where_the_queue_is_of_one_call,
 }
