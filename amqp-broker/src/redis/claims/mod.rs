@@ -3,6 +3,7 @@
 mod claim;
 mod haul;
 mod holding;
+mod lock;
 mod moved;
 mod moves;
 mod restore;

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use parking_lot::Mutex;
-use uuid::Uuid;
 
 use super::{
+    lock::Lock,
     moved::Move,
     moves::move_claims,
     returned::{front, raw_claims},
@@ -14,7 +14,6 @@ use crate::{
     backend::{BackendError, ExchangeKind},
     kombu::envelope::ClaimEntry,
     redis::{
-        connect::release_script,
         hub::{Hub, now_seconds},
         places::How,
         publish::exchange_kind,
@@ -40,38 +39,13 @@ pub(crate) struct Unroutable {
 /// # Errors
 /// When Redis fails.
 pub(crate) async fn restore_once(hub: &Hub, unroutable: &Unroutable) -> Result<usize, BackendError> {
-    let (key, token) = (hub.keys.unacked_mutex(), Uuid::new_v4().to_string());
-    let lock_time = u64::try_from(hub.options.unacked_mutex_expire.as_millis()).unwrap_or(u64::MAX).max(1);
-    let mut lock = redis::cmd("SET");
-    lock.arg(&key).arg(&token).arg("NX").arg("PX").arg(lock_time);
-    if hub.command::<Option<String>>(&lock).await?.is_none() {
-        return Ok(0);
-    }
-    let restored = restore(hub, unroutable).await;
-    release(hub, &key, &token).await?;
+    let Some(lock) = Lock::take(hub).await? else { return Ok(0) };
+    let restored = restore(hub, unroutable, &lock).await;
+    lock.release().await?;
     restored
 }
 
-async fn release(hub: &Hub, key: &str, token: &str) -> Result<(), BackendError> {
-    if hub.scripting() {
-        let mut script = release_script().prepare_invoke();
-        let answer = script.key(key).arg(token).invoke_async::<i64>(&mut hub.commands()).await;
-        if !hub.no_scripting(&answer) {
-            return hub.checked(answer).map(|_| ());
-        }
-    }
-    let mut connection = hub.own_connection().await?;
-    hub.checked(redis::cmd("WATCH").arg(key).exec_async(&mut connection).await)?;
-    let held: Option<String> = hub.checked(redis::cmd("GET").arg(key).query_async(&mut connection).await)?;
-    let mut pipeline = redis::pipe();
-    pipeline.atomic().cmd("PING").ignore();
-    if held.as_deref() == Some(token) {
-        pipeline.cmd("DEL").arg(key).ignore();
-    }
-    hub.checked(pipeline.query_async::<redis::Value>(&mut connection).await).map(|_| ())
-}
-
-async fn restore(hub: &Hub, unroutable: &Unroutable) -> Result<usize, BackendError> {
+async fn restore(hub: &Hub, unroutable: &Unroutable, lock: &Lock<'_>) -> Result<usize, BackendError> {
     let (mut restored, mut left) =
         (0, hub.options.unacked_restore_limit.map_or(MOST_RESTORED, |limit| limit as usize));
     let (mut skipped, lapsed) = (0, now_seconds() - hub.options.visibility_timeout.as_secs_f64());
@@ -80,7 +54,8 @@ async fn restore(hub: &Hub, unroutable: &Unroutable) -> Result<usize, BackendErr
         range.arg(hub.keys.unacked_index()).arg("-inf").arg(lapsed);
         range.arg("LIMIT").arg(skipped).arg(MOST_CLAIMS.min(left));
         let tags: Vec<String> = hub.command(&range).await?;
-        if tags.is_empty() {
+        // Whoever has taken the lock meanwhile goes on.
+        if tags.is_empty() || !lock.renew().await? {
             break;
         }
         let moved = restore_tags(hub, unroutable, &tags).await?;

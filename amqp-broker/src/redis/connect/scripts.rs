@@ -118,10 +118,10 @@ return moved
     )
 });
 
-/// Deletes a lock if it is still ours.
-static RELEASE: LazyLock<Script> = LazyLock::new(|| {
+/// Sets how many milliseconds a lock lives, which ends with none, if it is still ours.
+static RENEW: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
-        "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0",
+        "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 0",
     )
 });
 
@@ -137,6 +137,6 @@ pub(crate) fn due_script() -> &'static Script {
     &DUE
 }
 
-pub(crate) fn release_script() -> &'static Script {
-    &RELEASE
+pub(crate) fn renew_script() -> &'static Script {
+    &RENEW
 }

@@ -126,7 +126,8 @@ options! {
     unacked_index_key: String [impl Into<String>] = "unacked_index".to_owned();
     /// Sets the key of the lock of whoever returns lapsed claims. The default is `unacked_mutex`.
     unacked_mutex_key: String [impl Into<String>] = "unacked_mutex".to_owned();
-    /// Sets when that lock expires. The default is 5 minutes.
+    /// Sets when that lock expires whose holder is gone. The default is 5 minutes, as in kombu, but
+    /// more than 10 s count as 10 s here: the lock is renewed while it is held.
     unacked_mutex_expire: Duration [Duration] = Duration::from_secs(300);
     /// Sets how often lapsed claims are looked for, together with
     /// [`unacked_restore_throttle`](Self::unacked_restore_throttle): the period is their product.

@@ -64,3 +64,66 @@ async fn a_claim_that_is_held_does_not_lapse() {
     }
     assert_eq!(setting.ask::<u32>(&["LLEN", "q"]).await, 0);
 }
+
+/// A process is killed while it returns messages: its lock is gone within seconds, and whoever goes
+/// on returns each message once.
+#[tokio::test]
+async fn a_killed_holder_of_the_lock_stops_others_for_seconds_only() {
+    const CLAIMS: usize = 10_000;
+    let test = "a_killed_holder_of_the_lock_stops_others_for_seconds_only";
+    let restoring = |options: RedisOptions| options.unacked_restore_interval(Duration::from_millis(1));
+    let Some(setting) = Setting::with(test, restoring).await else { return };
+    let mut pipeline = redis::pipe();
+    for number in 0..CLAIMS {
+        let tag = format!("{number:05}");
+        let claim = format!(r#"[{}, "", "q"]"#, envelope("", "q", &tag));
+        pipeline.cmd("HSET").arg("unacked").arg(&tag).arg(claim).ignore();
+        pipeline.cmd("ZADD").arg("unacked_index").arg(1000).arg(&tag).ignore();
+    }
+    pipeline.exec_async(&mut setting.plain.clone()).await.unwrap();
+    let killed = setting.open().await;
+    while setting.ask::<usize>(&["LLEN", "q"]).await == 0 {}
+    let _: u32 = setting.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    let left: i64 = setting.ask(&["PTTL", "unacked_mutex"]).await;
+    assert!((1..=10_000).contains(&left), "the lock is left behind, for {left} ms");
+    assert!(setting.ask::<usize>(&["HLEN", "unacked"]).await > 0, "not all was done");
+    drop(killed);
+
+    // The time passes.
+    let _: u32 = setting.ask(&["PEXPIRE", "unacked_mutex", "1"]).await;
+    let _next = setting.open().await;
+    while setting.ask::<usize>(&["HLEN", "unacked"]).await > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let items: Vec<String> = setting.ask(&["LRANGE", "q", "0", "-1"]).await;
+    let mut tags: Vec<_> =
+        items.iter().map(|item| item.split("delivery_tag\": \"").nth(1).unwrap()).collect();
+    assert_eq!(tags.len(), CLAIMS);
+    tags.sort_unstable();
+    tags.dedup();
+    assert_eq!(tags.len(), CLAIMS, "each is there once");
+}
+
+#[tokio::test]
+async fn kombus_holder_of_the_lock_is_respected() {
+    let test = "kombus_holder_of_the_lock_is_respected";
+    let restoring = |options: RedisOptions| options.unacked_restore_interval(Duration::from_millis(1));
+    let Some(setting) = Setting::with(test, restoring).await else { return };
+    let _: () = setting.ask(&["SET", "unacked_mutex", "another's token", "PX", "300000"]).await;
+    let claim = format!(r#"[{}, "", "q"]"#, envelope("", "q", "1"));
+    let _: () = setting.ask(&["HSET", "unacked", "1", &claim]).await;
+    let _: () = setting.ask(&["ZADD", "unacked_index", "1000", "1"]).await;
+    let mut client = setting.open().await;
+    let _: () = setting.ask(&["CONFIG", "RESETSTAT"]).await;
+    // It has tried some times.
+    let tries = async || -> Option<u32> {
+        let stats: String = setting.ask(&["INFO", "commandstats"]).await;
+        stats.split_once("cmdstat_set:calls=")?.1.split(',').next()?.parse().ok()
+    };
+    while tries().await < Some(3) {}
+    assert_eq!(setting.ask::<u32>(&["HLEN", "unacked"]).await, 1);
+    assert_eq!(setting.ask::<String>(&["GET", "unacked_mutex"]).await, "another's token");
+    let _: () = setting.ask(&["DEL", "unacked_mutex"]).await;
+    client.watch("q").await;
+    assert!(client.next("q").await.redelivered);
+}
