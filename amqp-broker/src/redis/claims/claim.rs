@@ -9,6 +9,7 @@ use super::{
     haul::{MOST_MESSAGES, Taken, Wanted},
     moved::Move,
     moves::move_claims,
+    returned::place_in_front,
     take,
 };
 use crate::{
@@ -47,23 +48,29 @@ pub(crate) async fn claim(
     link: u64,
     sources: &[Source<'_>],
 ) -> Result<Vec<Claimed<RedisClaim>>, BackendError> {
+    let mut spare = 0;
     loop {
-        let (claimed, left_out) = claim_once(hub, link, sources).await?;
+        let (claimed, left_out) = claim_once(hub, link, sources, spare).await?;
         // Whoever asks once for a message does not take it for an empty queue that the first
-        // ones have expired.
-        if !claimed.is_empty() || !left_out {
+        // ones have expired. Consumers are woken again.
+        let are_woken = || sources.iter().all(|source| hub.arrivals.watches.is_watched(source.queue, link));
+        if !claimed.is_empty() || !left_out || spare >= MOST_MESSAGES && are_woken() {
             return Ok(claimed);
         }
+        // Expired messages are seldom alone.
+        spare = (2 * spare).clamp(1, MOST_MESSAGES);
     }
 }
 
-/// Takes messages; tells also whether some were taken that nobody gets.
+/// Takes messages, and so many to spare from each source, in case that the first have expired;
+/// tells also whether some were taken that nobody gets.
 async fn claim_once(
     hub: &Hub,
     link: u64,
     sources: &[Source<'_>],
+    spare: usize,
 ) -> Result<(Vec<Claimed<RedisClaim>>, bool), BackendError> {
-    let wanted: Vec<_> = sources.iter().map(|source| wanted(hub, source)).collect();
+    let wanted: Vec<_> = sources.iter().map(|source| wanted(hub, source, spare)).collect();
     let haul = take::take(hub, link, &wanted).await?;
     let mut claiming = Claiming::new(hub, link, sources);
     for taken in haul.taken {
@@ -75,15 +82,17 @@ async fn claim_once(
     claiming.next_wakes(haul.full);
     claiming.set_aside().await?;
     claiming.bury().await?;
+    claiming.give_back().await?;
     let left_out = claiming.found.iter().sum::<usize>() > claiming.claimed.len();
     Ok((claiming.claimed, left_out))
 }
 
-fn wanted(hub: &Hub, source: &Source<'_>) -> Wanted {
+fn wanted(hub: &Hub, source: &Source<'_>, spare: usize) -> Wanted {
     Wanted {
         lists: hub.keys.lists(source.queue),
-        most: source.most.min(MOST_MESSAGES),
-        claimed: !source.no_ack,
+        most: source.most.saturating_add(spare).min(MOST_MESSAGES),
+        // What may have to go back is claimed meanwhile.
+        claimed: !source.no_ack || spare > 0,
         tail: Hub::claim_tail(source.queue),
     }
 }
@@ -102,6 +111,10 @@ struct Claiming<'a> {
     found: Vec<usize>,
     undecodable: Vec<(Taken, EnvelopeError)>,
     expired: Vec<(usize, Option<u64>, Envelope)>,
+    /// The numbers of messages that are settled as soon as they are delivered.
+    settled: Vec<u64>,
+    /// The numbers of messages that nobody wants, with their sources.
+    spare: Vec<(u64, usize, Vec<u8>)>,
 }
 
 impl<'a> Claiming<'a> {
@@ -117,6 +130,8 @@ impl<'a> Claiming<'a> {
             found: vec![0; sources.len()],
             undecodable: Vec::new(),
             expired: Vec::new(),
+            settled: Vec::new(),
+            spare: Vec::new(),
         }
     }
 
@@ -129,6 +144,15 @@ impl<'a> Claiming<'a> {
                 self.expired.push((taken.source, taken.number, envelope));
             }
             Ok(envelope) => {
+                let source = &self.sources[taken.source];
+                let is_spare = self.counts[taken.source] >= source.most;
+                if let Some(number) = taken.number.filter(|_| is_spare || source.no_ack) {
+                    if is_spare {
+                        return self.spare.push((number, taken.source, taken.raw));
+                    }
+                    self.settled.push(number);
+                    return self.deliver(taken.source, envelope, false, None);
+                }
                 let properties = &envelope.message.properties;
                 let id = properties.message_id.clone().or_else(|| properties.correlation_id.clone());
                 let kept = taken.number.map(|number| Kept::Claimed { number, id });
@@ -227,6 +251,20 @@ impl<'a> Claiming<'a> {
                 moved = Move { how: place.how, keys: vec![place.key], raw, ..moved };
             }
             moves.push((number, moved));
+        }
+        self.finish(moves).await
+    }
+
+    /// Returns what nobody wants to where it was, as it was, and settles what needs no settlement.
+    async fn give_back(&mut self) -> Result<(), BackendError> {
+        let mut moves = Vec::new();
+        for number in std::mem::take(&mut self.settled) {
+            moves.push((number, Move::drop(self.hub.tag(number))));
+        }
+        // What was taken last is put back first.
+        for (number, source, raw) in std::mem::take(&mut self.spare).into_iter().rev() {
+            let (how, key) = place_in_front(self.hub, self.sources[source].queue, &raw).await?;
+            moves.push((number, Move { how, keys: vec![key], raw, ..Move::drop(self.hub.tag(number)) }));
         }
         self.finish(moves).await
     }

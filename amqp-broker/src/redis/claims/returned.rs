@@ -64,11 +64,20 @@ pub(super) async fn front(
     queue: &str,
     envelope: &[u8],
 ) -> Result<Option<(How, String, Vec<u8>)>, BackendError> {
-    let priority = wire_priority(envelope);
     let Some(raw) = Hub::redelivered(envelope) else { return Ok(None) };
+    let (how, key) = place_in_front(hub, queue, envelope).await?;
+    Ok(Some((how, key, raw)))
+}
+
+/// The place in front of a queue for an envelope that came from there.
+pub(super) async fn place_in_front(
+    hub: &Hub,
+    queue: &str,
+    envelope: &[u8],
+) -> Result<(How, String), BackendError> {
     let declared = hub.declared(queue).await?;
     let how = How::Front(list_lifetime(queue, declared.as_deref()));
-    Ok(Some((how, hub.keys.list(queue, priority), raw)))
+    Ok((how, hub.keys.list(queue, wire_priority(envelope))))
 }
 
 fn set_aside(hub: &Hub, moved: Move, raw: Vec<u8>) -> Move {

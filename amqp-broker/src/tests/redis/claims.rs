@@ -1,6 +1,6 @@
 //! Claims: returned, lost, lapsed.
 
-use super::support::{Setting, bodies};
+use super::support::{Setting, bodies, message};
 use crate::backend::{ExchangeKind, Link, Settlement, Source};
 
 #[tokio::test]
@@ -113,4 +113,57 @@ async fn an_undecodable_message_of_a_fanout_exchange_is_dropped_and_counted() {
     client.publish("f", "", "good").await;
     assert_eq!(client.next("fanned").await.message.body, "good");
     assert_eq!(setting.redis.metrics().undecodable, 1);
+}
+
+/// Asks once for a message behind many that have expired, and for what is behind that; returns how
+/// many scripts or transactions that took.
+async fn get_behind_expired_ones(setting: &Setting, no_ack: bool) -> u64 {
+    let mut client = setting.open().await;
+    let expired: Vec<_> = (0..1000)
+        .map(|number: u32| {
+            let mut message = message("", "q", &number.to_string());
+            message.properties.expiration = Some(amqp_codec::ShortString::from_static("1"));
+            message
+        })
+        .collect();
+    client.link.publish(&expired).await.unwrap();
+    for body in ["1", "2", "3", "4"] {
+        client.publish("", "q", body).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    let _: () = setting.ask(&["CONFIG", "RESETSTAT"]).await;
+    let mut got = Vec::new();
+    for _ in 0..5 {
+        got.extend(client.link.claim(&[Source { queue: "q", no_ack, most: 1 }]).await.unwrap());
+    }
+    assert_eq!(bodies(&got), ["1", "2", "3", "4"]);
+    assert!(got.iter().all(|got| !got.redelivered && got.claim.is_none() == no_ack));
+    let kept = if no_ack { 0 } else { 4 };
+    assert_eq!(setting.ask::<u32>(&["HLEN", "unacked"]).await, kept);
+    assert_eq!(setting.ask::<u32>(&["ZCARD", "unacked_index"]).await, kept);
+    let stats: String = setting.ask(&["INFO", "commandstats"]).await;
+    let calls = |line: &str| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok();
+    let counted = stats
+        .lines()
+        .filter(|line| ["evalsha", "multi"].iter().any(|name| line.contains(&format!("_{name}:"))));
+    counted.filter_map(calls).sum()
+}
+
+#[tokio::test]
+async fn a_message_behind_many_expired_ones_is_got_in_few_steps() {
+    let test = "a_message_behind_many_expired_ones_is_got_in_few_steps";
+    for no_ack in [false, true] {
+        let Some(setting) = Setting::new(test).await else { return };
+        let steps = get_behind_expired_ones(&setting, no_ack).await;
+        assert!(steps < 50, "{steps} steps");
+    }
+}
+
+#[tokio::test]
+async fn without_scripts_a_message_behind_many_expired_ones_is_got_too() {
+    let test = "without_scripts_a_message_behind_many_expired_ones_is_got_too";
+    for no_ack in [false, true] {
+        let Some(setting) = Setting::with(test, |options| options.scripting(false)).await else { return };
+        get_behind_expired_ones(&setting, no_ack).await;
+    }
 }
