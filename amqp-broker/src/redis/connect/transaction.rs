@@ -1,9 +1,13 @@
 //! Changes that depend on what is there.
 
+use std::time::Duration;
+
 use redis::{Pipeline, RedisResult, Value, aio::MultiplexedConnection};
+use tokio::time;
+use uuid::Uuid;
 
 /// How often a transaction is tried when others change its keys meanwhile.
-const MOST_TRIES: usize = 100;
+const MOST_TRIES: u32 = 200;
 
 /// What a transaction does: the changes, and what is told of it.
 pub(crate) type Decision<T> = (Option<Pipeline>, T);
@@ -20,7 +24,7 @@ pub(crate) async fn transact<T>(
     reads: &Pipeline,
     decide: &mut (impl FnMut(Vec<Value>) -> Decision<T> + Send),
 ) -> RedisResult<Option<(T, Value)>> {
-    for _ in 0..MOST_TRIES {
+    for tries in 0..MOST_TRIES {
         let mut looking = redis::pipe();
         looking.cmd("WATCH").arg(keys).ignore();
         reads.cmd_iter().for_each(|read| _ = looking.add_command(read.clone()));
@@ -34,6 +38,14 @@ pub(crate) async fn transact<T>(
         if answers != Value::Nil {
             return Ok(Some((decided, answers)));
         }
+        time::sleep(pause(tries)).await;
     }
     Ok(None)
+}
+
+/// The pause after a try in vain, which is random: of all who try at the same time, one succeeds.
+fn pause(tries: u32) -> Duration {
+    let most = 1_000_u64 << tries.min(6);
+    let (random, _) = Uuid::new_v4().as_u64_pair();
+    Duration::from_micros(random % most)
 }

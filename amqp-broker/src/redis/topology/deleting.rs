@@ -11,8 +11,11 @@ use crate::{
     redis::{declared::Declared, hub::Hub, places::delayed_key},
 };
 
-/// How long what is sent to a deleted queue for replies goes nowhere, in milliseconds: one hour.
-const GONE: u64 = 3_600_000;
+/// How long what is sent to a deleted queue for replies goes nowhere at least, in milliseconds.
+const GONE_LEAST: u64 = 60_000;
+
+/// How long it does so at most: many such queues may come and go.
+const GONE_MOST: u64 = 3_600_000;
 
 /// Deletes a queue; returns how many messages it held. While its bindings are removed it still has
 /// its owner, so that nobody makes it anew meanwhile.
@@ -42,12 +45,13 @@ pub(crate) async fn delete_queue(hub: &Hub, name: &str) -> Result<u32, BackendEr
 /// by whoever pushes to it, and nobody would ever remove it.
 fn forget(hub: &Hub, pipeline: &mut Pipeline, queue: &str, declared: &Declared) {
     let key = hub.keys.queue(queue);
-    match declared.deleted || declared.lifetime().is_some() {
-        true => {
-            let deleted = Declared::deleted().stored();
-            pipeline.cmd("SET").arg(key).arg(deleted).arg("PX").arg(GONE).ignore();
+    match declared.lifetime() {
+        Some(lifetime) => {
+            let (deleted, gone) = (Declared::deleted().stored(), lifetime.clamp(GONE_LEAST, GONE_MOST));
+            pipeline.cmd("SET").arg(key).arg(deleted).arg("PX").arg(gone).ignore();
         }
-        false => _ = pipeline.cmd("DEL").arg(key).ignore(),
+        None if declared.deleted => {}
+        None => _ = pipeline.cmd("DEL").arg(key).ignore(),
     }
     pipeline.cmd("SREM").arg(hub.keys.delayed()).arg(queue).ignore();
     if declared.owner.is_some() {

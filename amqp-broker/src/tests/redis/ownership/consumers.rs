@@ -97,6 +97,34 @@ async fn consumers_of_killed_processes_do_not_count() {
 }
 
 #[tokio::test]
+async fn consumers_that_begin_and_end_at_once_are_all_counted() {
+    let test = "consumers_that_begin_and_end_at_once_are_all_counted";
+    let Some(server) = RedisServer::start(test).await else { return };
+    let mut peers = Vec::new();
+    for _ in 0..12 {
+        let broker = broker(&server);
+        for _ in 0..4 {
+            peers.push(Peer::open(&broker).await);
+        }
+    }
+    peers[0].declare("q").await;
+    for peer in &mut peers {
+        peer.send(1, consume("q", "t")).await;
+    }
+    for peer in &mut peers {
+        peer.expect::<basic::ConsumeOk>(1).await;
+    }
+    assert_eq!(peers[0].call(1, queue("q")).await.consumer_count, 48);
+    for peer in &mut peers {
+        peer.send(1, basic::Cancel { consumer_tag: short("t"), no_wait: false }).await;
+    }
+    for peer in &mut peers {
+        peer.expect::<basic::CancelOk>(1).await;
+    }
+    assert_eq!(peers[0].call(1, queue("q")).await.consumer_count, 0);
+}
+
+#[tokio::test]
 async fn a_consumer_of_no_queue_leaves_nothing() {
     let Some(server) = RedisServer::start("a_consumer_of_no_queue_leaves_nothing").await else { return };
     let mut peer = Peer::open(&broker(&server)).await;

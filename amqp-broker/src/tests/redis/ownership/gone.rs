@@ -1,6 +1,9 @@
 //! Exclusive queues of processes that were killed.
 
-use amqp_codec::method::queue as methods;
+use amqp_codec::{
+    Frame, Method, ReplyCode,
+    method::{channel, connection, queue as methods},
+};
 
 use super::{RedisServer, Setting, ask, broker, end, holder, refusal};
 use crate::tests::{
@@ -31,7 +34,7 @@ async fn what_a_killed_process_had_is_free_at_once_and_empty() {
     for name in ["a", "b", "c"] {
         give(&server, name, &holder).await;
         let (code, _) = refusal(&mut other, queue(name)).await;
-        assert_eq!(code, amqp_codec::ReplyCode::RESOURCE_LOCKED);
+        assert_eq!(code, ReplyCode::RESOURCE_LOCKED);
     }
     end(connection, &server).await;
     let own = |name| methods::Declare { exclusive: true, ..queue(name) };
@@ -53,6 +56,31 @@ async fn a_server_that_has_started_again_knows_none_of_the_old_connections() {
     let words: Vec<_> = holder.split(' ').collect();
     give(&server, "own", &format!("{} {} {}", words[0], "0".repeat(40), words[2])).await;
     Peer::open(&broker(&server)).await.call(1, queue("own")).await;
+}
+
+#[tokio::test]
+async fn whoever_lost_redis_has_its_queue_again() {
+    let Some(server) = RedisServer::start("whoever_lost_redis_has_its_queue_again").await else { return };
+    let (broker, plain) = (broker(&server), server.connect().await);
+    let own = methods::Declare { exclusive: true, ..queue("own") };
+    let mut owner = Peer::open(&broker).await;
+    owner.call(1, own.clone()).await;
+    let _: u32 = ask(&plain, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    owner.expect::<connection::Close>(0).await;
+    drop(owner);
+    let mut again = Peer::open(&broker).await;
+    loop {
+        again.send(1, own.clone()).await;
+        match again.next().await.unwrap() {
+            Frame::Method(1, Method::Queue(methods::Method::DeclareOk(_))) => break,
+            Frame::Method(1, Method::Channel(channel::Method::Close(close))) => {
+                assert_eq!(ReplyCode(close.reply_code), ReplyCode::RESOURCE_LOCKED);
+                again.send(1, channel::CloseOk {}).await;
+                again.call(1, channel::Open::default()).await;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]
@@ -88,12 +116,12 @@ async fn several_who_notice_do_it_once_and_one_has_the_queue() {
         for racer in &mut racers {
             owners += usize::from(matches!(
                 racer.next().await.unwrap(),
-                amqp_codec::Frame::Method(1, amqp_codec::Method::Queue(methods::Method::DeclareOk(_)))
+                Frame::Method(1, Method::Queue(methods::Method::DeclareOk(_)))
             ));
         }
         assert_eq!(owners, 1);
         for mut racer in racers {
-            racer.call(0, amqp_codec::method::connection::Close::default()).await;
+            racer.call(0, connection::Close::default()).await;
         }
     }
 }

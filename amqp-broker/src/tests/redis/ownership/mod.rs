@@ -11,7 +11,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::{
     server::RedisServer,
-    support::{Setting, ask, binding, broker, broker_at, exchange, queue, refusal},
+    support::{Client, Setting, ask, binding, broker, broker_at, exchange, queue, refusal},
 };
 
 /// A connection that can be looked at like that of another process, and the name by which it holds
