@@ -155,13 +155,17 @@ async fn expired_messages_count_until_they_would_be_delivered() {
     let Some(server) = RedisServer::start(test).await else { return };
     let mut peer = Peer::open(&broker(&server)).await;
     peer.call(1, queue_with("brief", [("x-message-ttl", 1.into())])).await;
+    peer.call(1, queue_with("long", [("x-message-ttl", 600_000.into())])).await;
     peer.declare("q").await;
     let expiring = Properties { expiration: Some(ShortString::from_static("1")), ..Default::default() };
-    peer.publish("", "brief", "gone").await;
+    let lasting = Properties { expiration: Some(ShortString::from_static("600000")), ..Default::default() };
+    // The shorter time counts.
+    peer.publish_with("", "brief", lasting, false, b"gone").await;
+    peer.publish_with("", "long", expiring.clone(), false, b"gone").await;
     peer.publish_with("", "q", expiring, false, b"gone").await;
     peer.publish("", "q", "stays").await;
     tokio::time::sleep(Duration::from_millis(2)).await;
-    for (name, count, left) in [("brief", 1, &[][..]), ("q", 2, &["stays"])] {
+    for (name, count, left) in [("brief", 1, &[][..]), ("long", 1, &[]), ("q", 2, &["stays"])] {
         let declared = peer.call(1, queue::Declare { passive: true, ..queue(name) }).await;
         assert_eq!(declared.message_count, count, "{name}");
         assert_eq!(peer.bodies(name).await, left, "{name}");

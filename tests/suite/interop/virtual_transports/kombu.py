@@ -56,6 +56,7 @@ def consume(command):
                 "body": body,
                 "headers": message.headers,
                 "priority": message.properties.get("priority"),
+                "expiration": message.properties.get("expiration"),
                 "correlation_id": message.properties.get("correlation_id"),
                 "exchange": message.delivery_info.get("exchange"),
                 "key": message.delivery_info.get("routing_key"),

@@ -106,6 +106,29 @@ async fn what_is_written_here_is_read_by_kombu() {
 }
 
 #[tokio::test]
+async fn a_time_to_live_is_honoured_here_and_told_to_kombu() {
+    let Some(mut peers) = Peers::start("redis::a_time_to_live_is_honoured_here_and_told_to_kombu").await
+    else {
+        return;
+    };
+    let producer = peers.transport.producer(Exchange::default());
+    let brief = PublishOptions::new().expiration(Duration::from_millis(1));
+    let late = async || {
+        within(producer.ensure_publish(("q", &brief), &json!("late"))).await.unwrap();
+        sleep(Duration::from_millis(2)).await;
+    };
+    late().await;
+    let got = peers.kombu.consume(json!("q"), 1).await;
+    assert_eq!((&got[0]["body"], &got[0]["expiration"]), (&json!("late"), &json!("1")));
+    late().await;
+    let long = PublishOptions::new().expiration(Duration::from_secs(600));
+    within(producer.ensure_publish(("q", &long), &json!("in time"))).await.unwrap();
+    let mut consumer = peers.consumer("q").await;
+    assert_eq!(bodies(&mut consumer, 1).await, ["in time"]);
+    peers.close().await;
+}
+
+#[tokio::test]
 async fn priorities_have_kombus_order_for_both() {
     let Some(mut peers) = Peers::start("redis::priorities_have_kombus_order_for_both").await else { return };
     let expected = ["0", "5", "9"];
