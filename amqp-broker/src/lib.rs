@@ -106,6 +106,8 @@ pub mod redis;
 mod server;
 mod session;
 mod shown;
+#[cfg(feature = "simulation")]
+mod simulated_disk;
 mod sockets;
 mod store;
 #[cfg(test)]
@@ -132,5 +134,7 @@ pub use faults::{Faults, plan::Direction, publish_faults::PublishFault};
 pub use server::tls::Tls;
 #[cfg(feature = "tls")]
 pub use server::tls_error::TlsError;
+#[cfg(feature = "simulation")]
+pub use simulated_disk::SimulatedDisk;
 #[cfg(feature = "durable")]
 pub use store::DataError;

@@ -459,6 +459,18 @@ impl BrokerBuilder {
         DurableBrokerBuilder { config, gateways, path: path.into(), repairs: false }
     }
 
+    /// Builds the broker on a simulated disk, and restores what is synced there. With the feature
+    /// `simulation`, which is for tests.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[cfg(feature = "simulation")]
+    pub fn build_on(self, disk: &crate::simulated_disk::SimulatedDisk) -> Broker {
+        let mut config = self.config;
+        config.fill_in();
+        Broker { inner: Arc::new(Instance::simulated(config, self.gateways, disk)) }
+    }
+
     /// Builds the broker. It does nothing yet; see [`Broker::listen`] and [`Broker::connect`].
     pub fn build(self) -> Broker {
         let mut config = self.config;

@@ -10,7 +10,7 @@ use std::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, time::Instant};
 
-#[cfg(feature = "durable")]
+#[cfg(any(feature = "durable", feature = "simulation"))]
 use crate::store::DiskReport;
 use crate::{session::shared::Shared, store::Disk};
 
@@ -108,7 +108,7 @@ impl Host {
     }
 
     /// Handles progress of the disk.
-    #[cfg(feature = "durable")]
+    #[cfg(any(feature = "durable", feature = "simulation"))]
     pub(crate) fn tell(&self, progress: &DiskReport) {
         match progress {
             DiskReport::Written { change, has_room } => {

@@ -22,7 +22,7 @@ use crate::{
 #[cfg(feature = "durable")]
 use crate::{
     core::rabbitmq::refusal::Refusal,
-    store::{DataError, DiskReport, Folder, Restored, Room},
+    store::{DataError, DiskReport, Folder, Restored, Room, Writer},
 };
 #[cfg(feature = "durable")]
 use amqp_codec::Report;
@@ -82,7 +82,7 @@ impl Instance {
             let mut vhost = Vhost::new(name, config.limits());
             let began = Instant::now();
             vhost.began = since_1970();
-            let (disk, writer, restored) = Disk::restore(&store, &mut vhost)?;
+            let (disk, writer, restored) = Writer::restore(&store, &mut vhost)?;
             let host = Arc::new(host(vhost, Some(disk), began, &config, &faults));
             hosts.insert(name.clone(), Arc::clone(&host));
             all.push((host, writer, restored));
@@ -112,6 +112,31 @@ impl Instance {
         say_restored(folder, &restored, started.elapsed());
         let (ending, sockets) = (watch::Sender::new(false), Sockets::beside(room.files()));
         Ok(Instance { config, clients, faults, hosts, gateways, ending, failure, sockets })
+    }
+
+    /// Creates a broker with persistent state on a simulated disk, and restores what is there.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn simulated(
+        config: Config,
+        gateways: Gateways,
+        store: &crate::simulated_disk::SimulatedDisk,
+    ) -> Self {
+        let mut instance = Instance::new(config, gateways);
+        for (name, place) in &mut instance.hosts {
+            let mut vhost = Vhost::new(name, instance.config.limits());
+            vhost.began = since_1970();
+            let (disk, writer) = store.open(&mut vhost);
+            let restored =
+                Arc::new(host(vhost, Some(disk), Instant::now(), &instance.config, &instance.faults));
+            *place = Arc::clone(&restored);
+            let told = Arc::downgrade(&restored);
+            tokio::spawn(writer.run(move |progress| {
+                if let Some(host) = told.upgrade() {
+                    host.tell(&progress);
+                }
+            }));
+        }
+        instance
     }
 
     pub(crate) fn host(&self, vhost: &str) -> Option<Arc<Host>> {

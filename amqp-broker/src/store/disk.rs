@@ -2,35 +2,19 @@
 
 use std::{
     collections::VecDeque,
-    io,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
 };
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
 use crate::{
-    core::{
-        journal::records::{Changes, Stored},
-        vhost::Vhost,
-    },
+    core::journal::records::{Changes, Stored},
     failure::Failure,
 };
-
-use super::{
-    error::{DataError, cause},
-    files::{Files, Restored, format::fnv},
-    folder::Folder,
-    room::Room,
-};
-
-/// The longest part of a file name that is taken unchanged from a virtual host's name.
-const LONGEST_NAME: usize = 150;
 
 /// A report of the disk.
 #[derive(Debug)]
@@ -44,65 +28,58 @@ pub(crate) enum DiskReport {
 /// The disk of a virtual host.
 ///
 /// # On drop
-/// The writing thread still writes the changes that wait.
+/// The writer still writes the changes that wait.
 pub(crate) struct Disk {
-    queue: Arc<Queue>,
+    queue: Arc<DiskQueue>,
 }
 
 /// The changes that wait to be written.
-struct Queue {
-    waiting: Mutex<Backlog>,
-    more: Condvar,
+pub(crate) struct DiskQueue {
+    pub(crate) waiting: Mutex<Backlog>,
+    /// Wakes a writer that is a thread.
+    pub(crate) more: Condvar,
+    /// Wakes a writer that is a task.
+    #[cfg(feature = "simulation")]
+    pub(crate) noticed: tokio::sync::Notify,
     /// How many bytes wait or are being written.
-    backlog: AtomicU64,
+    pub(crate) backlog: AtomicU64,
     /// While this many bytes wait, publishers are held back.
-    room: u64,
+    pub(crate) room: u64,
     /// The most bytes that are written together.
-    batch: u64,
+    pub(crate) batch: u64,
     /// The last change that is on disk.
-    written: watch::Sender<u64>,
+    pub(crate) written: watch::Sender<u64>,
     /// Whether everything is written and the files are closed.
-    closed: watch::Sender<bool>,
+    pub(crate) closed: watch::Sender<bool>,
 }
 
 #[derive(Default)]
-struct Backlog {
-    added: VecDeque<Added>,
+pub(crate) struct Backlog {
+    pub(crate) added: VecDeque<Added>,
     /// The number of the last change that was added.
     change: u64,
-    ends: bool,
+    pub(crate) ends: bool,
     /// Whether a test has stopped the writing.
-    is_paused: bool,
+    pub(crate) is_paused: bool,
     /// Whether a test makes the next write fail.
-    fails: bool,
+    pub(crate) fails: bool,
     /// The messages that an orderly end marks as redelivered.
-    redelivered: Option<Vec<Stored>>,
+    pub(crate) redelivered: Option<Vec<Stored>>,
 }
 
 /// Changes that are written together or not at all, with the number of the last.
 #[derive(Default)]
-struct Added {
-    changes: Changes,
-    change: u64,
+pub(crate) struct Added {
+    pub(crate) changes: Changes,
+    pub(crate) change: u64,
 }
 
 impl Disk {
-    /// Restores a virtual host, and writes its changes from now on. `tell` gets the reports, on a
-    /// thread that ends some time after the disk is dropped.
-    ///
-    /// # Errors
-    /// When anything cannot be read.
-    pub(crate) fn restore(
-        folder: &Arc<Folder>,
-        vhost: &mut Vhost,
-    ) -> Result<(Disk, Writer, Restored), DataError> {
-        let path = &folder.path;
-        let of_reading = |error| DataError::of_reading(path, error);
-        let mut files = Files::open(folder, &file_name(vhost.name())).map_err(of_reading)?;
-        let restored = files.restore(vhost).map_err(of_reading)?;
-        folder.judge(vhost.name(), restored.unreadable)?;
-        let queue = Arc::new(Queue::new(folder.room));
-        Ok((Disk { queue: Arc::clone(&queue) }, Writer { queue, files, folder: path.clone() }, restored))
+    /// A disk, and the queue from which its changes are written. Publishers are held back while
+    /// more than `room` bytes wait; `batch` bytes are written together.
+    pub(crate) fn new(room: u64, batch: u64) -> (Self, Arc<DiskQueue>) {
+        let queue = Arc::new(DiskQueue::new(room, batch));
+        (Disk { queue: Arc::clone(&queue) }, queue)
     }
 
     /// Adds changes, the last of which has this number; returns whether there is room for more.
@@ -114,7 +91,7 @@ impl Disk {
         waiting.change = change;
         waiting.added.push_back(Added { changes, change });
         drop(waiting);
-        self.queue.more.notify_one();
+        self.queue.wake();
         self.backlog() <= self.queue.room
     }
 
@@ -141,7 +118,7 @@ impl Disk {
             waiting.ends = true;
             waiting.redelivered.get_or_insert(redelivered);
         }
-        self.queue.more.notify_one();
+        self.queue.wake();
         let mut closed = self.queue.closed.subscribe();
         let _ = closed.wait_for(|closed| *closed).await;
     }
@@ -152,7 +129,7 @@ impl Disk {
     /// Stops or resumes writing.
     pub(crate) fn pause(&self, is_paused: bool) {
         self.queue.waiting.lock().is_paused = is_paused;
-        self.queue.more.notify_one();
+        self.queue.wake();
     }
 
     /// Makes the next write fail.
@@ -164,27 +141,40 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         self.queue.waiting.lock().ends = true;
-        self.queue.more.notify_one();
+        self.queue.wake();
     }
 }
 
-impl Queue {
-    fn new(room: Room) -> Self {
-        Queue {
+impl DiskQueue {
+    fn new(room: u64, batch: u64) -> Self {
+        DiskQueue {
             waiting: Mutex::default(),
             more: Condvar::new(),
+            #[cfg(feature = "simulation")]
+            noticed: tokio::sync::Notify::new(),
             backlog: AtomicU64::new(0),
-            room: room.backlog,
-            batch: room.batch,
+            room,
+            batch,
             written: watch::Sender::default(),
             closed: watch::Sender::default(),
         }
+    }
+
+    fn wake(&self) {
+        self.more.notify_one();
+        #[cfg(feature = "simulation")]
+        self.noticed.notify_one();
+    }
+
+    /// Notes that changes are on disk; returns whether few enough wait.
+    pub(crate) fn is_written(&self, bytes: u64) -> bool {
+        self.backlog.fetch_sub(bytes, Ordering::Relaxed) - bytes <= self.room
     }
 }
 
 impl Backlog {
     /// Takes the changes to be written next.
-    fn take(&mut self, batch: u64) -> Added {
+    pub(crate) fn take(&mut self, batch: u64) -> Added {
         let mut taken = self.added.pop_front().unwrap_or_default();
         while taken.changes.weight() < batch
             && let Some(mut next) = self.added.pop_front()
@@ -194,71 +184,6 @@ impl Backlog {
         }
         taken
     }
-}
-
-/// Writes the changes.
-pub(crate) struct Writer {
-    queue: Arc<Queue>,
-    files: Files,
-    folder: PathBuf,
-}
-
-impl Writer {
-    /// Starts the writing thread.
-    pub(crate) fn start(self, tell: impl Fn(DiskReport) + Send + 'static) -> io::Result<()> {
-        let Writer { queue, files, folder } = self;
-        let builder = thread::Builder::new().name("amqp-broker disk".to_owned());
-        builder
-            .spawn(move || {
-                if let Err(error) = write(&queue, files, &tell) {
-                    let source = Arc::new(cause(&folder, error));
-                    tell(DiskReport::Failed(Failure::Disk { path: folder, source }));
-                }
-                queue.closed.send_replace(true);
-            })
-            .map(drop)
-    }
-}
-
-/// Writes until the end. The files are closed when this returns.
-fn write(queue: &Queue, mut files: Files, tell: &impl Fn(DiskReport)) -> fjall::Result<()> {
-    loop {
-        let mut waiting = queue.waiting.lock();
-        while waiting.is_paused || waiting.added.is_empty() && !waiting.ends {
-            queue.more.wait(&mut waiting);
-        }
-        if waiting.added.is_empty() {
-            let redelivered = waiting.redelivered.take();
-            drop(waiting);
-            return redelivered.map_or(Ok(()), |redelivered| files.finish(&redelivered));
-        }
-        let Added { changes, change } = waiting.take(queue.batch);
-        let bytes = changes.weight();
-        let fails = waiting.fails;
-        drop(waiting);
-        if fails {
-            return Err(io::Error::other("a test ordered it").into());
-        }
-        files.write(changes)?;
-        let backlog = queue.backlog.fetch_sub(bytes, Ordering::Relaxed) - bytes;
-        tell(DiskReport::Written { change, has_room: backlog <= queue.room });
-        queue.written.send_replace(change);
-        files.wait_for_flush();
-    }
-}
-
-/// A virtual host's name as a part of a file name; different names give different parts.
-fn file_name(vhost: &str) -> String {
-    let octet = |octet: u8| match octet {
-        b'a'..=b'z' | b'0'..=b'9' | b'-' => char::from(octet).to_string(),
-        other => format!("_{other:02x}"),
-    };
-    let mut name: String = vhost.bytes().map(octet).collect();
-    if name.len() > LONGEST_NAME {
-        name.truncate(LONGEST_NAME);
-        name = format!("{name}.{:016x}", fnv(vhost.as_bytes()));
-    }
-    name
 }
 
 #[cfg(test)]
@@ -284,12 +209,5 @@ mod tests {
             .map(|added| (added.change, added.changes.iter().count() as u64 / half))
             .collect();
         assert_eq!(taken, [(2, 2), (4, 2), (5, 1)]);
-    }
-
-    #[test]
-    fn each_name_gives_another_name_of_a_file() {
-        assert_eq!(["/", "a/b", "A", "_2f", ""].map(file_name), ["_2f", "a_2fb", "_41", "_5f2f", ""]);
-        let long = ["x".repeat(200), "x".repeat(201)].map(|name| file_name(&name));
-        assert!(long[0] != long[1] && long[0].len() < 180);
     }
 }

@@ -7,7 +7,6 @@ mod batches;
 mod check;
 #[cfg(feature = "durable")]
 mod contents;
-#[cfg(feature = "durable")]
 mod disk;
 #[cfg(feature = "durable")]
 mod error;
@@ -17,8 +16,6 @@ mod files;
 mod folder;
 #[cfg(feature = "durable")]
 mod mark;
-#[cfg(not(feature = "durable"))]
-mod nowhere;
 #[cfg(feature = "durable")]
 mod number;
 #[cfg(feature = "durable")]
@@ -29,16 +26,21 @@ mod rebuild;
 mod repair;
 #[cfg(feature = "durable")]
 mod room;
-
 #[cfg(feature = "durable")]
-pub(crate) use disk::{Disk, DiskReport};
+mod writer;
+
+pub(crate) use disk::Disk;
+#[cfg(feature = "simulation")]
+pub(crate) use disk::DiskQueue;
+#[cfg(any(feature = "durable", feature = "simulation"))]
+pub(crate) use disk::DiskReport;
 #[cfg(feature = "durable")]
 pub use error::DataError;
 #[cfg(feature = "durable")]
 pub(crate) use files::Restored;
 #[cfg(feature = "durable")]
 pub(crate) use folder::Folder;
-#[cfg(not(feature = "durable"))]
-pub(crate) use nowhere::Disk;
 #[cfg(feature = "durable")]
 pub(crate) use room::Room;
+#[cfg(feature = "durable")]
+pub(crate) use writer::Writer;
