@@ -25,6 +25,8 @@ mod compress;
 mod connection;
 mod consume;
 mod error;
+#[cfg(feature = "memory")]
+mod in_memory;
 #[cfg(feature = "mailbox")]
 pub mod mailbox;
 #[cfg(feature = "oslo")]

@@ -10,6 +10,8 @@ use amqp_client::{DeleteOptions, Queue};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+#[cfg(feature = "memory")]
+use crate::connection::brokers::Streams;
 use crate::{
     connection::{
         brokers::Brokers,
@@ -118,7 +120,7 @@ pub struct TransportOptions {
     pub(crate) traffic: Traffic,
     recovery: Recovery,
     #[cfg(feature = "memory")]
-    broker: Option<Broker>,
+    pub(crate) streams: Option<Streams>,
 }
 
 impl TransportOptions {
@@ -223,16 +225,6 @@ impl TransportOptions {
         self
     }
 
-    /// Connects to this broker in memory, whatever hosts the URL names; login, virtual host and
-    /// options are the URL's. This is for tests, which can look into the broker and use its
-    /// [faults](amqp_broker::Faults).
-    #[cfg(feature = "memory")]
-    #[must_use]
-    pub fn broker(mut self, broker: &Broker) -> Self {
-        self.broker = Some(broker.clone());
-        self
-    }
-
     /// Opens a transport and its first connection. The URL has the form that kombu and
     /// oslo.messaging use, and the scheme `amqp`, `amqps`, `pyamqp`, `pyamqps`, `rabbit` or
     /// `kombu`; `memory://NAME` is a broker in this process. Redis and folders have URLs of their
@@ -282,7 +274,7 @@ impl TransportOptions {
     #[cfg(feature = "memory")]
     #[must_use]
     pub fn on(self, broker: &Broker) -> Transport {
-        let here = Brokers::here(broker.clone(), amqp_client::Uri::default());
+        let here = Brokers::here(Streams::to(broker.clone()), amqp_client::Uri::default());
         self.made(&here)
     }
 
@@ -311,8 +303,8 @@ impl TransportOptions {
 
     #[cfg(feature = "memory")]
     fn brokers(&self, url: TransportUrl) -> Brokers {
-        match &self.broker {
-            Some(broker) => Brokers::here(broker.clone(), url.into_uri()),
+        match &self.streams {
+            Some(streams) => Brokers::here(streams.clone(), url.into_uri()),
             None => url.into(),
         }
     }

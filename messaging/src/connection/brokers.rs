@@ -26,7 +26,7 @@ pub(crate) enum Brokers {
 #[cfg(feature = "memory")]
 #[derive(Clone)]
 pub(crate) struct Here {
-    stream: Arc<dyn Fn() -> DuplexStream + Send + Sync>,
+    streams: Streams,
     /// The login and the virtual host.
     uri: Box<Uri>,
     /// The name that errors use for it.
@@ -35,14 +35,37 @@ pub(crate) struct Here {
     undecodable: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
 }
 
+/// Makes the streams to a broker in this process.
+#[cfg(feature = "memory")]
+#[derive(Clone)]
+pub(crate) struct Streams(Arc<dyn Fn() -> DuplexStream + Send + Sync>);
+
+#[cfg(feature = "memory")]
+impl Streams {
+    pub(crate) fn new(connect: impl Fn() -> DuplexStream + Send + Sync + 'static) -> Self {
+        Streams(Arc::new(connect))
+    }
+
+    pub(crate) fn to(broker: Broker) -> Self {
+        Streams::new(move || broker.connect())
+    }
+}
+
+#[cfg(feature = "memory")]
+impl fmt::Debug for Streams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Streams")
+    }
+}
+
 #[cfg(feature = "memory")]
 impl Brokers {
     /// Returns the broker in this process with this name, which is started if there is none.
     pub(crate) fn in_memory(name: &str) -> Self {
         let broker = name.to_owned();
-        let stream = Arc::new(move || amqp_broker::memory(&broker).connect());
+        let streams = Streams::new(move || amqp_broker::memory(&broker).connect());
         let name = format!("memory://{name}");
-        Brokers::Here(Here { stream, uri: Box::default(), name, undecodable: None })
+        Brokers::Here(Here { streams, uri: Box::default(), name, undecodable: None })
     }
 
     /// Returns a way to a backend, which a broker in this process connects with AMQP; `name` is the
@@ -55,13 +78,13 @@ impl Brokers {
     ) -> Self {
         let uri = Box::<Uri>::default();
         let broker = Broker::builder().backend(&uri.vhost, backend).build();
-        Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name, undecodable })
+        Brokers::Here(Here { streams: Streams::to(broker), uri, name, undecodable })
     }
 
-    /// Returns a way to this broker; login, virtual host and options are those of the URI.
-    pub(crate) fn here(broker: Broker, uri: Uri) -> Self {
+    /// Returns a way over these streams; login, virtual host and options are those of the URI.
+    pub(crate) fn here(streams: Streams, uri: Uri) -> Self {
         let (uri, name) = (Box::new(uri), "the broker in this process".to_owned());
-        Brokers::Here(Here { stream: Arc::new(move || broker.connect()), uri, name, undecodable: None })
+        Brokers::Here(Here { streams, uri, name, undecodable: None })
     }
 }
 
@@ -93,9 +116,9 @@ impl Brokers {
                 connected.map_err(|source| SetupError::Connect { host: hosts(uris), source })
             }
             #[cfg(feature = "memory")]
-            Brokers::Here(Here { stream, uri, name, .. }) => {
-                let stream = stream.clone();
-                let connector = move || std::future::ready(Ok(stream()));
+            Brokers::Here(Here { streams, uri, name, .. }) => {
+                let streams = streams.clone();
+                let connector = move || std::future::ready(Ok(streams.0()));
                 let connected = options.connect_with(connector, uri).await;
                 connected.map_err(|source| SetupError::Connect { host: name.clone(), source })
             }
