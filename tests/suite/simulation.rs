@@ -1,9 +1,9 @@
 //! The simulation, with as many seeds as there is time for: nothing is wrong in any of them, and
 //! the same seed gives the same run.
 
-use std::process::Command;
+use std::{fs, path::Path, process::Command};
 
-use tests::scale;
+use tests::{leave_out, scale};
 
 /// How many seeds are run, and how many of them twice. One takes about 30 ms of processor time in a
 /// build without optimisation.
@@ -27,4 +27,24 @@ fn nothing_is_wrong_whatever_the_seed() {
 fn the_same_seed_gives_the_same_run() {
     let (is_right, said) = simulate(&format!("0..{}", TWICE * scale()), &["--twice"]);
     assert!(is_right, "{said}");
+}
+
+#[test]
+fn every_planted_bug_can_still_be_planted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut count = 0;
+    for entry in fs::read_dir(root.join("tests/planted")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "patch") {
+            continue;
+        }
+        let mut check = Command::new("patch");
+        check.current_dir(root).args(["-p1", "--dry-run", "--silent", "--force", "-i"]).arg(&path);
+        let Ok(checked) = check.output() else {
+            return leave_out("every_planted_bug_can_still_be_planted", "there is no program `patch`");
+        };
+        assert!(checked.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&checked.stdout));
+        count += 1;
+    }
+    assert!(count >= 10);
 }

@@ -72,6 +72,8 @@ impl Client {
     async fn connect(&self) -> Option<Connection> {
         let (network, client) = (self.world.network.clone(), self.number);
         let mut options = ConnectOptions::new().name(client_name(client)).heartbeat(HEARTBEAT);
+        // The slowest links delay each part of the handshake by seconds.
+        options = options.connect_timeout(6 * HEARTBEAT);
         if self.recovers {
             let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
             options = options.recovery(Recovery::new().backoff(backoff));

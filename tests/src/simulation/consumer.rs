@@ -14,6 +14,9 @@ use tokio::{sync::Notify, task::JoinHandle, time::sleep};
 
 use super::{account::Receipt, scenario::Manner, world::World};
 
+/// How often a consumer is cancelled if that fails.
+const CANCELS: usize = 10;
+
 /// How a client ends its consumer.
 #[derive(Default)]
 pub(super) struct Leash {
@@ -71,7 +74,7 @@ pub(super) fn watch(place: Place, mut consumer: Consumer) -> Running {
                 },
             }
         }
-        place.world.call("cancelling a watcher", consumer.cancel()).await;
+        place.cancel(&mut consumer).await;
     });
     Running { leash, task }
 }
@@ -84,14 +87,11 @@ async fn run(place: Place, mut consumer: Consumer, prefetch: u16, manner: Manner
         let received = tokio::select! {
             biased;
             () = leash.cancels.notified(), if !is_cancelled => {
-                is_cancelled = true;
                 if leash.drops.load(Ordering::Relaxed) {
                     return;
                 }
-                let cancelling = place.world.ends("cancelling", consumer.cancel()).await;
-                if let Some(Err(error)) = cancelling {
-                    place.world.failed("cancelling", &error);
-                }
+                is_cancelled = true;
+                place.cancel(&mut consumer).await;
                 continue;
             }
             received = consumer.recv() => received,
@@ -113,6 +113,20 @@ async fn run(place: Place, mut consumer: Consumer, prefetch: u16, manner: Manner
 }
 
 impl Place {
+    /// Cancels a consumer: again if it is not answered, for then the consumer goes on once the
+    /// connection is recovered.
+    async fn cancel(&self, consumer: &mut Consumer) {
+        for _ in 0..CANCELS {
+            match self.world.ends("cancelling", consumer.cancel()).await {
+                Some(Err(error)) => {
+                    self.world.failed("cancelling", &error);
+                    sleep(Duration::from_secs(1)).await;
+                }
+                Some(Ok(())) | None => break,
+            }
+        }
+    }
+
     /// Notes a delivery.
     pub(super) fn receive(&self, delivery: &Delivery) -> Option<Receipt> {
         self.world.account.deliver(self.serial, self.queue, delivery.body(), delivery.redelivered())

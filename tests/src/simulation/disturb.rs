@@ -22,11 +22,11 @@ pub(super) async fn disturb(world: World, planned: Vec<Planned>) {
     for Planned { number, at, disturbance } in planned {
         sleep_until(began + at).await;
         world.log.add(format_args!("disturbance {number}: {disturbance:?}"));
-        apply(&world, disturbance);
+        apply(&world, disturbance).await;
     }
 }
 
-fn apply(world: &World, disturbance: Disturbance) {
+async fn apply(world: &World, disturbance: Disturbance) {
     match disturbance {
         Disturbance::Cut { client } => world.network.cut(client),
         Disturbance::Stall { client } => world.network.stall(client),
@@ -36,12 +36,23 @@ fn apply(world: &World, disturbance: Disturbance) {
         Disturbance::CutAfter { client, to_broker, octets } => {
             world.network.cut_after(client, to_broker, octets);
         }
+        Disturbance::Restart { is_orderly, milliseconds } => {
+            world.topology.forget_transient();
+            if is_orderly {
+                world.lives.end().await;
+            } else {
+                world.lives.die();
+            }
+            world.lives.rise_after(Duration::from_millis(milliseconds)).await;
+            world.topology.forget_transient();
+        }
         Disturbance::Fault(fault) => inject(world, fault),
     }
 }
 
 fn inject(world: &World, fault: Fault) {
-    let (faults, broker) = (world.broker.faults(), &world.broker);
+    let broker = world.lives.broker();
+    let faults = broker.faults();
     let of = |client| {
         let name = client_name(client);
         let is_its = move |info: &ConnectionInfo| info.client_name.as_deref() == Some(&name);

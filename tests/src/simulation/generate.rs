@@ -5,8 +5,8 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::scenario::{
-    Batch, ClientPlan, Disturbance, Fault, Manner, NumberedStep, Planned, PublishKind, QUEUES, Scenario,
-    Step, TOPIC_KEYS, Target,
+    Batch, ClientPlan, Disturbance, Fault, Kind, Manner, NumberedStep, Planned, PublishKind, QUEUES,
+    Scenario, Service, Step, TOPIC_KEYS, Target,
 };
 
 /// How many channels a client uses.
@@ -22,7 +22,7 @@ pub(super) fn generate(seed: u64) -> Scenario {
     let mut rng = Rng::with_seed(seed ^ 0x5ce9_a510);
     let count = rng.usize(1..=3);
     // A quarter of the runs is not disturbed: in these, nothing may fail.
-    let is_calm = rng.u8(..4) == 0;
+    let (is_calm, is_durable) = (rng.u8(..4) == 0, rng.bool());
     let mut numbers = 0..;
     let mut number = || numbers.next().unwrap_or_default();
     let clients = (0..count).map(|_| client(&mut rng, &mut number)).collect();
@@ -30,18 +30,44 @@ pub(super) fn generate(seed: u64) -> Scenario {
     if !is_calm {
         for _ in 0..rng.usize(1..=8) {
             let at = Duration::from_millis(rng.u64(..DISTURBED));
-            let disturbance = disturbance(&mut rng, count);
+            let disturbance = match is_durable && rng.u8(..4) == 0 {
+                true => restart(&mut rng),
+                false => disturbance(&mut rng, count),
+            };
             disturbances.push(Planned { number: number(), at, disturbance });
         }
         disturbances.sort_by_key(|planned| planned.at);
     }
-    Scenario { seed, clients, disturbances }
+    Scenario { seed, is_durable, clients, disturbances }
 }
 
 fn client(rng: &mut Rng, number: &mut impl FnMut() -> usize) -> ClientPlan {
-    let recovers = rng.u8(..4) > 0;
+    let kind = match rng.u8(..8) {
+        0..2 => Kind::Messaging,
+        2..4 => Kind::Bare { recovers: false },
+        _ => Kind::Bare { recovers: true },
+    };
+    let step = |rng: &mut Rng| if kind == Kind::Messaging { service(rng) } else { step(rng) };
     let steps = (0..rng.usize(6..=18)).map(|_| NumberedStep { number: number(), step: step(rng) }).collect();
-    ClientPlan { recovers, steps }
+    ClientPlan { kind, steps }
+}
+
+fn service(rng: &mut Rng) -> Step {
+    Step::Service(match rng.u8(..16) {
+        0..4 => Service::Ensure { count: *pick(rng, &[1, 3, 20]) },
+        4..7 => Service::Work {
+            concurrency: rng.u16(1..5),
+            fails: *pick(rng, &[0, 0, 20, 50]),
+            requeues: rng.bool(),
+            thinks: *pick(rng, &[0, 10, 2000]),
+        },
+        7 => Service::StopWorker,
+        8..10 => Service::Serve,
+        10 => Service::StopServer,
+        11..14 => Service::Call { count: rng.u16(1..5) },
+        14 if rng.bool() => Service::Close,
+        _ => return Step::Pause { milliseconds: *pick(rng, &[1, 100, 1000, 5000]) },
+    })
 }
 
 fn step(rng: &mut Rng) -> Step {
@@ -110,6 +136,11 @@ fn disturbance(rng: &mut Rng, clients: usize) -> Disturbance {
         }
         _ => Disturbance::Fault(fault(rng, client)),
     }
+}
+
+fn restart(rng: &mut Rng) -> Disturbance {
+    let milliseconds = *pick(rng, &[0, 100, 3000, 30_000]);
+    Disturbance::Restart { is_orderly: rng.u8(..3) == 0, milliseconds }
 }
 
 fn fault(rng: &mut Rng, client: usize) -> Fault {

@@ -29,11 +29,12 @@ pub(super) struct Network {
 
 struct State {
     seed: u64,
-    broker: Broker,
+    /// The broker, while it lives.
+    broker: Option<Broker>,
     /// The number of links so far.
     made: u64,
-    /// The current link of each client.
-    current: Vec<Option<Arc<Link>>>,
+    /// The links of each client.
+    links: Vec<Vec<Arc<Link>>>,
     /// How many links each client has had.
     generations: Vec<u64>,
     is_perfect: bool,
@@ -65,9 +66,9 @@ struct Pace {
 }
 
 impl Network {
-    pub(super) fn new(seed: u64, broker: Broker, clients: usize, log: Log) -> Self {
-        let (current, generations) = ((0..clients).map(|_| None).collect(), vec![0; clients]);
-        let state = State { seed, broker, made: 0, current, generations, is_perfect: false };
+    pub(super) fn new(seed: u64, clients: usize, log: Log) -> Self {
+        let (links, generations) = (vec![Vec::new(); clients], vec![0; clients]);
+        let state = State { seed, broker: None, made: 0, links, generations, is_perfect: false };
         Network { state: Arc::new(Mutex::new(state)), log }
     }
 
@@ -81,21 +82,40 @@ impl Network {
         self.with(|state| state.is_perfect = true);
     }
 
+    /// Leads new links to this broker, or refuses them.
+    pub(super) fn lead_to(&self, broker: Option<Broker>) {
+        self.with(|state| state.broker = broker);
+    }
+
+    /// Cuts all links.
+    pub(super) fn cut_all(&self) {
+        let links: Vec<_> = self.with(|state| state.links.iter_mut().flat_map(std::mem::take).collect());
+        links.iter().for_each(|link| link.turn(Flow::Cut));
+    }
+
+    /// Links a client to the broker, or gives it a stream that has ended.
+    pub(super) fn connect_or_end(&self, client: usize) -> DuplexStream {
+        self.connect(client).unwrap_or_else(|_| duplex(1).0)
+    }
+
     /// Links a client to the broker; returns the client's end.
     pub(super) fn connect(&self, client: usize) -> io::Result<DuplexStream> {
         let (near, end) = duplex(BUFFER);
-        let (link, stream, mut rng, is_perfect) = self.with(|state| {
-            state.made += 1;
-            let link = Arc::new(Link {
-                number: state.made,
-                flow: watch::Sender::new(Flow::Open),
-                left: Mutex::new([u64::MAX; 2]),
-            });
-            state.current[client] = Some(Arc::clone(&link));
-            state.generations[client] += 1;
-            let rng = Rng::with_seed(state.seed ^ state.made.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            (link, state.broker.connect(), rng, state.is_perfect)
-        });
+        let (link, stream, mut rng, is_perfect) = self
+            .with(|state| {
+                let stream = state.broker.as_ref()?.connect();
+                state.made += 1;
+                let link = Arc::new(Link {
+                    number: state.made,
+                    flow: watch::Sender::new(Flow::Open),
+                    left: Mutex::new([u64::MAX; 2]),
+                });
+                state.links[client].push(Arc::clone(&link));
+                state.generations[client] += 1;
+                let rng = Rng::with_seed(state.seed ^ state.made.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                Some((link, stream, rng, state.is_perfect))
+            })
+            .ok_or(io::ErrorKind::ConnectionRefused)?;
         self.log.add(format_args!("link {} of client {client}", link.number));
         let (from_client, to_client) = split(end);
         let (from_broker, to_broker) = split(stream);
@@ -116,30 +136,27 @@ impl Network {
 
     /// Lets nothing pass for this long.
     pub(super) fn hold(&self, client: usize, time: Duration) {
-        let Some(link) = self.with(|state| state.current[client].clone()) else { return };
-        link.turn(Flow::Stalled);
+        let links = self.links(client);
+        links.iter().for_each(|link| link.turn(Flow::Stalled));
         tokio::spawn(async move {
             sleep(time).await;
-            link.flow.send_if_modified(|flow| {
-                let resumes = *flow == Flow::Stalled;
-                if resumes {
-                    *flow = Flow::Open;
-                }
-                resumes
-            });
+            links.iter().for_each(|link| link.resume());
         });
     }
 
     /// Cuts a link once so many octets have passed from now on.
     pub(super) fn cut_after(&self, client: usize, to_broker: bool, octets: u64) {
-        let Some(link) = self.with(|state| state.current[client].clone()) else { return };
-        link.left.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(!to_broker)] = octets;
+        for link in self.links(client) {
+            link.left.lock().unwrap_or_else(PoisonError::into_inner)[usize::from(!to_broker)] = octets;
+        }
     }
 
     fn flow(&self, client: usize, flow: Flow) {
-        if let Some(link) = self.with(|state| state.current[client].clone()) {
-            link.turn(flow);
-        }
+        self.links(client).iter().for_each(|link| link.turn(flow));
+    }
+
+    fn links(&self, client: usize) -> Vec<Arc<Link>> {
+        self.with(|state| state.links[client].clone())
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
@@ -155,6 +172,16 @@ impl Link {
                 *now = flow;
             }
             turns
+        });
+    }
+
+    fn resume(&self) {
+        self.flow.send_if_modified(|flow| {
+            let resumes = *flow == Flow::Stalled;
+            if resumes {
+                *flow = Flow::Open;
+            }
+            resumes
         });
     }
 

@@ -59,8 +59,10 @@ impl Client {
         let (key, thefts) = (format!("key {key}"), self.world.topology.thefts());
         let binding = Binding::new(&Queue::new(&to), &from).routing_key(&key);
         let name = Name::binding(&from, &to, &key);
+        // A binding lasts as long as what it binds.
+        let bound = Known::Present { durable: is_durable(queue) && is_durable(exchange) };
         let (done, known) = if binds {
-            (self.world.call("bind", used.channel.bind(&binding)).await, present(0))
+            (self.world.call("bind", used.channel.bind(&binding)).await, bound)
         } else {
             (self.world.call("unbind", used.channel.unbind(&binding)).await, Known::Absent)
         };

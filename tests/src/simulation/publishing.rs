@@ -27,7 +27,7 @@ impl Client {
     async fn publish_one(&mut self, used: &UsedChannel, batch: Batch) {
         let Batch { target, size, persistent, mandatory, republish, .. } = batch;
         let (exchange, key) = target.route(self.number);
-        let number = self.world.account.publish(target, size, used.serial, republish);
+        let number = self.world.account.publish(&batch, used.serial);
         let mut message = Message::new(body_of(number, size));
         if persistent {
             message = message.persistent();

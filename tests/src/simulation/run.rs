@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
-use amqp_broker::Broker;
+use amqp_broker::{Broker, SimulatedDisk};
 use amqp_client::{Binding, Channel, ConnectOptions, DeleteOptions, Error, Exchange, GetOptions, Queue, Uri};
 use tokio::time::{sleep, timeout};
 
 use super::{
     client::{Client, HEARTBEAT},
     disturb::disturb,
-    scenario::{FANOUT, QUEUES, Scenario, TOPIC, TOPIC_BINDINGS, UNACKED_QUEUE},
+    lives::Lives,
+    network::Network,
+    scenario::{FANOUT, Kind, QUEUES, SHARED_QUEUES, Scenario, TOPIC, TOPIC_BINDINGS},
+    service::ServiceClient,
     transcript::Log,
     world::World,
 };
@@ -44,17 +47,23 @@ pub(super) fn run(scenario: Scenario, keeps_lines: bool) -> Verdict {
 }
 
 async fn play(scenario: Scenario, log: &Log) -> Result<(), Error> {
-    let broker = Broker::builder().heartbeat(HEARTBEAT).build();
-    let at_first = broker.memory_in_use("/");
-    set_up(&broker).await?;
-    let world = World::new(&scenario, broker.clone(), log.clone());
+    let network = Network::new(scenario.seed, scenario.clients.len(), log.clone());
+    let disk = scenario.is_durable.then(|| SimulatedDisk::new(scenario.seed));
+    let lives = Lives::begin(disk, HEARTBEAT, network.clone(), log.clone());
+    let at_first = lives.broker().memory_in_use("/");
+    set_up(&lives.broker()).await?;
+    let world = World::new(&scenario, lives, network, log.clone());
     let clients = scenario.clients.into_iter().enumerate().map(|(number, plan)| {
-        let client = Client::new(world.clone(), number, plan.recovers);
-        tokio::spawn(client.run(plan))
+        let world = world.clone();
+        match plan.kind {
+            Kind::Bare { recovers } => tokio::spawn(Client::new(world, number, recovers).run(plan)),
+            Kind::Messaging => tokio::spawn(ServiceClient::new(world, number).run(plan)),
+        }
     });
     let clients: Vec<_> = clients.collect();
     let disturbing = tokio::spawn(disturb(world.clone(), scenario.disturbances));
     let _ = disturbing.await;
+    let broker = world.lives.broker();
     broker.faults().clear();
     world.network.heal();
     for client in clients {
@@ -73,7 +82,7 @@ async fn play(scenario: Scenario, log: &Log) -> Result<(), Error> {
         log.violation(format!("{connection:?} does not end"));
     }
     drain(&world).await?;
-    world.account.check();
+    world.account.check(world.lives.deaths());
     world.topology.check(&broker, log);
     clear(&broker).await?;
     let at_last = broker.memory_in_use("/");
@@ -103,8 +112,8 @@ async fn with_channel<F: Future<Output = Result<(), Error>>>(
 
 async fn set_up(broker: &Broker) -> Result<(), Error> {
     with_channel(broker, |channel| async move {
-        for queue in QUEUES.iter().chain([&UNACKED_QUEUE]) {
-            channel.declare(&Queue::durable(*queue)).await?;
+        for queue in SHARED_QUEUES {
+            channel.declare(&Queue::durable(queue)).await?;
         }
         channel.declare(&Exchange::fanout(FANOUT).durable(true)).await?;
         channel.declare(&Exchange::topic(TOPIC).durable(true)).await?;
@@ -121,11 +130,14 @@ async fn set_up(broker: &Broker) -> Result<(), Error> {
 
 /// Takes what is left in the queues.
 async fn drain(world: &World) -> Result<(), Error> {
-    with_channel(&world.broker, |channel| async move {
+    with_channel(&world.lives.broker(), |channel| async move {
         let receiver = world.serial();
-        for queue in QUEUES.iter().chain([&UNACKED_QUEUE]) {
-            while let Some(delivery) = channel.get(*queue, GetOptions::new()).await? {
-                let receipt = world.account.deliver(receiver, queue, delivery.body(), delivery.redelivered());
+        for queue in SHARED_QUEUES {
+            while let Some(delivery) = channel.get(queue, GetOptions::new()).await? {
+                // Messaging writes JSON.
+                let body = &delivery.body()[..];
+                let body = body.strip_prefix(b"\"").and_then(|body| body.strip_suffix(b"\"")).unwrap_or(body);
+                let receipt = world.account.deliver(receiver, queue, body, delivery.redelivered());
                 if let Some(receipt) = receipt {
                     world.account.found(&receipt);
                 }
@@ -135,7 +147,9 @@ async fn drain(world: &World) -> Result<(), Error> {
         Ok(())
     })
     .await?;
-    for queue in world.broker.queues("/").iter().filter(|queue| QUEUES.contains(&queue.name.as_str())) {
+    for queue in
+        world.lives.broker().queues("/").iter().filter(|queue| SHARED_QUEUES.contains(&queue.name.as_str()))
+    {
         if (queue.ready, queue.unacked, queue.consumers) != (0, 0, 0) {
             world.log.violation(format!("a queue is not empty at the end: {queue:?}"));
         }

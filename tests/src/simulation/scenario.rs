@@ -6,11 +6,17 @@ use std::{collections::BTreeSet, time::Duration};
 pub(super) const QUEUES: [&str; 3] = ["jobs", "mail", "audit"];
 /// The queue whose messages are consumed without acknowledgement.
 pub(super) const UNACKED_QUEUE: &str = "ticks";
+/// The queue of messaging's workers.
+pub(super) const WORK_QUEUE: &str = "work";
+/// All of these.
+pub(super) const SHARED_QUEUES: [&str; 5] = ["jobs", "mail", "audit", UNACKED_QUEUE, WORK_QUEUE];
 
 /// What happens in a run.
 #[derive(Clone, Debug)]
 pub(super) struct Scenario {
     pub(super) seed: u64,
+    /// Whether the broker has a disk.
+    pub(super) is_durable: bool,
     pub(super) clients: Vec<ClientPlan>,
     /// What happens to the broker and the network, and when.
     pub(super) disturbances: Vec<Planned>,
@@ -19,8 +25,18 @@ pub(super) struct Scenario {
 /// A client, and what it does one after the other.
 #[derive(Clone, Debug)]
 pub(super) struct ClientPlan {
-    pub(super) recovers: bool,
+    pub(super) kind: Kind,
     pub(super) steps: Vec<NumberedStep>,
+}
+
+/// The library that a client uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// amqp-client, with its recovery or without.
+    Bare {
+        recovers: bool,
+    },
+    Messaging,
 }
 
 /// A step with its number in the scenario, which it keeps when others are left out.
@@ -115,6 +131,32 @@ pub(super) enum Step {
     Pause {
         milliseconds: u64,
     },
+    Service(Service),
+}
+
+/// What a client of messaging does, beside [`Step::Pause`].
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Service {
+    /// Publishes until each message is confirmed.
+    Ensure {
+        count: u16,
+    },
+    /// Starts a worker, which fails on so many messages of a hundred.
+    Work {
+        concurrency: u16,
+        fails: u8,
+        requeues: bool,
+        thinks: u64,
+    },
+    StopWorker,
+    /// Starts an RPC server.
+    Serve,
+    StopServer,
+    Call {
+        count: u16,
+    },
+    /// Closes the transport, with all that runs on it.
+    Close,
 }
 
 /// Messages that are published at once.
@@ -139,6 +181,8 @@ pub(super) enum Target {
     Topic(usize),
     /// The queue that is consumed without acknowledgement.
     Ticks,
+    /// The queue of messaging's workers.
+    Work,
     /// A queue that is not there.
     Nowhere,
     /// One of the client's own queues.
@@ -160,15 +204,15 @@ pub(super) struct Manner {
 /// What happens to the broker or the network.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Disturbance {
-    /// Cuts the current link of a client.
+    /// Cuts the links of a client.
     Cut {
         client: usize,
     },
-    /// Lets nothing pass on the current link of a client, for ever.
+    /// Lets nothing pass on the links of a client, for ever.
     Stall {
         client: usize,
     },
-    /// Lets nothing pass on the current link of a client for this long.
+    /// Lets nothing pass on the links of a client for this long.
     Hold {
         client: usize,
         milliseconds: u64,
@@ -178,6 +222,11 @@ pub(super) enum Disturbance {
         client: usize,
         to_broker: bool,
         octets: u64,
+    },
+    /// Ends the broker, at once or in an orderly way, and begins it again after this long.
+    Restart {
+        is_orderly: bool,
+        milliseconds: u64,
     },
     Fault(Fault),
 }
@@ -268,6 +317,7 @@ impl Target {
             Target::Fanout => (FANOUT, String::new()),
             Target::Topic(key) => (TOPIC, TOPIC_KEYS[key].0.to_owned()),
             Target::Ticks => ("", UNACKED_QUEUE.to_owned()),
+            Target::Work => ("", WORK_QUEUE.to_owned()),
             Target::Nowhere => ("", "nowhere".to_owned()),
             Target::Own(own) => ("", own_queue(client, own)),
         }
@@ -279,6 +329,7 @@ impl Target {
             Target::Queue(queue) => vec![QUEUES[queue]],
             Target::Fanout => QUEUES.to_vec(),
             Target::Topic(key) => TOPIC_KEYS[key].1.to_vec(),
+            Target::Work => vec![WORK_QUEUE],
             Target::Ticks | Target::Nowhere | Target::Own(_) => Vec::new(),
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use amqp_broker::Broker;
 
 use super::{
-    scenario::{FANOUT, QUEUES, TOPIC, TOPIC_BINDINGS, UNACKED_QUEUE},
+    scenario::{FANOUT, QUEUES, SHARED_QUEUES, TOPIC, TOPIC_BINDINGS},
     transcript::Log,
 };
 
@@ -46,8 +46,8 @@ impl Topology {
     pub(super) fn shared() -> Self {
         let topology = Topology::default();
         let durable = Known::Present { durable: true };
-        for queue in QUEUES.iter().chain([&UNACKED_QUEUE]) {
-            topology.set(Name::Queue((*queue).to_owned()), durable);
+        for queue in SHARED_QUEUES {
+            topology.set(Name::Queue(queue.to_owned()), durable);
         }
         for exchange in [FANOUT, TOPIC] {
             topology.set(Name::Exchange(exchange.to_owned()), durable);
@@ -75,6 +75,19 @@ impl Topology {
     pub(super) fn steal(&self, name: &Name) {
         self.thefts.fetch_add(1, Ordering::Relaxed);
         self.remove(name, Known::Unknown);
+    }
+
+    /// Notes that the broker ends: what is not durable goes with it, but clients may declare it
+    /// again.
+    pub(super) fn forget_transient(&self) {
+        self.thefts.fetch_add(1, Ordering::Relaxed);
+        let all: Vec<_> =
+            self.with(|names| names.iter().map(|(name, known)| (name.clone(), *known)).collect());
+        for (name, known) in all {
+            if known == (Known::Present { durable: false }) {
+                self.remove(&name, Known::Unknown);
+            }
+        }
     }
 
     /// Notes what a call has done to an entity, unless something was stolen since `thefts`.
@@ -115,7 +128,7 @@ impl Topology {
                     log.violation(format!("{name:?} is {found:?} in the broker, and should be {known:?}"));
                 }
             }
-            for name in there.keys().filter(|name| !names.contains_key(name)) {
+            for name in there.keys().filter(|name| !names.contains_key(name) && !name.is_of_rpc()) {
                 log.violation(format!("{name:?} is in the broker, and nobody made it"));
             }
         });
@@ -129,6 +142,16 @@ impl Topology {
 impl Name {
     pub(super) fn binding(exchange: &str, queue: &str, key: &str) -> Self {
         Name::Binding { exchange: exchange.to_owned(), queue: queue.to_owned(), key: key.to_owned() }
+    }
+
+    /// Whether RPC declares it.
+    fn is_of_rpc(&self) -> bool {
+        let is_its =
+            |name: &str| name.starts_with("rpc") || name.starts_with("reply_") || name == "openstack";
+        match self {
+            Name::Queue(name) | Name::Exchange(name) => is_its(name),
+            Name::Binding { exchange, queue, .. } => is_its(exchange) || is_its(queue),
+        }
     }
 
     fn belongs_to(&self, entity: &Name) -> bool {

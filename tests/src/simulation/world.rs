@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
-use amqp_broker::Broker;
 use amqp_client::Error;
 use tokio::time::timeout;
 
-use super::{account::Account, network::Network, scenario::Scenario, topology::Topology, transcript::Log};
+use super::{
+    account::Account, lives::Lives, network::Network, scenario::Scenario, topology::Topology, transcript::Log,
+};
 
 /// Longer than any wait may take: every call and every confirm has a deadline of its own, or ends
 /// with a connection whose heartbeats bound it.
@@ -28,7 +29,7 @@ pub(super) struct World {
     pub(super) is_mandatory: bool,
     /// Whether publishes may get no outcome.
     pub(super) swallows: bool,
-    pub(super) broker: Broker,
+    pub(super) lives: Lives,
     pub(super) network: Network,
     pub(super) account: Account,
     pub(super) topology: Topology,
@@ -37,15 +38,13 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(scenario: &Scenario, broker: Broker, log: Log) -> Self {
-        let seed = scenario.seed;
-        let network = Network::new(seed, broker.clone(), scenario.clients.len(), log.clone());
+    pub(super) fn new(scenario: &Scenario, lives: Lives, network: Network, log: Log) -> Self {
         World {
-            seed,
+            seed: scenario.seed,
             is_calm: scenario.is_calm(),
             is_mandatory: scenario.must_be_mandatory(),
             swallows: scenario.swallows(),
-            broker,
+            lives,
             network,
             account: Account::new(log.clone()),
             topology: Topology::shared(),
