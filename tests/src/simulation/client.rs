@@ -9,11 +9,8 @@ use super::{
     consumer::{Held, Place, Running},
     generate::CHANNELS,
     scenario::client_name,
-    world::World,
+    world::{HEARTBEAT, World},
 };
-
-/// The heartbeats of all connections.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// How often a client tries to connect, a second apart: no disturbance is as long.
 const ATTEMPTS: usize = 600;
@@ -71,7 +68,7 @@ impl Client {
 
     async fn connect(&self) -> Option<Connection> {
         let (network, client) = (self.world.network.clone(), self.number);
-        let mut options = ConnectOptions::new().name(client_name(client)).heartbeat(HEARTBEAT);
+        let mut options = ConnectOptions::new().name(client_name(client)).heartbeat(self.world.heartbeat());
         // The slowest links delay each part of the handshake by seconds.
         options = options.connect_timeout(6 * HEARTBEAT);
         if self.recovers {

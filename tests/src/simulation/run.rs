@@ -7,14 +7,14 @@ use amqp_client::{Binding, Channel, ConnectOptions, DeleteOptions, Error, Exchan
 use tokio::time::{sleep, timeout};
 
 use super::{
-    client::{Client, HEARTBEAT},
+    client::Client,
     disturb::disturb,
     lives::Lives,
     network::Network,
     scenario::{FANOUT, Kind, QUEUES, SHARED_QUEUES, Scenario, TOPIC, TOPIC_BINDINGS},
     service::ServiceClient,
     transcript::Log,
-    world::World,
+    world::{HEARTBEAT, World},
 };
 
 /// The result of a run.

@@ -19,9 +19,8 @@ use tokio::time::sleep;
 
 use super::{
     account::{Outcome, body_of},
-    client::HEARTBEAT,
     scenario::{self, Batch, ClientPlan, NumberedStep, Service, Step, WORK_QUEUE, client_name},
-    world::World,
+    world::{HEARTBEAT, World},
 };
 
 /// The topic of all servers.
@@ -98,7 +97,7 @@ impl ServiceClient {
             let (network, client) = (self.world.network.clone(), self.number);
             let options = TransportOptions::new()
                 .name(client_name(client))
-                .heartbeat(HEARTBEAT)
+                .heartbeat(self.world.heartbeat())
                 .connect_timeout(6 * HEARTBEAT)
                 .recovery(Recovery::new().first_connect(true))
                 .streams(move || network.connect_or_end(client));

@@ -19,6 +19,9 @@ use super::{
 /// with a connection whose heartbeats bound it.
 const ENDLESS: Duration = Duration::from_secs(2 * 3600);
 
+/// The heartbeats of connections that are disturbed.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
+
 /// What all that take part in a run share. Clones are handles of the same.
 #[derive(Clone)]
 pub(super) struct World {
@@ -51,6 +54,12 @@ impl World {
             log,
             serials: Arc::default(),
         }
+    }
+
+    /// The heartbeats of a client. Where nothing is disturbed there are none, because they would
+    /// make up for a wakeup that is lost.
+    pub(super) fn heartbeat(&self) -> Duration {
+        if self.is_calm { Duration::ZERO } else { HEARTBEAT }
     }
 
     /// A number that nothing else in the run has.
