@@ -6,10 +6,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    constants::{MASKS, TAGGED, substituted},
+    constants::{TAGGED, substituted},
     error::EnvelopeError,
     object::Object,
     read_table::read_headers,
+    redelivered::mark_redelivered,
     scalar::Scalar,
     tagged,
 };
@@ -91,13 +92,16 @@ pub(crate) fn decode(item: &[u8], priorities: PriorityOrder) -> Result<Envelope,
         result => return result,
     };
     match substituted(item, &TAGGED) {
-        Some(item) => decode_json(&item, priorities),
+        // What stands for a number is an object, and must not be taken for one that was expected.
+        Some(tagged) => mark_redelivered(item).and_then(|_| decode_json(&tagged, priorities)),
         None => Err(problem),
     }
 }
 
 fn decode_json(item: &[u8], priorities: PriorityOrder) -> Result<Envelope, EnvelopeError> {
-    let Object(parts): Object<Parts<'_>> = serde_json::from_slice(item)?;
+    // Texts that nobody looks at are not checked otherwise, and nothing could mark the item.
+    let text = str::from_utf8(item).map_err(|_| EnvelopeError::field("envelope", "is not UTF-8"))?;
+    let Object(parts): Object<Parts<'_>> = serde_json::from_str(text)?;
     let Object(given) = parts.properties.ok_or(EnvelopeError::Missing("properties"))?;
     let (headers, marked) = match parts.headers {
         Some(headers) => read_headers(headers.get())?,
@@ -152,7 +156,7 @@ pub(crate) fn wire_priority(item: &[u8]) -> u8 {
         let parts: Parts<'_> = serde_json::from_slice(item).ok()?;
         Some(clamped(&parts.properties.priority, 9).unwrap_or_default())
     };
-    read(item).or_else(|| read(&substituted(item, &MASKS)?)).unwrap_or_default()
+    read(item).or_else(|| read(&substituted(item, &TAGGED)?)).unwrap_or_default()
 }
 
 fn clamped(value: &Scalar<'_>, most: u8) -> Option<u8> {

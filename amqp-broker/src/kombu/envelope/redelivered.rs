@@ -1,14 +1,18 @@
 //! The marks of a message that was returned to a queue.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use super::{
     constants::{MASKS, substituted},
     error::EnvelopeError,
     object::{Object, present},
+    scalar::Text,
 };
 
 #[derive(Deserialize)]
@@ -25,11 +29,34 @@ struct PropertyParts<'a> {
     delivery_info: Option<&'a RawValue>,
 }
 
-/// An object's value under `redelivered`.
-#[derive(Deserialize)]
-struct Mark<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    redelivered: Option<&'a RawValue>,
+/// An object's values under `redelivered`: there may be several, and readers take the last.
+struct Marks<'a>(Vec<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Marks<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MarksVisitor).map(Marks)
+    }
+}
+
+struct MarksVisitor;
+
+impl<'de> Visitor<'de> for MarksVisitor {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut marks = Vec::new();
+        while let Some(Text(name)) = map.next_key()? {
+            let value = map.next_value()?;
+            if name == "redelivered" {
+                marks.push(value);
+            }
+        }
+        Ok(marks)
+    }
 }
 
 /// A change of some bytes.
@@ -59,7 +86,7 @@ fn edits(item: &[u8]) -> Result<Vec<Edit>, EnvelopeError> {
     let text = str::from_utf8(item).map_err(|_| EnvelopeError::field("envelope", "is not UTF-8"))?;
     let Object(parts): Object<Parts<'_>> = serde_json::from_str(text)?;
     let Object(properties) = parts.properties.ok_or(EnvelopeError::Missing("properties"))?;
-    let mut edits = Vec::from_iter(mark_headers(text, parts.headers)?);
+    let mut edits = mark_headers(text, parts.headers)?;
     if let Some(info) = properties.delivery_info {
         edits.extend(mark(text, info)?);
     }
@@ -85,36 +112,37 @@ fn range_of(text: &str, part: &RawValue) -> Range<usize> {
     start..start + part.get().len()
 }
 
-/// The change that marks headers. Where there are none it adds them: without, kombu could not
+/// The changes that mark headers. Where there are none it adds them: without, kombu could not
 /// return the message to its queue a second time.
-fn mark_headers(text: &str, headers: Option<&RawValue>) -> Result<Option<Edit>, EnvelopeError> {
+fn mark_headers(text: &str, headers: Option<&RawValue>) -> Result<Vec<Edit>, EnvelopeError> {
     match headers {
         None => {
             let start = text.find('{').map_or(0, |brace| brace + 1);
             // The properties are behind it, hence the comma.
-            Ok(Some(Edit { range: start..start, text: r#""headers":{"redelivered":true},"# }))
+            Ok(vec![Edit { range: start..start, text: r#""headers":{"redelivered":true},"# }])
         }
         Some(null) if null.get() == "null" => {
-            Ok(Some(Edit { range: range_of(text, null), text: r#"{"redelivered":true}"# }))
+            Ok(vec![Edit { range: range_of(text, null), text: r#"{"redelivered":true}"# }])
         }
         Some(headers) => mark(text, headers),
     }
 }
 
-/// The change that sets the mark in an object, if it is not there.
-fn mark(text: &str, object: &RawValue) -> Result<Option<Edit>, EnvelopeError> {
-    let Object(Mark { redelivered }) = serde_json::from_str(object.get())?;
-    if let Some(value) = redelivered {
+/// The changes that set the mark in an object, where it is not set.
+fn mark(text: &str, object: &RawValue) -> Result<Vec<Edit>, EnvelopeError> {
+    let Marks(marks) = serde_json::from_str(object.get())?;
+    if !marks.is_empty() {
         // The object was read from its own start.
-        let at = range_of(object.get(), value);
         let start = range_of(text, object).start;
-        let edit = Edit { range: start + at.start..start + at.end, text: "true" };
-        return Ok((value.get() != "true").then_some(edit));
+        let at = |value| range_of(object.get(), value);
+        let edit = |at: Range<usize>| Edit { range: start + at.start..start + at.end, text: "true" };
+        let unset = marks.into_iter().filter(|value| value.get() != "true");
+        return Ok(unset.map(|value| edit(at(value))).collect());
     }
     let end = range_of(text, object).end - 1;
     let is_empty = text[..end].trim_end().ends_with('{');
     let text = if is_empty { r#""redelivered":true"# } else { r#","redelivered":true"# };
-    Ok(Some(Edit { range: end..end, text }))
+    Ok(vec![Edit { range: end..end, text }])
 }
 
 #[cfg(test)]

@@ -45,8 +45,12 @@ pub(super) fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
+/// The end of the year 9999, in seconds since 1970.
+const END: u64 = 253_402_300_800;
+
 /// The whole seconds since 1970 of a date and time in ISO 8601, which is UTC unless it says
-/// otherwise; `None` when it is none, has a fraction of a second or is earlier.
+/// otherwise; `None` when it is none, has a fraction of a second, is earlier, or is after the year
+/// 9999, where Python's dates end.
 pub(super) fn timestamp(text: &str) -> Option<u64> {
     let time = match DateTime::parse_from_rfc3339(text) {
         Ok(time) => time.to_utc(),
@@ -55,13 +59,12 @@ pub(super) fn timestamp(text: &str) -> Option<u64> {
     if time.timestamp_subsec_nanos() != 0 {
         return None;
     }
-    u64::try_from(time.timestamp()).ok()
+    u64::try_from(time.timestamp()).ok().filter(|seconds| *seconds < END)
 }
 
-/// As [`timestamp`] reads it; `None` after the year 9999, where Python's dates end.
+/// As [`timestamp`] reads it; `None` for what that does not read.
 pub(super) fn datetime(seconds: u64) -> Option<String> {
-    const END: i64 = 253_402_300_800;
-    let seconds = i64::try_from(seconds).ok().filter(|seconds| *seconds < END)?;
+    let seconds = i64::try_from(Some(seconds).filter(|seconds| *seconds < END)?).ok()?;
     let time = DateTime::from_timestamp(seconds, 0)?;
     Some(time.format("%Y-%m-%dT%H:%M:%S+00:00").to_string())
 }
@@ -98,7 +101,13 @@ mod tests {
         assert_eq!(timestamp("2026-01-02T03:04:05"), Some(1_767_323_045));
         assert_eq!(timestamp("2026-01-02T03:04:05+00:00"), Some(1_767_323_045));
         assert_eq!(timestamp("2026-01-02T05:04:05+02:00"), Some(1_767_323_045));
-        for other in ["2026-01-02T03:04:05.5+00:00", "1969-12-31T23:59:59", "2026-01-02", "soon"] {
+        for other in [
+            "2026-01-02T03:04:05.5+00:00",
+            "1969-12-31T23:59:59",
+            "2026-01-02",
+            "soon",
+            "+10000-01-01T00:00:00",
+        ] {
             assert_eq!(timestamp(other), None, "{other}");
         }
         assert_eq!(datetime(1_767_323_045).as_deref(), Some("2026-01-02T03:04:05+00:00"));

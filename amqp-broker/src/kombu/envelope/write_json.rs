@@ -26,9 +26,14 @@ pub(super) fn push_integer(out: &mut Vec<u8>, n: i128) {
     let _ = write!(out, "{n}");
 }
 
-/// Appends a number; infinities, and what is no number, become null.
+/// Appends a number; infinities, and what is no number, as Python does.
 pub(super) fn push_float(out: &mut Vec<u8>, n: f64) {
-    push_json(out, &n);
+    match n {
+        _ if n.is_nan() => out.extend_from_slice(b"NaN"),
+        f64::INFINITY => out.extend_from_slice(b"Infinity"),
+        f64::NEG_INFINITY => out.extend_from_slice(b"-Infinity"),
+        _ => push_json(out, &n),
+    }
 }
 
 /// Appends an object whose `write` appends the value.
