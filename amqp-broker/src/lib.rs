@@ -98,6 +98,9 @@ mod failure;
 mod faults;
 #[cfg(feature = "filesystem")]
 pub mod filesystem;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 #[cfg(any(feature = "filesystem", feature = "redis"))]
 mod kombu;

@@ -37,6 +37,8 @@ pub struct Seeds {
     pub transport_url: BTreeSet<Vec<u8>>,
     /// JSON and MessagePack, with kombu's tags.
     pub value: BTreeSet<Vec<u8>>,
+    /// Items of kombu queues, and claims.
+    pub kombu_envelope: BTreeSet<Vec<u8>>,
 }
 
 /// Examples of URIs; the recordings contain none.
@@ -86,6 +88,18 @@ const RPC: [&str; 8] = [
     r#"1{"result": 1, "failure": {"class": "E"}, "ending": false, "_msg_id": "$ID"}"#,
 ];
 
+/// Items as kombu and others write them, and claims of them.
+const KOMBU_ENVELOPES: [&str; 8] = [
+    r#"{"body": "W1syLCAzXSwge30s", "content-encoding": "utf-8", "content-type": "application/json", "headers": {"lang": "py", "retries": 0, "eta": null, "timelimit": [null, 1.5]}, "properties": {"correlation_id": "a7d4", "reply_to": "1a9e", "delivery_mode": 2, "delivery_info": {"exchange": "", "routing_key": "demo"}, "priority": 0, "body_encoding": "base64", "delivery_tag": "592c5a22-99f2-426f-baba-ecef9b77156c"}}"#,
+    r#"{"body": "text", "headers": null, "properties": {"priority": 7, "expiration": "100", "expires_at": 1.5e9, "delivery_tag": 1, "body_encoding": "utf-8", "delivery_info": {"exchange": "x", "routing_key": "\u00e9"}}, "redelivered": true}"#,
+    r#"{"properties":{}}"#,
+    r#"{"body":{"__type__":"bytes","__value__":"AP8="},"headers":{"a":NaN,"b":[-Infinity,{"c":true}],"d":{"__type__":"decimal","__value__":"1.50"},"e":{"__type__":"datetime","__value__":"2026-01-02T03:04:05"}},"properties":{"timestamp":1,"type":"t","user_id":"u","app_id":"a","cluster_id":"c","message_id":"m"}}"#,
+    r#"{"headers":{"redelivered":true,"n":123456789012345678901234567890},"properties":{"delivery_info":{"redelivered":true}}}"#,
+    r#"[{"body": "", "properties": {"priority": 3, "delivery_tag": "t"}}, "exchange", "key"]"#,
+    r#"[{"body":"eA==","content-type":null,"headers":{},"properties":{"body_encoding":"base64"}},"","queue"]"#,
+    r#"[{"properties":{"priority":-1e3},"headers":{"x":Infinity}}, null, "q"]"#,
+];
+
 /// A body in every compression.
 fn compressed() -> BTreeSet<Vec<u8>> {
     let kinds =
@@ -110,6 +124,7 @@ impl Seeds {
             rpc: RPC.map(Vec::from).into(),
             transport_url: TRANSPORT_URLS.map(Vec::from).into(),
             value: VALUES.map(Vec::from).into(),
+            kombu_envelope: KOMBU_ENVELOPES.map(Vec::from).into(),
             ..Seeds::default()
         };
         for entry in fs::read_dir(RECORDINGS)? {
@@ -122,7 +137,7 @@ impl Seeds {
     }
 
     /// Each target's name and seeds.
-    pub fn by_target(&self) -> [(&'static str, &BTreeSet<Vec<u8>>); 12] {
+    pub fn by_target(&self) -> [(&'static str, &BTreeSet<Vec<u8>>); 13] {
         [
             ("broker_session", &self.broker_session),
             ("engine", &self.engine),
@@ -136,6 +151,7 @@ impl Seeds {
             ("rpc", &self.rpc),
             ("transport_url", &self.transport_url),
             ("value", &self.value),
+            ("kombu_envelope", &self.kombu_envelope),
         ]
     }
 
@@ -284,6 +300,7 @@ mod tests {
             crate::rpc,
             crate::transport_url,
             crate::value,
+            crate::kombu_envelope,
         ];
         for ((name, seeds), target) in seeds.by_target().into_iter().zip(targets) {
             assert!(seeds.len() > 5, "{name} has seeds");
