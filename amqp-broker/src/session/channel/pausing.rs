@@ -38,6 +38,8 @@ impl ChannelSession {
         then: Then,
     ) -> Result<(), Refusal> {
         let mut paused = Paused { number: self.number, method, work, then };
+        // The answer also waits for what the method has changed already.
+        self.note_change(op);
         if self.proceed(op, &mut paused)? {
             return self.finish(op, paused);
         }
