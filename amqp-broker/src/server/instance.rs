@@ -22,7 +22,7 @@ use crate::{
 #[cfg(feature = "durable")]
 use crate::{
     core::rabbitmq::refusal::Refusal,
-    store::{DataError, DiskReport, Folder, Restored, Room, Writer},
+    store::{DataError, DiskReport, Folder, Restored, Room, WatchReport, Writer},
 };
 #[cfg(feature = "durable")]
 use amqp_codec::Report;
@@ -105,9 +105,16 @@ impl Instance {
             writer.start(tell).map_err(unusable)?;
         }
         let watched: Vec<_> = hosts.values().map(Arc::downgrade).collect();
-        store.watch(config.disk_free_limit, move |is_low| {
-            let there = watched.iter().filter_map(Weak::upgrade);
-            there.for_each(|host| host.with(|_, shared| shared.low_on_disk(is_low)));
+        let (path, told, failed) = (folder.to_owned(), Arc::clone(&clients), Arc::clone(&failure));
+        store.watch(config.disk_free_limit, move |report| match report {
+            WatchReport::Low(is_low) => {
+                let there = watched.iter().filter_map(Weak::upgrade);
+                there.for_each(|host| host.with(|_, shared| shared.low_on_disk(is_low)));
+            }
+            WatchReport::Failed(error) => {
+                told.close_all(&Refusal::DiskFailed);
+                fail(&failed, Failure::Disk { path: path.clone(), source: Arc::new(error) });
+            }
         })?;
         say_restored(folder, &restored, started.elapsed());
         let (ending, sockets) = (watch::Sender::new(false), Sockets::beside(room.files()));

@@ -14,6 +14,8 @@ use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
 use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
+pub(crate) use self::watch::WatchReport;
+
 use self::watch::Watch;
 use super::{
     check::{Found, begin_again},
@@ -242,9 +244,13 @@ impl Folder {
         }
     }
 
-    /// Watches free space while others write: `tell` is called whenever it falls below `limit` and
-    /// when it recovers.
-    pub(crate) fn watch(&self, limit: u64, tell: impl Fn(bool) + Send + 'static) -> Result<(), DataError> {
+    /// Watches free space and syncs the mark while others write: `tell` is called whenever the
+    /// space falls below `limit` or recovers, and when the mark cannot be synced.
+    pub(crate) fn watch(
+        &self,
+        limit: u64,
+        tell: impl Fn(WatchReport) + Send + 'static,
+    ) -> Result<(), DataError> {
         self.watch.start(&self.path, limit, tell).map_err(DataError::unusable(&self.path))
     }
 

@@ -39,7 +39,7 @@ pub use error::DataError;
 #[cfg(feature = "durable")]
 pub(crate) use files::Restored;
 #[cfg(feature = "durable")]
-pub(crate) use folder::Folder;
+pub(crate) use folder::{Folder, WatchReport};
 #[cfg(feature = "durable")]
 pub(crate) use room::Room;
 #[cfg(feature = "durable")]

@@ -21,6 +21,16 @@ const OFTEN: Duration = Duration::from_millis(100);
 const SELDOM: Duration = Duration::from_secs(10);
 const FASTEST_DISK: u64 = 250_000;
 
+/// A report of the watch.
+#[derive(Debug)]
+pub(crate) enum WatchReport {
+    /// Free space has fallen below the limit, or has recovered.
+    Low(bool),
+    /// The mark cannot be synced. What the system had to write is gone, and a later sync would say
+    /// nothing about it, so there is none.
+    Failed(io::Error),
+}
+
 /// The thread that keeps the mark and watches the disk, beside the thread that writes.
 pub(crate) struct Watch {
     /// The file with the mark.
@@ -64,25 +74,25 @@ impl Watch {
     }
 
     /// Starts the thread; `tell` is called whenever free space falls below `limit` bytes or
-    /// recovers.
+    /// recovers, and when the mark cannot be synced, which ends the thread.
     pub(crate) fn start(
         self: &Arc<Self>,
         folder: &Path,
         limit: u64,
-        tell: impl Fn(bool) + Send + 'static,
+        tell: impl Fn(WatchReport) + Send + 'static,
     ) -> io::Result<()> {
         let (watch, folder) = (Arc::clone(self), folder.to_owned());
         let builder = thread::Builder::new().name("amqp-broker watch".to_owned());
         builder.spawn(move || watch.run(&folder, limit, &tell)).map(drop)
     }
 
-    fn run(&self, folder: &Path, limit: u64, tell: &impl Fn(bool)) {
+    fn run(&self, folder: &Path, limit: u64, tell: &impl Fn(WatchReport)) {
         let mut is_low = false;
         let (mut look_at, mut sync_at) = (Instant::now(), Instant::now());
         while self.wait(look_at, sync_at) {
             if self.is_to_be_synced(sync_at) {
                 if let Err(error) = self.sync() {
-                    tracing::error!("cannot sync {}: {error}", folder.display());
+                    return tell(WatchReport::Failed(error));
                 }
                 sync_at = Instant::now() + self.pause;
             }
@@ -91,7 +101,7 @@ impl Watch {
                 if is_low != (free < limit) {
                     is_low = !is_low;
                     say(folder, free, limit);
-                    tell(is_low);
+                    tell(WatchReport::Low(is_low));
                 }
                 look_at = Instant::now() + look_again(free, limit);
             }
@@ -148,6 +158,20 @@ fn look_again(free: u64, limit: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_mark_that_cannot_be_synced_is_told_and_not_tried_again() {
+        // There is nothing that could be synced in this file.
+        let watch = Arc::new(Watch::new(File::open("/dev/null").unwrap(), Duration::ZERO));
+        let (told, tells) = std::sync::mpsc::channel();
+        watch.start(Path::new("/"), 0, move |report| told.send(report).unwrap()).unwrap();
+        watch.changed();
+        let WatchReport::Failed(error) = tells.recv().unwrap() else { panic!("free space") };
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        watch.changed();
+        assert!(tells.recv().is_err(), "the thread has ended");
+    }
 
     #[test]
     fn free_space_is_looked_at_the_more_often_the_nearer_it_is() {
