@@ -5,6 +5,7 @@
 //! installs and starts everything.
 
 mod cluster;
+pub mod disk;
 mod embedded;
 mod frame_link;
 pub mod hostile;
@@ -14,6 +15,7 @@ mod lingering;
 mod named_tests;
 mod node;
 pub mod peer;
+mod preload;
 mod probe;
 mod process;
 mod proxy;

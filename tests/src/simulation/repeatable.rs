@@ -6,12 +6,13 @@
 //! first needed, takes the place of libc's functions. Nothing in the crates has to know of it.
 
 use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
+    env, io,
+    path::PathBuf,
     process::{self, Command, Stdio},
 };
 
-use super::{run::Verdict, transcript::Fnv};
+use super::run::Verdict;
+use crate::preload;
 
 const SOURCE: &str = include_str!("repeatable.c");
 const SEED: &str = "AMQP_SIMULATION_SEED";
@@ -33,7 +34,7 @@ impl Processes {
     /// When the program's file is unknown.
     pub(super) fn of_this_program() -> io::Result<Self> {
         let program = env::current_exe()?;
-        let library = program.parent().and_then(build);
+        let library = program.parent().and_then(|folder| preload::build(folder, "repeatable", SOURCE));
         Ok(Processes { program, library })
     }
 
@@ -94,31 +95,4 @@ fn read(output: &process::Output) -> Verdict {
 
 fn broken(what: String) -> Verdict {
     Verdict { hash: 0, transcript: Vec::new(), violations: vec![what] }
-}
-
-/// Builds the library in this folder, unless it is there; `None` where that is not possible.
-fn build(folder: &Path) -> Option<PathBuf> {
-    if !cfg!(target_os = "linux") {
-        return None;
-    }
-    let mut hash = Fnv::default();
-    hash.add(SOURCE.as_bytes());
-    let name = format!("repeatable-{:016x}", hash.value());
-    let library = folder.join(format!("{name}.so"));
-    if library.exists() {
-        return Some(library);
-    }
-    let own = folder.join(format!("{name}-{}", process::id()));
-    let (source, built) = (own.with_extension("c"), own.with_extension("so.new"));
-    fs::write(&source, SOURCE).ok()?;
-    let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-    let compiled = Command::new(compiler)
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .args([&built, &source])
-        .stdout(Stdio::null())
-        .status();
-    let _ = fs::remove_file(&source);
-    // A process that builds it at the same time has the same result.
-    let is_built = compiled.is_ok_and(|status| status.success()) && fs::rename(&built, &library).is_ok();
-    is_built.then_some(library)
 }
