@@ -56,11 +56,11 @@
 //!
 //! At the start the folder is checked. A batch that was being written when the broker ended is
 //! dropped with a log line; nothing of it was confirmed. A damaged folder is refused, and not
-//! changed, until it is [repaired](DurableBrokerBuilder::repair). Damage is a gap in a journal with
-//! intact records behind it, a wrong checksum, a missing part, or a journal that ends before the
-//! last confirmed change. How far the journal was confirmed is recorded outside of it. That record
-//! is exact whenever the process ends, in whatever way. When the power fails, it may lag by about
-//! 50 ms, so that damage in that period at the very end may be taken for an incomplete batch.
+//! changed, until it is repaired (`DurableBrokerBuilder::repair`). Damage is a gap in a journal
+//! with intact records behind it, a wrong checksum, a missing part, or a journal that ends before
+//! the last confirmed change. How far the journal was confirmed is recorded outside of it. That
+//! record is exact whenever the process ends, in whatever way. When the power fails, it may lag by
+//! about 50 ms, so that damage in that period at the very end may be taken for an incomplete batch.
 //! [`BrokerBuilder::mark_delay`] changes the period; with zero the record is exact then too.
 //!
 //! # Memory

@@ -4,7 +4,7 @@ use super::Broker;
 use crate::core::rabbitmq::access::Permissions;
 
 /// Users and permissions. Changes also apply to open connections. They are not stored in
-/// [`data_dir`](crate::BrokerBuilder::data_dir).
+/// `data_dir`.
 impl Broker {
     /// Adds a user with this password, or changes the password of an existing one, whose
     /// connections stay open. A new user may do everything everywhere until

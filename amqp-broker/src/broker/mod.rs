@@ -392,7 +392,7 @@ impl BrokerBuilder {
         self
     }
 
-    /// Sets how many bytes must stay free on the disk of [`data_dir`](BrokerBuilder::data_dir).
+    /// Sets how many bytes must stay free on the disk of `data_dir`.
     /// Default 50 MB, as RabbitMQ's `disk_free_limit`. Below it a publisher is held back with
     /// `connection.blocked` from its next publish on, until there is room; consumers continue.
     pub fn disk_free_limit(mut self, bytes: u64) -> Self {
