@@ -99,6 +99,12 @@ impl Delivery {
         self.remaining
     }
 
+    /// Returns the message's offset, if it is from a stream
+    /// (<https://www.rabbitmq.com/docs/streams#consuming>). Other headers need not be readable.
+    pub fn stream_offset(&self) -> Option<u64> {
+        self.raw.stream_offset()
+    }
+
     /// Copies the message out of the read buffer, because a small message kept for long would keep
     /// the whole buffer alive.
     pub fn detach(&mut self) {

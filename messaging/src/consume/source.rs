@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use amqp_client::{Delivery, Report, StreamOffset};
-use amqp_codec::Value;
 use tokio::time::Instant;
 
 use crate::{
@@ -19,9 +18,6 @@ const RESTART: RetryPolicy =
 /// How long a consumer must last so that its end is not put down to a cause that was there from the
 /// start.
 const STEADY: Duration = Duration::from_secs(60);
-
-/// The header in which RabbitMQ gives the offset of a message in its stream.
-const OFFSET: &str = "x-stream-offset";
 
 /// A subscription that is started again whenever it ends.
 #[derive(Clone)]
@@ -113,9 +109,7 @@ impl Source {
         if !self.is_stream {
             return;
         }
-        let headers = delivery.properties().ok().and_then(|properties| properties.headers.clone());
-        let offset = headers.and_then(|headers| headers.get(OFFSET)).as_ref().and_then(Value::as_i64);
-        if let Some(offset) = offset.and_then(|offset| u64::try_from(offset).ok()) {
+        if let Some(offset) = delivery.stream_offset() {
             self.next = Some(offset.saturating_add(1));
         }
     }

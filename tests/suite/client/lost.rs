@@ -27,9 +27,20 @@ async fn through(broker: &Broker) -> (Lingering, Connection) {
 }
 
 async fn publish(broker: &Broker, queue: &str, bodies: impl IntoIterator<Item = u32>) {
+    publish_like(broker, queue, bodies, &Message::default()).await;
+}
+
+async fn publish_like(
+    broker: &Broker,
+    queue: &str,
+    bodies: impl IntoIterator<Item = u32>,
+    template: &Message,
+) {
     let publisher = broker.channel().await.publisher().await.unwrap();
     for body in bodies {
-        let confirm = publisher.publish(("", queue), Message::new(body.to_string())).await.unwrap();
+        let mut message = template.clone();
+        *message.body_mut() = body.to_string().into();
+        let confirm = publisher.publish(("", queue), message).await.unwrap();
         within(confirm).await.unwrap();
     }
 }
@@ -70,20 +81,28 @@ async fn lose(proxy: &Lingering, events: &mut Events, meanwhile: impl Future<Out
 }
 
 async fn a_consumer_of_a_stream_goes_on_where_it_was_when_it_shall(broker: Broker) {
+    goes_on_where_it_was(&broker, &Message::default()).await;
+}
+
+async fn a_consumer_of_a_stream_goes_on_behind_headers_that_are_nested_too_deep(broker: Broker) {
+    goes_on_where_it_was(&broker, &too_deep()).await;
+}
+
+async fn goes_on_where_it_was(broker: &Broker, template: &Message) {
     for offset in [None, Some(StreamOffset::Next), Some(StreamOffset::First)] {
-        let (proxy, connection) = through(&broker).await;
+        let (proxy, connection) = through(broker).await;
         let mut events = connection.events();
         let channel = connection.open_channel().await.unwrap();
-        let stream = stream(&broker, &channel, &format!("stream-{offset:?}")).await;
+        let stream = stream(broker, &channel, &format!("stream-{offset:?}")).await;
         let options = ConsumeOptions::new().prefetch(10).resume_stream(true);
         let options = offset.into_iter().fold(options, ConsumeOptions::stream_offset);
         let mut consumer = channel.consume(&stream, options).await.unwrap();
-        publish(&broker, stream.name(), 1..=3).await;
+        publish_like(broker, stream.name(), 1..=3, template).await;
         for number in 1..=3 {
             assert_eq!(next(&mut consumer).await, number, "{offset:?}");
         }
-        lose(&proxy, &mut events, publish(&broker, stream.name(), 4..=6)).await;
-        publish(&broker, stream.name(), [7]).await;
+        lose(&proxy, &mut events, publish_like(broker, stream.name(), 4..=6, template)).await;
+        publish_like(broker, stream.name(), [7], template).await;
         for number in 4..=7 {
             assert_eq!(next(&mut consumer).await, number, "{offset:?}");
         }
@@ -125,10 +144,29 @@ async fn a_stream_over_the_prefetch_is_no_breach_of_it(broker: Broker) {
 
 /// RabbitMQ closes a connection with 540 that requeues a message of a stream.
 async fn nothing_of_a_stream_is_given_back(broker: Broker) {
+    nothing_is_given_back(&broker, "kept", &Message::default()).await;
+}
+
+async fn nothing_of_a_stream_is_given_back_whose_headers_are_nested_too_deep(broker: Broker) {
+    nothing_is_given_back(&broker, "deep", &too_deep()).await;
+}
+
+/// A message with headers that are nested deeper than can be decoded.
+fn too_deep() -> Message {
+    let nested = (0..40).fold(Vec::new(), |inner: Vec<u8>, _| {
+        let length = u32::try_from(inner.len()).unwrap();
+        [&b"\x04deepF"[..], &length.to_be_bytes(), &inner].concat()
+    });
+    let mut raw = RawProperties::default();
+    raw.set_headers(&HeaderTable::from_encoded(&nested).unwrap()).unwrap();
+    Message::with_encoded_properties("", raw.join())
+}
+
+async fn nothing_is_given_back(broker: &Broker, name: &str, template: &Message) {
     let connection = broker.connect().await;
     let channel = connection.open_channel().await.unwrap();
-    let stream = stream(&broker, &channel, "kept").await;
-    publish(&broker, stream.name(), 1..=10).await;
+    let stream = stream(broker, &channel, name).await;
+    publish_like(broker, stream.name(), 1..=10, template).await;
     let options = ConsumeOptions::new().prefetch(10).stream_offset(StreamOffset::First);
     for round in 0..3 {
         let mut consumer = channel.consume(&stream, options.clone()).await.unwrap();

@@ -1,6 +1,8 @@
 //! A message as it arrived: slices of the read buffer, and offsets into them.
 
-use amqp_codec::{ContentHeader, EncodedProperties, Error as CodecError, borrowed::ContentProperties};
+use amqp_codec::{
+    ContentHeader, EncodedProperties, Error as CodecError, RawProperties, borrowed::ContentProperties,
+};
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// The header with a message's offset in its stream
@@ -70,9 +72,18 @@ impl RawDelivery {
 
     /// Its offset in a stream, if it is from one: RabbitMQ sends it in a header.
     pub(crate) fn stream_offset(&self) -> Option<u64> {
-        let properties = ContentProperties::decode(self.property_bytes()).ok()?;
+        let Ok(properties) = ContentProperties::decode(self.property_bytes()) else {
+            return self.stream_offset_beside_unreadable_headers();
+        };
         let offset = properties.headers?.find(|(name, _)| *name == OFFSET.as_bytes())?.1.as_i64()?;
         u64::try_from(offset).ok()
+    }
+
+    /// Other headers may be nested too deep to be decoded.
+    #[cold]
+    fn stream_offset_beside_unreadable_headers(&self) -> Option<u64> {
+        let headers = RawProperties::split(&self.properties()).and_then(|raw| raw.headers()).ok()?;
+        u64::try_from(headers.get(OFFSET)?.as_i64()?).ok()
     }
 
     /// Returns the size of the body, if the body was dropped on arrival.
