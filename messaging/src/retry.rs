@@ -108,6 +108,11 @@ impl RetryPolicy {
         now + self.attempt_time().min(self.deadline).min(FAR)
     }
 
+    /// Returns a wait after this many attempts.
+    pub(crate) fn wait(&self, attempts: u32) -> Duration {
+        self.longest_wait(attempts).mul_f64(fastrand::f64())
+    }
+
     /// Returns the upper bound of the wait after this many attempts.
     fn longest_wait(&self, attempts: u32) -> Duration {
         let doublings = attempts.saturating_sub(1).min(31);

@@ -10,7 +10,7 @@ use std::{
 
 use amqp_broker::Broker;
 use messaging::{
-    Context, Error, OsloError, Report, RetryPolicy, TransportOptions,
+    Context, Error, OsloError, Queue, Report, RetryPolicy, TransportOptions,
     notify::{
         Buffer, Driver, Emitting, Event, Level, Notification, NotificationResult, Notifier, NotifyError,
         WhenFull, drivers,
@@ -212,6 +212,59 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn what_the_broker_refuses_for_its_size_is_given_up_and_holds_up_no_other() {
+    let broker = Broker::builder().max_message_size(1000).build();
+    let transport =
+        TransportOptions::new().broker(&broker).connect("amqp://guest:guest@here/").await.unwrap();
+    let lost = Arc::<Mutex<Vec<String>>>::default();
+    let told = lost.clone();
+    let buffer = soon(Buffer::in_memory()).on_lost(move |notification, why| {
+        assert!(notification.payload::<String>().unwrap().len() > 1000);
+        told.lock().unwrap().push(Report(why).to_string());
+    });
+    let buffered = buffer.before(transport.notification_driver("n")).await.unwrap();
+    let notifier = Notifier::new("p").driver(buffered);
+    for number in 0..200 {
+        let payload = "x".repeat(if number == 100 { 2000 } else { 10 });
+        within(notifier.info(&Context::new(), "e", &payload)).await.unwrap();
+    }
+    within(notifier.flush(DEADLINE)).await.unwrap();
+    assert_eq!(broker.queue("/", "n.info").unwrap().ready, 199);
+    let lost = lost.lock().unwrap().clone();
+    assert!(lost.len() == 1 && lost[0].contains("larger than"), "{lost:?}");
+    within(notifier.close(DEADLINE)).await.unwrap();
+    within(transport.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_queue_that_exists_otherwise_holds_up_its_own_notifications_and_no_others() {
+    let broker = Broker::builder().build();
+    let transport =
+        TransportOptions::new().broker(&broker).connect("amqp://guest:guest@here/").await.unwrap();
+    let odd = Queue::new("n.info").max_length(5).auto_delete(true);
+    let holder = within(transport.consumer(odd).start::<serde_json::Value>()).await.unwrap();
+    let buffered = soon(Buffer::in_memory()).in_flight(4).before(transport.notification_driver("n"));
+    let notifier = Notifier::new("p").driver(within(buffered).await.unwrap());
+    for number in 0..100 {
+        within(notifier.info(&Context::new(), "e", &number)).await.unwrap();
+    }
+    within(notifier.error(&Context::new(), "e", &100)).await.unwrap();
+    within(async {
+        while broker.queue("/", "n.error").is_none_or(|queue| queue.ready == 0) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let left = notifier.flush(Duration::from_millis(5)).await.unwrap_err();
+    assert!(matches!(left, Error::Oslo(OsloError::Notify(NotifyError::Unflushed { left: 100 }))), "{left}");
+    within(holder.close()).await.unwrap();
+    within(notifier.flush(DEADLINE)).await.unwrap();
+    assert_eq!(broker.queue("/", "n.info").unwrap().ready, 100);
+    within(notifier.close(DEADLINE)).await.unwrap();
+    within(transport.close()).await.unwrap();
 }
 
 #[tokio::test]

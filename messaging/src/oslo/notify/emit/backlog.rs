@@ -1,6 +1,6 @@
 //! Notifications that wait to be emitted, in order.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -48,29 +48,47 @@ fn size(value: &serde_json::Value) -> usize {
     }
 }
 
+/// Which notifications are taken to be emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Those that have not been refused.
+    First,
+    /// Those that have been refused for reasons of their own, and are due again.
+    Again,
+}
+
 /// The waiting notifications, oldest first, limited by number and bytes.
 pub(super) struct Backlog {
-    waiting: VecDeque<Arc<Waiting>>,
+    entries: VecDeque<Entry>,
     bytes: usize,
-    /// How many at the front are being emitted.
-    on_their_way: usize,
     most: usize,
     most_bytes: usize,
     when_full: WhenFull,
     next: u64,
 }
 
+struct Entry {
+    waiting: Arc<Waiting>,
+    is_on_its_way: bool,
+    /// How often it failed for a reason of its own, and when it is tried again.
+    failures: u32,
+    due: Instant,
+}
+
+impl Entry {
+    fn is_of(&self, turn: Turn) -> bool {
+        !self.is_on_its_way && (self.failures > 0) == (turn == Turn::Again)
+    }
+}
+
 impl Backlog {
     pub(super) fn new(most: usize, most_bytes: usize, when_full: WhenFull) -> Self {
-        let waiting = VecDeque::new();
-        Backlog { waiting, bytes: 0, on_their_way: 0, most, most_bytes, when_full, next: 0 }
+        Backlog { entries: VecDeque::new(), bytes: 0, most, most_bytes, when_full, next: 0 }
     }
 
     /// Puts back earlier notifications, in the order of their numbers and regardless of the limits.
     pub(super) fn restore(&mut self, number: u64, notification: Notification) {
-        let waiting = Waiting::new(number, notification);
-        self.bytes += waiting.bytes;
-        self.waiting.push_back(waiting);
+        self.append(Waiting::new(number, notification));
         self.next = self.next.max(number + 1);
     }
 
@@ -80,47 +98,81 @@ impl Backlog {
         notification: Notification,
     ) -> Result<(Arc<Waiting>, Vec<Arc<Waiting>>), NotifyError> {
         let waiting = Waiting::new(self.next, notification);
-        let (mut fewer, mut bytes) = (0, self.bytes);
-        while self.waiting.len() - fewer >= self.most || bytes + waiting.bytes > self.most_bytes {
-            let oldest = self.waiting.get(self.on_their_way + fewer);
-            let Some(oldest) = oldest.filter(|_| self.when_full == WhenFull::DropOldest) else {
-                return Err(NotifyError::Full { notifications: self.waiting.len(), bytes: self.bytes });
+        let full = NotifyError::Full { notifications: self.entries.len(), bytes: self.bytes };
+        let (mut droppable, mut bytes) = (Vec::new(), self.bytes);
+        let mut oldest = self.entries.iter().enumerate().filter(|(_, entry)| !entry.is_on_its_way);
+        while self.entries.len() - droppable.len() >= self.most || bytes + waiting.bytes > self.most_bytes {
+            let Some((at, entry)) = oldest.next().filter(|_| self.when_full == WhenFull::DropOldest) else {
+                return Err(full);
             };
-            bytes -= oldest.bytes;
-            fewer += 1;
+            bytes -= entry.waiting.bytes;
+            droppable.push(at);
         }
-        let dropped = self.waiting.drain(self.on_their_way..self.on_their_way + fewer).collect();
+        let dropped = droppable.iter().rev().filter_map(|at| self.entries.remove(*at));
+        let mut dropped: Vec<_> = dropped.map(|entry| entry.waiting).collect();
+        dropped.reverse();
+        self.bytes = bytes;
         self.next += 1;
-        self.bytes = bytes + waiting.bytes;
-        self.waiting.push_back(waiting.clone());
+        self.append(waiting.clone());
         Ok((waiting, dropped))
     }
 
-    /// Takes at most `most` of the oldest, which count as being emitted until they
-    /// [`land`](Self::land).
-    pub(super) fn take(&mut self, most: usize) -> Vec<Arc<Waiting>> {
-        let taken: Vec<_> = self.waiting.iter().take(most).cloned().collect();
-        self.on_their_way = taken.len();
-        taken
+    fn append(&mut self, waiting: Arc<Waiting>) {
+        self.bytes += waiting.bytes;
+        self.entries.push_back(Entry { waiting, is_on_its_way: false, failures: 0, due: Instant::now() });
     }
 
-    /// Notes that none is being emitted any more.
-    pub(super) fn land(&mut self) {
-        self.on_their_way = 0;
+    /// Takes at most `most` of the oldest whose turn it is now, which count as being emitted until
+    /// they [`land`](Self::land).
+    pub(super) fn take(&mut self, turn: Turn, most: usize, now: Instant) -> Vec<Arc<Waiting>> {
+        let due = self.entries.iter_mut().filter(|entry| entry.is_of(turn) && entry.due <= now);
+        due.take(most)
+            .map(|entry| {
+                entry.is_on_its_way = true;
+                entry.waiting.clone()
+            })
+            .collect()
     }
 
-    /// Removes one, if it is still there; the oldest is found at once.
+    /// Returns when the next has its turn.
+    pub(super) fn next_due(&self, turn: Turn) -> Option<Instant> {
+        self.entries.iter().filter(|entry| entry.is_of(turn)).map(|entry| entry.due).min()
+    }
+
+    /// Notes that it is no longer being emitted.
+    pub(super) fn land(&mut self, number: u64) {
+        if let Some(entry) = self.entry(number) {
+            entry.is_on_its_way = false;
+        }
+    }
+
+    /// Notes that it failed for a reason of its own, and is to be tried again after `pause`, which
+    /// is given the number of its failures.
+    pub(super) fn postpone(&mut self, number: u64, now: Instant, pause: impl Fn(u32) -> Duration) {
+        if let Some(entry) = self.entry(number) {
+            entry.failures = entry.failures.saturating_add(1);
+            entry.due = now + pause(entry.failures);
+        }
+    }
+
+    /// Removes one, if it is still there.
     pub(super) fn remove(&mut self, number: u64) {
-        if let Some(at) = self.waiting.iter().position(|waiting| waiting.number == number)
-            && let Some(waiting) = self.waiting.remove(at)
-        {
-            self.bytes -= waiting.bytes;
-            self.on_their_way -= usize::from(at < self.on_their_way);
+        if let Some(entry) = self.index(number).and_then(|at| self.entries.remove(at)) {
+            self.bytes -= entry.waiting.bytes;
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.entries.len()
+    }
+
+    fn entry(&mut self, number: u64) -> Option<&mut Entry> {
+        self.index(number).and_then(|at| self.entries.get_mut(at))
+    }
+
+    /// Returns where it is: the numbers ascend.
+    fn index(&self, number: u64) -> Option<usize> {
+        self.entries.binary_search_by_key(&number, |entry| entry.waiting.number).ok()
     }
 }
 
@@ -133,8 +185,12 @@ mod tests {
         Notification::new(Level::Info, &"p".into(), "", payload, Context::new()).unwrap()
     }
 
-    fn numbers<'a>(waiting: impl IntoIterator<Item = &'a Arc<Waiting>>) -> Vec<u64> {
-        waiting.into_iter().map(|waiting| waiting.number).collect()
+    fn numbers(waiting: &[Arc<Waiting>]) -> Vec<u64> {
+        waiting.iter().map(|waiting| waiting.number).collect()
+    }
+
+    fn taken(backlog: &mut Backlog, turn: Turn, most: usize) -> Vec<u64> {
+        numbers(&backlog.take(turn, most, Instant::now()))
     }
 
     #[test]
@@ -144,12 +200,11 @@ mod tests {
             backlog.push(notification(payload)).unwrap();
         }
         assert!(matches!(backlog.push(notification("c")), Err(NotifyError::Full { notifications: 2, .. })));
-        backlog.take(1);
+        assert_eq!(taken(&mut backlog, Turn::First, 1), [0]);
         backlog.remove(0);
-        backlog.land();
         assert!(backlog.push(notification(&"x".repeat(10_000))).is_err());
         assert_eq!(backlog.push(notification("c")).unwrap().0.number, 2);
-        assert_eq!(numbers(&backlog.take(9)), [1, 2]);
+        assert_eq!(taken(&mut backlog, Turn::First, 9), [1, 2]);
         backlog.remove(2);
         backlog.remove(1);
         backlog.remove(1);
@@ -162,17 +217,37 @@ mod tests {
         for payload in ["a", "b", "c"] {
             backlog.push(notification(payload)).unwrap();
         }
-        backlog.take(1);
+        assert_eq!(taken(&mut backlog, Turn::First, 1), [0]);
         let (_, dropped) = backlog.push(notification(&"x".repeat(700))).unwrap();
         assert_eq!(numbers(&dropped), [1]);
         let (_, dropped) = backlog.push(notification(&"x".repeat(900))).unwrap();
         assert_eq!(numbers(&dropped), [2, 3]);
         assert!(backlog.push(notification(&"x".repeat(2000))).is_err());
-        assert_eq!(numbers(&backlog.waiting), [0, 4]);
-        backlog.land();
-        assert_eq!(numbers(&backlog.take(1)), [0]);
+        backlog.land(0);
+        assert_eq!(taken(&mut backlog, Turn::First, 9), [0, 4]);
         backlog.remove(0);
         backlog.remove(4);
-        assert_eq!((backlog.len(), backlog.bytes, backlog.on_their_way), (0, 0, 0));
+        assert_eq!((backlog.len(), backlog.bytes), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_for_a_reason_of_its_own_has_turns_of_its_own_after_pauses() {
+        let mut backlog = Backlog::new(9, 10_000, WhenFull::Refuse);
+        for payload in ["a", "b", "c"] {
+            backlog.push(notification(payload)).unwrap();
+        }
+        for failures in 1..=2 {
+            let turn = if failures == 1 { Turn::First } else { Turn::Again };
+            assert_eq!(taken(&mut backlog, turn, 1), [0]);
+            backlog.postpone(0, Instant::now(), |failures| Duration::from_secs(failures.into()));
+            assert_eq!(backlog.next_due(Turn::Again), None, "it is on its way");
+            backlog.land(0);
+            let due = backlog.next_due(Turn::Again).unwrap();
+            assert_eq!(due - Instant::now(), Duration::from_secs(failures));
+            assert!(taken(&mut backlog, Turn::Again, 9).is_empty());
+            tokio::time::advance(Duration::from_secs(failures)).await;
+        }
+        assert_eq!(taken(&mut backlog, Turn::First, 9), [1, 2]);
+        assert_eq!(taken(&mut backlog, Turn::Again, 9), [0]);
     }
 }

@@ -21,9 +21,11 @@ use crate::{error::Error, retry::RetryPolicy};
 ///
 /// Emitting waits for the buffer and not for the broker. A task emits the buffered notifications in
 /// their order, and retries for as long as the broker is away. Notifications that were being
-/// emitted when a connection was lost may arrive twice, and after later ones. Only a notification
-/// for which retrying is useless, such as one that is larger than the broker accepts, is given up,
-/// and passed to [`on_lost`](Self::on_lost).
+/// emitted when a connection was lost may arrive twice, and after later ones. A notification that
+/// fails for a reason of its own, because its queue exists with other properties, refuses it or
+/// does not answer, is retried with growing pauses while later ones are emitted. Only one for which
+/// retrying is useless, such as one that is larger than the broker accepts, is given up, and passed
+/// to [`on_lost`](Self::on_lost).
 ///
 /// ```
 /// use std::time::Duration;
@@ -100,7 +102,7 @@ impl Buffer {
     }
 
     /// Sets how many are emitted at once, at least 1; default 256. The oldest is emitted before the
-    /// others. With 1, none ever overtakes another.
+    /// others. With 1, none overtakes another, unless that one fails for a reason of its own.
     pub fn in_flight(mut self, notifications: usize) -> Self {
         self.in_flight = notifications.max(1);
         self
@@ -146,7 +148,7 @@ impl Buffer {
                 Keeping::OnDisk(spool)
             }
         };
-        let (waiting, changed) = watch::channel(backlog.len());
+        let (waiting, _) = watch::channel(backlog.len());
         let emitter = Arc::new(Emitter {
             driver: Box::new(driver),
             backlog: parking_lot::Mutex::new(backlog),
@@ -157,7 +159,7 @@ impl Buffer {
             pauses: self.pauses.deadline(Duration::MAX),
             on_lost: self.on_lost,
         });
-        let task = tokio::spawn(emitter.clone().run(changed));
+        let task = tokio::spawn(emitter.clone().run());
         Ok(Buffered { emitter, task })
     }
 }

@@ -2,30 +2,36 @@
 
 use std::{sync::Arc, time::Duration};
 
-use amqp_client::Report;
-use futures_util::future::join_all;
+use amqp_client::{Error as Client, Report};
+use futures_util::future::{join, join_all, pending};
 use parking_lot::Mutex;
-use tokio::sync::{RwLock, watch};
+use tokio::{
+    sync::{RwLock, watch},
+    time::{Instant, sleep_until},
+};
 
 use crate::oslo::error::notify::NotifyError;
 use crate::oslo::notify::{
     driver::Driver,
     emit::{
-        backlog::{Backlog, Waiting},
+        backlog::{Backlog, Turn, Waiting},
         spool::Spool,
     },
     notification::Notification,
 };
 use crate::{
-    error::Error,
+    error::{Error, Outcome},
     retry::{Retry, RetryPolicy},
 };
 
 /// A callback for notifications that are given up.
 pub(super) type Lost = Arc<dyn Fn(&Notification, &Error) + Send + Sync>;
 
-/// A single attempt; the buffer makes the pauses.
-const ATTEMPT: RetryPolicy = RetryPolicy::never();
+/// The buffer makes the pauses. There are two attempts: a message that may be sent only once is not
+/// sent again when the broker refuses another one on the same channel.
+const ATTEMPT: RetryPolicy = RetryPolicy::exponential(Duration::ZERO, Duration::ZERO)
+    .attempts(2)
+    .attempt_timeout(Duration::from_secs(10));
 
 /// The place where notifications are kept besides memory.
 pub(super) enum Keeping {
@@ -81,24 +87,31 @@ impl Emitter {
         kept
     }
 
-    /// Emits waiting and new notifications, until it is aborted.
-    pub(super) async fn run(self: Arc<Self>, mut changed: watch::Receiver<usize>) {
+    /// Emits waiting and new notifications, until it is aborted. Those that fail for reasons of
+    /// their own do not hold up the others.
+    pub(super) async fn run(self: Arc<Self>) {
+        join(self.run_turns(Turn::First), self.run_turns(Turn::Again)).await;
+    }
+
+    async fn run_turns(&self, turn: Turn) {
+        let mut changed = self.waiting.subscribe();
         let mut retry = Retry::start(self.pauses);
         loop {
-            // The buffer has the sender, and aborts this task before dropping it.
-            if changed.wait_for(|waiting| *waiting > 0).await.is_err() {
-                return;
+            changed.mark_unchanged();
+            let batch = self.backlog.lock().take(turn, self.in_flight, Instant::now());
+            if batch.is_empty() {
+                self.wait(turn, &mut changed).await;
+                continue;
             }
-            let batch = self.backlog.lock().take(self.in_flight);
             retry.begin();
             // The oldest is emitted alone first: without a connection, a later one might otherwise
             // get one first.
-            let (first, others) = batch.split_at(batch.len().min(1));
+            let (first, others) = batch.split_at(1);
             let failure = match self.emit(first).await {
                 None => self.emit(others).await,
                 failure => failure,
             };
-            self.backlog.lock().land();
+            batch.iter().for_each(|waiting| self.backlog.lock().land(waiting.number));
             self.tell();
             match failure {
                 None => retry = Retry::start(self.pauses),
@@ -110,8 +123,25 @@ impl Emitter {
         }
     }
 
-    /// Emits several concurrently, and removes those that are settled; returns an error of the
-    /// others.
+    /// Waits until there may be something whose turn it is.
+    async fn wait(&self, turn: Turn, changed: &mut watch::Receiver<usize>) {
+        let due = self.backlog.lock().next_due(turn);
+        let due = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            // The sender lives as long as this.
+            _ = changed.changed() => {}
+            () = due => {}
+        }
+    }
+
+    /// Emits several concurrently, and removes those that are settled. Returns an error that has
+    /// nothing to do with the notification it is about.
     async fn emit(&self, batch: &[Arc<Waiting>]) -> Option<Error> {
         let attempts = batch.iter().map(|waiting| self.driver.notify(&waiting.notification, ATTEMPT));
         let results = join_all(attempts).await;
@@ -119,7 +149,13 @@ impl Emitter {
         let mut failure = None;
         for (waiting, result) in batch.iter().zip(results) {
             match result {
-                Err(error) if !self.is_lost(waiting, &error) => failure = Some(error),
+                Err(error) if !self.is_lost(waiting, &error) => {
+                    if is_its_own(&error) {
+                        self.postpone(waiting, &error);
+                    } else {
+                        failure = Some(error);
+                    }
+                }
                 settled => {
                     if let Err(error) = settled {
                         (self.on_lost)(&waiting.notification, &error);
@@ -135,30 +171,64 @@ impl Emitter {
         failure
     }
 
+    fn postpone(&self, waiting: &Waiting, error: &Error) {
+        tracing::warn!(driver = self.driver.name(), notification = ?waiting.notification, error = %Report(error), "cannot emit a notification; it is tried again, and holds up no other");
+        let pause = |failures| self.pauses.wait(failures);
+        self.backlog.lock().postpone(waiting.number, Instant::now(), pause);
+    }
+
+    /// Tells those who wait that the backlog has changed.
     fn tell(&self) {
-        self.waiting.send_if_modified(|told| {
-            let waiting = self.backlog.lock().len();
-            std::mem::replace(told, waiting) != waiting
-        });
+        self.waiting.send_replace(self.backlog.lock().len());
     }
 
     /// Whether retrying is useless, or has gone on for long enough.
     fn is_lost(&self, waiting: &Waiting, error: &Error) -> bool {
-        let hopeless = match error {
-            Error::Undelivered(undelivered) => undelivered.source.as_deref().is_some_and(is_unfit),
-            other => is_unfit(other),
-        };
-        hopeless || self.give_up.is_some_and(|age| waiting.since.elapsed() >= age)
+        is_refused(error)
+            || is_unfit(cause(error))
+            || self.give_up.is_some_and(|age| waiting.since.elapsed() >= age)
     }
 }
 
-/// Whether the message is at fault and not the broker.
+/// Returns why a message was not delivered.
+fn cause(error: &Error) -> &Error {
+    match error {
+        Error::Undelivered(undelivered) => undelivered.source.as_deref().unwrap_or(error),
+        other => other,
+    }
+}
+
+/// Whether the broker refuses this message, and no other, for its size or its properties.
+fn is_refused(error: &Error) -> bool {
+    let Error::Undelivered(undelivered) = error else { return false };
+    undelivered.outcome == Outcome::Rejected && cause(error).is_precondition_failed()
+}
+
+/// Whether the message cannot be sent at all.
 fn is_unfit(error: &Error) -> bool {
     match error {
         Error::Encode { .. } | Error::Serializer(_) | Error::Compression(_) => true,
         Error::Broker { source, .. } => {
-            matches!(source, amqp_client::Error::Invalid(_) | amqp_client::Error::PublishTooLarge { .. })
+            matches!(source, Client::Invalid(_) | Client::PublishTooLarge { .. })
         }
+        _ => false,
+    }
+}
+
+/// Whether the reason concerns this notification and others like it, and not all: the broker
+/// refuses it or its queue, or does not answer although it takes messages.
+fn is_its_own(error: &Error) -> bool {
+    if let Error::Undelivered(undelivered) = error {
+        let is_answered = matches!(undelivered.outcome, Outcome::Rejected | Outcome::Unroutable);
+        let is_late = undelivered.outcome == Outcome::Unknown
+            && matches!(undelivered.source.as_deref(), Some(Error::Timeout { .. }));
+        if is_answered || is_late {
+            return true;
+        }
+    }
+    match cause(error) {
+        Error::Conflict(_) | Error::QueueTaken { .. } => true,
+        Error::Broker { source, .. } => matches!(source, Client::ChannelClosed { .. }),
         _ => false,
     }
 }
