@@ -300,6 +300,11 @@ impl Queue {
         &self.arguments
     }
 
+    /// Tells whether the queue is for its connection alone.
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive
+    }
+
     /// Tells whether the queue is deleted with its last consumer.
     pub fn is_auto_delete(&self) -> bool {
         self.auto_delete

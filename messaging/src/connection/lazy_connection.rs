@@ -13,6 +13,7 @@ use amqp_client::{Channel, ConnectOptions, Connection, Event, Recovery, Report, 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::{
+    sync::MutexGuard,
     task::JoinHandle,
     time::{Instant, sleep, timeout_at},
 };
@@ -64,6 +65,8 @@ struct Inner {
     closing: CancellationToken,
     /// How many attempts to publish were retries.
     retried: AtomicU64,
+    /// Held by the one caller that has a connection of its own.
+    alone: tokio::sync::Mutex<()>,
 }
 
 /// The connections that were opened.
@@ -87,9 +90,9 @@ struct Opened {
 
 impl LazyConnection {
     pub(crate) fn new(role: Role, settings: ConnectionSettings, teller: Teller) -> Self {
-        let (opened, connecting, attempt, closing, retried) = Default::default();
+        let (opened, connecting, attempt, closing, retried, alone) = Default::default();
         let settings = Arc::new(settings);
-        let shared = Inner { role, settings, teller, opened, connecting, attempt, closing, retried };
+        let shared = Inner { role, settings, teller, opened, connecting, attempt, closing, retried, alone };
         LazyConnection { shared: Arc::new(shared), is_patient: false }
     }
 
@@ -207,6 +210,16 @@ impl LazyConnection {
     fn connection_of(&self, number: u64) -> Option<Connection> {
         let opened = self.shared.opened.lock();
         opened.connection.clone().filter(|_| opened.count == number)
+    }
+
+    /// Opens a connection for one caller, who is the only one to have such a connection while the
+    /// guard lives.
+    pub(crate) async fn connect_alone(&self) -> Result<(MutexGuard<'_, ()>, Connection), SetupError> {
+        let Inner { alone, closing, settings, .. } = &*self.shared;
+        let turn = alone.lock().await;
+        let connecting = settings.brokers.connect(&settings.options);
+        let connected = closing.run_until_cancelled(connecting).await;
+        Ok((turn, connected.unwrap_or(Err(SetupError::Closed))?))
     }
 
     /// Whether there is a connection at this moment.

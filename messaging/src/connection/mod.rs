@@ -12,3 +12,4 @@ pub(crate) mod setup;
 pub(crate) mod setup_error;
 pub(crate) mod silence;
 pub(crate) mod state;
+pub(crate) mod suspect;

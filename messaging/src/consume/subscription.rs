@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use amqp_client::{ConsumeOptions, Exchange, Queue, StreamOffset};
+use amqp_client::{Channel, ConsumeOptions, Exchange, Queue, StreamOffset};
 use amqp_codec::{ReplyCode, Value};
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
         binding::{Binding, BindingKey},
         entity::{Entities, declare_queue},
         lazy_connection::LazyConnection,
+        setup_error::SetupError,
     },
     consume::{
         bound_queue::BoundQueue,
@@ -129,16 +130,7 @@ impl Subscription {
     }
 
     async fn start_with(&self, options: ConsumeOptions) -> Result<RawConsumer, Error> {
-        let channel = self.link.open_channel().await?;
-        Entities { exchanges: self.exchanges.clone(), ..Entities::default() }.declare(&channel).await?;
-        let queue = declare_queue(&channel, &self.queue).await?;
-        let binding = |(exchange, key): &(String, BindingKey)| Binding {
-            queue: queue.clone(),
-            exchange: exchange.clone(),
-            key: key.clone(),
-        };
-        let bindings = self.bindings.iter().map(binding).collect();
-        Entities { bindings, ..Entities::default() }.declare(&channel).await?;
+        let (channel, queue) = self.link.set_up(&[self.shared_entities()], || self.declare()).await?;
         let limit = self.max_message_size.unwrap_or_else(|| self.link.max_message_size());
         let options = options.prefetch(self.prefetch).resume_stream(self.is_stream());
         let options = options.withhold_bodies_over(limit);
@@ -150,6 +142,34 @@ impl Subscription {
             (true, true) => Renewal::Never,
         };
         Ok(RawConsumer::new(channel, consumer, queue, options, renewal))
+    }
+
+    /// Declares and binds the queue on a new channel; returns its name as well.
+    async fn declare(&self) -> Result<(Channel, String), SetupError> {
+        let channel = self.link.open_channel().await?;
+        Entities { exchanges: self.exchanges.clone(), ..Entities::default() }.declare(&channel).await?;
+        let queue = declare_queue(&channel, &self.queue).await?;
+        Entities { bindings: self.bindings_of(&queue), ..Entities::default() }.declare(&channel).await?;
+        Ok((channel, queue))
+    }
+
+    fn bindings_of(&self, queue: &str) -> Vec<Binding> {
+        let binding = |(exchange, key): &(String, BindingKey)| Binding {
+            queue: queue.to_owned(),
+            exchange: exchange.clone(),
+            key: key.clone(),
+        };
+        self.bindings.iter().map(binding).collect()
+    }
+
+    /// Returns what it declares that is not for its connection alone.
+    fn shared_entities(&self) -> Entities {
+        let exchanges = self.exchanges.clone();
+        let name = self.queue.name();
+        if name.is_empty() || self.queue.is_exclusive() {
+            return Entities { exchanges, ..Entities::default() };
+        }
+        Entities { exchanges, queues: vec![self.queue.clone()], bindings: self.bindings_of(name) }
     }
 
     /// Whether there is no such queue. RabbitMQ also says "not found" of a queue whose node is

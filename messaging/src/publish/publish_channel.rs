@@ -245,7 +245,7 @@ impl PublishChannel {
         let all = Arc::new([self.entities.clone(), (required.entities)().after(&self.entities)]);
         async move {
             let _room = room.acquire().await;
-            link.with_channel(|channel| {
+            let declare = |channel| {
                 let all = all.clone();
                 async move {
                     for entities in &*all {
@@ -253,8 +253,8 @@ impl PublishChannel {
                     }
                     Ok(())
                 }
-            })
-            .await?;
+            };
+            link.set_up(&*all, || link.with_channel(declare)).await?;
             // Later callers find the declaration done.
             done.get_or_init(|| ());
             Ok(())
@@ -276,16 +276,18 @@ impl OpenPublishChannel {
         entities: Entities,
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<Self, SetupError> {
-        let entities = Arc::new(entities);
+        let all = Arc::new([entities]);
         let prepare = |channel: Channel| {
-            let entities = entities.clone();
+            let all = all.clone();
             async move {
-                entities.declare(&channel).await?;
+                for entities in &*all {
+                    entities.declare(&channel).await?;
+                }
                 let publisher = channel.publisher().await.map_err(SetupError::broker("turn confirms on"))?;
                 Ok((channel, publisher))
             }
         };
-        let (channel, publisher) = link.with_channel(prepare).await?;
+        let (channel, publisher) = link.set_up(&*all, || link.with_channel(prepare)).await?;
         let (declared, given_up, groups) = Default::default();
         Ok(OpenPublishChannel { channel, publisher, declared, given_up, groups, _room: room })
     }

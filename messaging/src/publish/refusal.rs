@@ -32,6 +32,9 @@ pub(crate) fn not_sent(
         return Fault::not_sent(publishing(source));
     }
     publish_channel.give_up(open);
+    if is_of_another_request(&source) {
+        return Fault::of_another(Outcome::NotSent, beside_request(source));
+    }
     if is_of_a_publish(&source) {
         return Fault::of_another(Outcome::NotSent, beside("another message", source));
     }
@@ -46,6 +49,9 @@ pub(crate) fn unanswered(
     source: Client,
 ) -> Fault {
     publish_channel.give_up(open);
+    if is_of_another_request(&source) {
+        return Fault::of_another(Outcome::Unknown, beside_request(source));
+    }
     if !is_of_a_publish(&source) {
         return Fault::new(Outcome::Unknown, Some(publishing(source)));
     }
@@ -74,6 +80,14 @@ fn names_publish(error: &Client) -> bool {
     matches!(error, Client::ChannelClosed { close, .. } if close.method == Some(basic::Publish::ID))
 }
 
+/// Whether the broker closed the connection because of another request. No publish is one for which
+/// brokers do so.
+fn is_of_another_request(error: &Client) -> bool {
+    let lost = if let Client::PublishLost(source) = error { source } else { error };
+    let Client::ConnectionClosed(close) = lost else { return false };
+    close.method.is_some_and(|method| method != basic::Publish::ID)
+}
+
 /// Whether the message cannot be sent on any channel, so that this one is not affected.
 fn is_local(error: &Client) -> bool {
     matches!(error, Client::Invalid(_) | Client::PublishTooLarge { .. })
@@ -86,4 +100,9 @@ fn publishing(source: Client) -> Error {
 fn beside(culprit: &str, source: Client) -> Error {
     let operation = format!("publish on a channel that the broker closed because of {culprit}");
     Error::Broker { operation, source }
+}
+
+fn beside_request(source: Client) -> Error {
+    let operation = "publish on a connection that the broker closed because of another request";
+    Error::Broker { operation: operation.to_owned(), source }
 }

@@ -6,6 +6,7 @@ use amqp_client::{
     Backoff, Channel, ConnectOptions, Connection, ConsumeOptions, Consumer, DeleteOptions, Error, Event,
     Events, Message, Queue, Recovery, StreamOffset,
 };
+use amqp_codec::{HeaderTable, RawProperties};
 use tests::Lingering;
 
 use super::{
@@ -255,8 +256,10 @@ async fn what_is_taken_from_the_start_is_told_at_once(broker: Broker) {
 
 on_tcp_brokers! {
     a_consumer_of_a_stream_goes_on_where_it_was_when_it_shall,
+    a_consumer_of_a_stream_goes_on_behind_headers_that_are_nested_too_deep,
     a_stream_over_the_prefetch_is_no_breach_of_it,
     nothing_of_a_stream_is_given_back,
+    nothing_of_a_stream_is_given_back_whose_headers_are_nested_too_deep,
     an_exclusive_queue_of_a_connection_that_lingers_is_had_back_when_it_goes,
     an_exclusive_consumer_begins_again_when_the_lost_one_goes,
     what_is_taken_from_the_start_is_told_at_once,

@@ -223,6 +223,41 @@ async fn what_cannot_be_sent_is_told_at_once_and_the_channel_is_as_it_was(broker
     transport.close().await.unwrap();
 }
 
+/// A broker closes the connection for an exchange of a type that it does not know (503).
+async fn an_exchange_of_an_unknown_type_is_told_alone_though_the_connection_ends(broker: Broker) {
+    let (transport, producer, channel, queue) = scene(&broker).await;
+    let bogus = Exchange::new(broker.name("x"), "bogus");
+    let plain = PublishOptions::new();
+    for round in 0..3 {
+        let (refused, outcomes) = within(async {
+            futures_util::join!(
+                async { transport.producer(bogus.clone()).ensure_publish("k", "x").await },
+                publish(&producer, &queue, 100, (&[], &plain)),
+            )
+        })
+        .await;
+        check(outcomes, &[], "");
+        let refused = undelivered(refused);
+        assert_eq!((refused.outcome, refused.attempts), (Outcome::NotSent, 1), "{refused}");
+        assert!(Report(&refused).to_string().contains("bogus"), "{refused:?}");
+        assert_eq!(bodies(&channel, &queue).await.len(), 100, "{round}");
+    }
+    let starts = (0..10).map(|number| {
+        let queue = Queue::new(broker.name(&format!("q{number}")));
+        let exchange = if number == 5 { bogus.clone() } else { Exchange::topic(broker.name("topic")) };
+        let consumer = transport.consumer(queue).bind(&exchange, "k");
+        async move { consumer.start::<u32>().await }
+    });
+    for (number, started) in (0..).zip(within(join_all(starts)).await) {
+        match started {
+            Ok(consumer) => within(consumer.close()).await.unwrap(),
+            Err(error) => assert_eq!(number, 5, "{error}"),
+        }
+    }
+    channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
+    transport.close().await.unwrap();
+}
+
 on_every_broker_and_redis! {
     a_wrong_user_id_among_300_is_told_alone,
     an_expiration_that_is_too_long_is_told_alone,
@@ -233,6 +268,7 @@ on_every_broker_and_redis! {
     a_message_that_is_to_be_published_once_is_not_published_again_for_another,
     what_cannot_be_sent_is_told_at_once_and_the_channel_is_as_it_was,
     what_needs_a_queue_that_exists_otherwise_is_told_alone;
+    an_exchange_of_an_unknown_type_is_told_alone_though_the_connection_ends,
     messages_to_an_exchange_that_goes_missing_are_all_delivered,
 }
 
