@@ -54,9 +54,9 @@ pub enum OnFailure {
 /// message goes back to its queue. The same happens to a message that would be kept for longer than
 /// 25 minutes since it was delivered, because RabbitMQ [closes the
 /// channel](https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout) of a consumer that
-/// holds one for 30. Each time an error is logged that names the message. There are two limits: more
-/// than 1024 such messages, or 64 MiB of them, take up the prefetch of their worker, and so does each
-/// one of an exclusive worker whose queue is deleted with its last consumer.
+/// holds one for 30. Each time an error is logged that names the message. There are two limits:
+/// more than 1024 such messages, or 64 MiB of them, take up the prefetch of their worker, and so
+/// does each one of an exclusive worker whose queue is deleted with its last consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryLater {
     first: Duration,
