@@ -90,7 +90,6 @@ impl Brokers {
 
 impl Brokers {
     /// Tells whether the messages are in a Redis.
-    #[cfg(feature = "mailbox")]
     pub(crate) fn is_redis(&self) -> bool {
         match self {
             Brokers::Network(_) => false,

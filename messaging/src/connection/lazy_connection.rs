@@ -124,7 +124,6 @@ impl LazyConnection {
     }
 
     /// Tells whether the messages are in a Redis.
-    #[cfg(feature = "mailbox")]
     pub(crate) fn is_on_redis(&self) -> bool {
         self.shared.settings.brokers.is_redis()
     }

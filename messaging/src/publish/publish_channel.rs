@@ -207,6 +207,12 @@ impl PublishChannel {
         self.link.blocked()
     }
 
+    /// Tells whether a nack says that the broker does not have the message. From a Redis it also
+    /// comes when too few replicas have it, or when that is not known.
+    pub(crate) fn is_nack_certain(&self) -> bool {
+        !self.link.is_on_redis()
+    }
+
     /// Counts a retry of a message.
     pub(crate) fn count_retry(&self) {
         self.link.count_retry();

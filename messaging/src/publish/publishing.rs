@@ -397,7 +397,11 @@ impl Publishing {
     ) -> Result<(), Fault> {
         let confirmation =
             confirmed.map_err(|source| refusal::unanswered(publish_channel, open, tag, source))?;
+        let is_nack = matches!(confirmation, Confirmation::Nack);
         match attempt::outcome(&confirmation) {
+            Err(fault) if is_nack && !publish_channel.is_nack_certain() => {
+                Err(Fault { outcome: Outcome::Unknown, ..fault })
+            }
             // It was mandatory only to check its requirements, which exist now.
             Err(Fault { outcome: Outcome::Unroutable, .. }) if !self.mandatory => Ok(()),
             outcome => outcome,

@@ -4,5 +4,6 @@
 mod failover;
 mod kills;
 mod load;
+mod replicas;
 mod tls;
 mod unfit;
