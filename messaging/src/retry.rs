@@ -109,6 +109,7 @@ impl RetryPolicy {
     }
 
     /// Returns a wait after this many attempts.
+    #[cfg(feature = "oslo")]
     pub(crate) fn wait(&self, attempts: u32) -> Duration {
         self.longest_wait(attempts).mul_f64(fastrand::f64())
     }

@@ -27,6 +27,7 @@ mod recording_worker;
 mod redis;
 mod scale;
 mod sentinels;
+#[cfg(feature = "simulation")]
 pub mod simulation;
 mod tls;
 mod usage;

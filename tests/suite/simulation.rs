@@ -7,8 +7,8 @@ use tests::{leave_out, scale};
 
 /// How many seeds are run, and how many of them twice. One takes about 30 ms of processor time in a
 /// build without optimisation.
-const SEEDS: usize = 1000;
-const TWICE: usize = 100;
+const SEEDS: usize = 500;
+const TWICE: usize = 50;
 
 /// Runs these seeds; returns what the program says about them.
 fn simulate(seeds: &str, more: &[&str]) -> (bool, String) {
