@@ -158,8 +158,7 @@ impl FilesystemLink {
         let table = blocking(&self.shared, move |shared| tables::read(&shared.options.control, &name)).await;
         let table = table.map_err(Published::Refused)?;
         let Some(kind) = kind.or_else(|| table.kind()) else {
-            let text = format!("no exchange '{exchange}' is known here: declare it before publishing to it");
-            return Err(Published::Refused(BackendError::NotFound(text)));
+            return Err(Published::Refused(unknown_exchange(&exchange)));
         };
         match table.route(kind, &key) {
             queues if queues.is_empty() => Err(Published::Unroutable),
@@ -192,6 +191,11 @@ impl FilesystemLink {
         let size = blocking(&self.shared, move |shared| Ok(shared.messages.list(&name)?.len()));
         Ok(u32::try_from(size.await?).unwrap_or(u32::MAX))
     }
+}
+
+fn unknown_exchange(exchange: &str) -> BackendError {
+    let text = format!("no exchange '{exchange}' is known here: it is not declared and has no bindings");
+    BackendError::NotFound(text)
 }
 
 fn text(name: &amqp_codec::ShortString) -> Result<String, Published> {
@@ -301,10 +305,23 @@ impl Link for FilesystemLink {
     async fn bind(&mut self, binding: &Binding) -> Result<(), BackendError> {
         check_exchange(&binding.exchange)?;
         check_queue(&binding.queue)?;
-        let kind = self.kind(&binding.exchange).unwrap_or(ExchangeKind::Direct);
-        let member = BindingMember::new(kind, &binding.routing_key, &binding.queue);
-        let exchange = binding.exchange.clone();
-        blocking(&self.shared, move |shared| tables::add(&shared.options.control, &exchange, &member)).await
+        let (declared, Binding { exchange, queue, routing_key }) =
+            (self.kind(&binding.exchange), binding.clone());
+        let is_known = blocking(&self.shared, move |shared| {
+            let control = &shared.options.control;
+            // What another has declared is known by its bindings, as for publishes.
+            let kind = match declared {
+                Some(kind) => Some(kind),
+                None => tables::read(control, &exchange)?.kind(),
+            };
+            let Some(kind) = kind else { return Ok(false) };
+            tables::add(control, &exchange, &BindingMember::new(kind, &routing_key, &queue))?;
+            Ok(true)
+        });
+        match is_known.await? {
+            true => Ok(()),
+            false => Err(unknown_exchange(&binding.exchange)),
+        }
     }
 
     async fn unbind(&mut self, binding: &Binding) -> Result<(), BackendError> {

@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use amqp_codec::method::{basic, channel, confirm, queue};
+use amqp_codec::{
+    Properties,
+    method::{basic, channel, confirm, queue},
+};
 use tempfile::TempDir;
 
 use crate::{
@@ -78,6 +81,39 @@ async fn topic_and_fanout_exchanges_route_into_files() {
         assert_eq!(peer.bodies(queue).await, ["x"], "{queue}");
     }
     assert_eq!(files(&folder.path().join("control")).len(), 3, "two exchanges and a reader");
+}
+
+#[tokio::test]
+async fn a_binding_is_written_for_the_kind_of_exchange_that_another_has_declared() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(&folder);
+    let table = folder.path().join("control/t.exchange");
+    fs::create_dir(folder.path().join("control")).unwrap();
+    fs::write(&table, r#"[["a.*","^a\\.[^\\.]+$","of kombu"]]"#).unwrap();
+    let mut peer = Peer::open(&broker).await;
+    peer.declare("q").await;
+    for name in ["t", "amq.topic"] {
+        peer.call(1, queue::Bind { routing_key: short("b.*"), ..bind("q", name) }).await;
+    }
+    let expected = r#"[["b.*","^b\\.[^\\.]+$","q"],["a.*","^a\\.[^\\.]+$","of kombu"]]"#;
+    assert_eq!(fs::read_to_string(&table).unwrap(), expected);
+    for (to, key) in [("t", "b.1"), ("t", "b.1.2"), ("amq.topic", "b.3")] {
+        peer.publish_with(to, key, Properties::default(), false, key.as_bytes()).await;
+    }
+    assert_eq!(peer.bodies("q").await, ["b.1", "b.3"]);
+}
+
+#[tokio::test]
+async fn a_queue_is_not_bound_to_an_exchange_that_nobody_has_declared() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(&folder);
+    let mut peer = Peer::open(&broker).await;
+    peer.declare("q").await;
+    let control = folder.path().join("control");
+    let before = files(&control);
+    peer.send(1, bind("q", "x")).await;
+    assert_eq!(peer.expect::<channel::Close>(1).await.reply_code, 404);
+    assert_eq!(files(&control), before);
 }
 
 #[tokio::test]
