@@ -30,7 +30,7 @@
 //! | `basic.nack` and `basic.reject` with `requeue` | the message returns to the front of its queue and is `redelivered`, as after the end of a channel |
 //! | prefetch, consumer priorities, cancel notifications | as in the embedded broker, within this process |
 //! | priorities | kombu's four lists, the lowest number first, or with [`higher_first`](RedisOptions::higher_first) the highest. `x-max-priority` is accepted without effect |
-//! | `x-expires` | messages go that long after the last one was put into the queue. The queue's bindings go later: after twice that time, but at least an hour. The last declaration chooses it, and clears it if it has no such argument |
+//! | `x-expires` | messages go that long after the last one was put into the queue. The queue's bindings go later: after twice that time, but at least an hour, by Redis's clock, and unless the exchange has a binding of a queue that does not expire, as in kombu. The last declaration chooses it, and clears it if it has no such argument |
 //! | exclusive queues and exclusive consumers | nobody else may use them, in no process (405, 403). They are deleted with their connection; those of a process that was killed are free as soon as Redis has noticed that, and are deleted by whoever asks for them, or within seconds. Where a login may not use `CLIENT LIST` and `INFO`, a lease tells who is there: what a process had is free 30 seconds after it was killed, and a process that was stopped for longer is disconnected. Consumers of kombu are not kept away |
 //! | the number of consumers, `if-unused` | those of all processes that are there, without those of kombu, which leave no trace |
 //! | persistent and durable | without effect: everything is as durable as Redis is configured to be |

@@ -16,5 +16,5 @@ mod watches;
 
 pub(crate) use self::{
     leases::Leased,
-    shared::{Hub, now_milliseconds, now_seconds},
+    shared::{Hub, now_milliseconds, now_seconds, server_milliseconds},
 };

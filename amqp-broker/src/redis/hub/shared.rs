@@ -204,6 +204,12 @@ impl Hub {
             && commands.into_iter().all(is_repeatable)
     }
 
+    /// The time of Redis's clock in milliseconds since 1970, by which kombu sets and compares
+    /// deadlines.
+    pub(crate) async fn server_milliseconds(&self) -> Result<u64, BackendError> {
+        Ok(server_milliseconds(self.command(&redis::cmd("TIME")).await?))
+    }
+
     /// Sends commands together, and waits for their answers.
     pub(crate) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T, BackendError> {
         let answer = pipeline.query_async(&mut self.commands()).await;
@@ -284,6 +290,11 @@ async fn open(dialer: &Dialer, arrivals: &Arc<Arrivals>) -> Result<MultiplexedCo
 /// The time in seconds since 1970, as kombu writes it into the index of claims.
 pub(crate) fn now_seconds() -> f64 {
     since_1970().as_secs_f64()
+}
+
+/// An answer to `TIME` in milliseconds since 1970.
+pub(crate) fn server_milliseconds((seconds, microseconds): (u64, u64)) -> u64 {
+    seconds.saturating_mul(1000).saturating_add(microseconds / 1000)
 }
 
 /// The time in milliseconds since 1970.

@@ -41,6 +41,18 @@ impl RedisLink {
     }
 }
 
+/// What runs every minute, at once.
+#[cfg(test)]
+impl RedisLink {
+    pub(crate) async fn renew(&self) -> Result<(), BackendError> {
+        topology::renew(self.hub()?).await
+    }
+
+    pub(crate) async fn sweep_bindings(&self) -> Result<(), BackendError> {
+        topology::sweep_bindings(self.hub()?).await
+    }
+}
+
 impl Drop for RedisLink {
     fn drop(&mut self) {
         self.shared.inherit(&self.hub, self.number);

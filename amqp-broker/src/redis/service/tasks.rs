@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{task::JoinHandle, time};
+use tokio::{
+    task::JoinHandle,
+    time::{self, Instant},
+};
 
 use super::waiting::Waiting;
 use crate::{
@@ -19,6 +22,9 @@ use crate::{
 /// How often the queues are looked at, in case that a notice of Redis was lost, and the connections
 /// are tried. The first look comes at a random time, so that many gateways do not look together.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// How often bindings are removed that nobody renews any more, as in kombu.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// How often bindings and declarations are renewed: a third of the shortest time that they live.
 const RENEW_EVERY: Duration = Duration::from_secs(1200);
@@ -127,11 +133,20 @@ async fn restore(hub: Arc<Hub>) {
     }
 }
 
-/// Renews bindings and declarations.
+/// Renews bindings and declarations, and removes the bindings that nobody renews.
 async fn renew(hub: Arc<Hub>) {
+    let mut renewed = Instant::now();
     loop {
-        time::sleep(RENEW_EVERY).await;
-        report(topology::renew(&hub).await, "renew bindings");
+        time::sleep(SWEEP_EVERY).await;
+        // This comes first, so that ours are not removed.
+        if renewed.elapsed() >= RENEW_EVERY {
+            let done = topology::renew(&hub).await;
+            if done.is_ok() {
+                renewed = Instant::now();
+            }
+            report(done, "renew bindings");
+        }
+        report(topology::sweep_bindings(&hub).await, "remove bindings that nobody renews");
     }
 }
 
@@ -143,11 +158,11 @@ async fn keep_lease(hub: Arc<Hub>) {
     }
 }
 
-/// Removes what others have left behind.
+/// Deletes the queues of those who are gone.
 async fn sweep(hub: Arc<Hub>) {
     loop {
         time::sleep(spread(LOOK_EVERY)).await;
-        report(topology::sweep(&hub).await, "remove what is not used any more");
+        report(topology::sweep_queues(&hub).await, "delete queues that nobody owns");
     }
 }
 

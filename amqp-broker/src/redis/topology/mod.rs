@@ -6,6 +6,7 @@ mod deleting;
 mod exchanges;
 mod fanouts;
 mod members;
+mod overdue;
 mod owned;
 mod queues;
 mod renewal;
@@ -17,8 +18,9 @@ pub(crate) use self::{
     declaring::declare_queue,
     deleting::{delete_queue, leave_queue, purge_queue},
     exchanges::{declare_exchange, delete_exchange, find_exchange},
+    overdue::sweep_bindings,
     owned::{check_access, check_known, delete_owned},
     queues::find_queue,
     renewal::renew,
-    sweeping::sweep,
+    sweeping::sweep_queues,
 };

@@ -57,20 +57,20 @@ async fn an_exchange_stays_that_is_not_to_go() {
 async fn an_exchange_goes_when_its_bindings_have_expired() {
     let test = "an_exchange_goes_when_its_bindings_have_expired";
     let Some(setting) = Setting::new(test).await else { return };
-    let mut client = setting.open().await;
+    let (mut gone, mut client) = (setting.open().await, setting.open().await);
     for name in ["x", "bound for ever", "not yet"] {
-        client.link.declare_exchange(&passing(name, ExchangeKind::Direct)).await.unwrap();
-        client.declare("q", &[("x-expires", 60_000.into())]).await;
-        client.bind(name, "k", "q").await;
+        gone.link.declare_exchange(&passing(name, ExchangeKind::Direct)).await.unwrap();
+        gone.declare("q", &[("x-expires", 60_000.into())]).await;
+        gone.bind(name, "k", "q").await;
     }
+    drop(gone);
     client.declare("p", &[]).await;
     client.bind("bound for ever", "k", "p").await;
     for name in ["x", "bound for ever"] {
         let _: () = setting.ask(&["ZADD", "_kombu.binding_deadlines", "1", name]).await;
     }
-    while setting.ask::<u32>(&["HEXISTS", "_amqp.exchanges", "x"]).await > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    client.link.sweep_bindings().await.unwrap();
     assert_eq!(setting.ask::<u32>(&["EXISTS", "_kombu.binding.x"]).await, 0);
+    assert!(matches!(client.link.find_exchange("x").await, Err(BackendError::NotFound(_))));
     assert_eq!(setting.ask::<u32>(&["HLEN", "_amqp.exchanges"]).await, 2);
 }

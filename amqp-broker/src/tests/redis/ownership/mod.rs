@@ -1,5 +1,6 @@
 //! What belongs to one connection, and whom others take for its owner.
 
+mod bindings;
 mod consumers;
 mod deleted;
 mod exchanges;
