@@ -2,8 +2,8 @@
 
 use redis::{Arg, Cmd};
 
-/// The commands that only read, or write the same again, and whose answer is the same then.
-const REPEATABLE: [&str; 17] = [
+/// The commands that only read, or write the same again, and whose answer is as good then.
+const REPEATABLE: [&str; 18] = [
     "EXISTS",
     "GET",
     "HEXISTS",
@@ -17,6 +17,7 @@ const REPEATABLE: [&str; 17] = [
     "SCARD",
     "SISMEMBER",
     "SMEMBERS",
+    "TIME",
     "ZCARD",
     "ZRANGE",
     "ZRANGEBYSCORE",

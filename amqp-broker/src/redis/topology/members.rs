@@ -6,7 +6,7 @@ use super::unused_exchanges::leave_exchange;
 use crate::{
     backend::{BackendError, Binding, ExchangeKind},
     redis::{
-        hub::{Hub, now_milliseconds},
+        hub::Hub,
         wire::{BindingMember, binding_lifetime},
     },
 };
@@ -17,10 +17,13 @@ use crate::{
 /// When Redis fails.
 pub(super) async fn write(hub: &Hub, binding: &Binding, kind: ExchangeKind) -> Result<(), BackendError> {
     let declared = hub.declared(&binding.queue).await?;
-    let lease = declared.and_then(|declared| declared.lifetime()).map(binding_lifetime);
+    let deadline = match declared.and_then(|declared| declared.lifetime()) {
+        Some(lifetime) => Some(hub.server_milliseconds().await?.saturating_add(binding_lifetime(lifetime))),
+        None => None,
+    };
     let member = written(hub, &BindingMember::new(kind, &binding.routing_key, &binding.queue))?;
     let mut pipeline = redis::pipe();
-    add(hub, pipeline.atomic(), &binding.exchange, &member, lease);
+    add(hub, pipeline.atomic(), &binding.exchange, &member, deadline);
     // Without its last binding, an auto-delete exchange may have gone a moment ago.
     if let Some(declared) = hub.exchange(&binding.exchange).await? {
         let exchanges = hub.keys.exchanges();
@@ -36,17 +39,17 @@ fn written(hub: &Hub, member: &BindingMember) -> Result<String, BackendError> {
     written.map_err(|error| BackendError::PreconditionFailed(error.to_string()))
 }
 
-/// A binding of a queue that expires is kept until a deadline, the others for ever: kombu sweeps
-/// the bindings of exchanges past their deadline that have no permanent ones.
-fn add(hub: &Hub, pipeline: &mut Pipeline, exchange: &str, member: &str, lease: Option<u64>) {
+/// A binding of a queue that expires is kept until a deadline, by Redis's clock, the others for
+/// ever: the bindings of exchanges past their deadline that have no permanent ones are swept.
+fn add(hub: &Hub, pipeline: &mut Pipeline, exchange: &str, member: &str, deadline: Option<u64>) {
     let keys = &hub.keys;
     pipeline.cmd("SADD").arg(keys.bindings(exchange)).arg(member).ignore();
-    match lease {
+    match deadline {
         None => _ = pipeline.cmd("SADD").arg(keys.permanent_bindings(exchange)).arg(member).ignore(),
-        Some(lease) => {
+        Some(deadline) => {
             pipeline.cmd("SREM").arg(keys.permanent_bindings(exchange)).arg(member).ignore();
             pipeline.cmd("ZADD").arg(keys.binding_deadlines()).arg("GT");
-            pipeline.arg(now_milliseconds().saturating_add(lease)).arg(exchange).ignore();
+            pipeline.arg(deadline).arg(exchange).ignore();
         }
     }
 }

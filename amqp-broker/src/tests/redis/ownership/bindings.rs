@@ -98,3 +98,15 @@ async fn what_others_have_swept_is_written_again_for_as_long_as_at_first() {
     let left: u64 = setting.ask(&["PTTL", "_amqp.queue.q"]).await;
     assert!((60_001..=LEASE).contains(&left), "{left}");
 }
+
+#[tokio::test]
+async fn deadlines_are_set_by_the_clock_of_redis() {
+    let Some(setting) = Setting::new("deadlines_are_set_by_the_clock_of_redis").await else { return };
+    let mut client = setting.open().await;
+    client.declare("q", &[("x-expires", 60_000.into())]).await;
+    client.exchange("x", ExchangeKind::Direct).await;
+    let _: () = setting.ask(&["CONFIG", "RESETSTAT"]).await;
+    client.bind("x", "k", "q").await;
+    let calls: String = setting.ask(&["INFO", "commandstats"]).await;
+    assert!(calls.contains("cmdstat_time:calls=1,"), "{calls}");
+}
