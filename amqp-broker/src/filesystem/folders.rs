@@ -5,9 +5,21 @@ use std::{
     fs::{self, File, TryLockError},
     io::{self, ErrorKind, Read, Write},
     path::Path,
+    time::SystemTime,
 };
 
 const ENDING: &str = ".msg";
+
+/// What a message file has.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// A message, or what else somebody has written.
+    Whole(Vec<u8>),
+    /// Its writer is not done, and has written at this time.
+    Unfinished(SystemTime),
+    /// There is no such file.
+    Missing,
+}
 
 /// The queue of a message file; `None` for other files.
 pub(super) fn queue_of(name: &str) -> Option<&str> {
@@ -63,24 +75,28 @@ pub(super) fn put(folder: &Path, name: &str, content: &[u8], is_durable: bool) -
     Ok(())
 }
 
-/// The content of a message file; `None` when it is gone, or its writer is not done.
+/// The content of a message file.
 ///
 /// # Errors
 /// When it cannot be read.
-pub(super) fn read(folder: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn read(folder: &Path, name: &str) -> io::Result<Content> {
     let mut file = match File::open(folder.join(name)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Content::Missing),
         file => file?,
     };
     // kombu writes under a lock. Between creating the file and locking it, the file is empty.
     match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::WouldBlock) => return unfinished(&file),
         Err(TryLockError::Error(error)) => return Err(error),
         Ok(()) => {}
     }
     let mut content = Vec::new();
     file.read_to_end(&mut content)?;
-    Ok((!content.is_empty()).then_some(content))
+    if content.is_empty() { unfinished(&file) } else { Ok(Content::Whole(content)) }
+}
+
+fn unfinished(file: &File) -> io::Result<Content> {
+    Ok(Content::Unfinished(file.metadata()?.modified()?))
 }
 
 /// Renames a file; tells whether it was there.
@@ -128,15 +144,17 @@ mod tests {
     fn what_is_being_written_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         put(folder.path(), "1_a.q.msg", b"whole", true).unwrap();
-        assert_eq!(read(folder.path(), "1_a.q.msg").unwrap().unwrap(), b"whole");
+        let whole = |content: &[u8]| Content::Whole(content.to_vec());
+        let is_unfinished = |name| matches!(read(folder.path(), name).unwrap(), Content::Unfinished(_));
+        assert_eq!(read(folder.path(), "1_a.q.msg").unwrap(), whole(b"whole"));
         fs::write(folder.path().join("2_b.q.msg"), "").unwrap();
-        assert_eq!(read(folder.path(), "2_b.q.msg").unwrap(), None, "its writer has not come to write");
+        assert!(is_unfinished("2_b.q.msg"), "its writer has not come to write");
         let writer = File::create(folder.path().join("3_c.q.msg")).unwrap();
         writer.lock().unwrap();
         (&writer).write_all(b"half").unwrap();
-        assert_eq!(read(folder.path(), "3_c.q.msg").unwrap(), None);
+        assert!(is_unfinished("3_c.q.msg"));
         writer.unlock().unwrap();
-        assert_eq!(read(folder.path(), "3_c.q.msg").unwrap().unwrap(), b"half");
-        assert_eq!(read(folder.path(), "missing").unwrap(), None);
+        assert_eq!(read(folder.path(), "3_c.q.msg").unwrap(), whole(b"half"));
+        assert_eq!(read(folder.path(), "missing").unwrap(), Content::Missing);
     }
 }

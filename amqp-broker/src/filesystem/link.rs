@@ -20,10 +20,11 @@ use crate::{
 
 use super::{
     claims::Reader,
+    left_alone::LeftAlone,
     messages::{Claim, Messages},
     names::{check_exchange, check_queue},
     options::FilesystemOptions,
-    tables,
+    tables::{self, NoTable},
 };
 
 /// The pause between two looks into the folder, which others write to without a word.
@@ -48,6 +49,7 @@ pub struct FilesystemLink {
 struct Shared {
     options: FilesystemOptions,
     messages: Messages,
+    left_alone: Arc<LeftAlone>,
     state: Mutex<State>,
 }
 
@@ -67,8 +69,9 @@ struct State {
 impl Filesystem {
     /// A backend in these folders, which are created when they are needed.
     pub fn new(options: FilesystemOptions) -> Self {
-        let messages = Messages::new(options.clone());
-        Filesystem { shared: Arc::new(Shared { options, messages, state: Mutex::default() }) }
+        let left_alone = Arc::<LeftAlone>::default();
+        let messages = Messages::new(options.clone(), Arc::clone(&left_alone));
+        Filesystem { shared: Arc::new(Shared { options, messages, left_alone, state: Mutex::default() }) }
     }
 }
 
@@ -128,10 +131,15 @@ async fn blocking<T: Send + 'static>(
     shared: &Arc<Shared>,
     act: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static,
 ) -> Result<T, BackendError> {
-    let shared = Arc::clone(shared);
-    let done = tokio::task::spawn_blocking(move || act(&shared)).await.map_err(io::Error::from);
-    done.and_then(|done| done)
-        .map_err(|error| BackendError::Unavailable(format!("the folders fail: {error}")))
+    let own = Arc::clone(shared);
+    let done = tokio::task::spawn_blocking(move || act(&own)).await.map_err(io::Error::from);
+    done.and_then(|done| done).map_err(|error| match NoTable::of(&error) {
+        Some(no_table) => {
+            shared.left_alone.log(&no_table.file, &no_table.why);
+            BackendError::PreconditionFailed(no_table.to_string())
+        }
+        None => BackendError::Unavailable(format!("the folders fail: {error}")),
+    })
 }
 
 impl FilesystemLink {
@@ -175,13 +183,7 @@ impl FilesystemLink {
             if !shared.messages.list(&name)?.is_empty() {
                 return Ok(true);
             }
-            let control = &shared.options.control;
-            for exchange in tables::exchanges(control)? {
-                if tables::read(control, &exchange)?.iter().any(|member| member.queue == name) {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
+            tables::has_queue(&shared.options.control, &name, &shared.left_alone)
         })
         .await
     }
@@ -249,7 +251,8 @@ impl Link for FilesystemLink {
         let exchange = name.to_owned();
         let is_deleted = blocking(&self.shared, move |shared| {
             let control = &shared.options.control;
-            let is_used = if_unused && !tables::read(control, &exchange)?.is_empty();
+            // What is no table is somebody else's, and stays.
+            let is_used = !tables::read(control, &exchange)?.is_empty() && if_unused;
             if !is_used {
                 tables::delete(control, &exchange)?;
             }
@@ -281,10 +284,7 @@ impl Link for FilesystemLink {
         let deleted = self.purge_queue(name).await?;
         let queue = name.to_owned();
         blocking(&self.shared, move |shared| {
-            let control = &shared.options.control;
-            tables::exchanges(control)?
-                .iter()
-                .try_for_each(|exchange| tables::remove(control, exchange, |member| member.queue == queue))
+            tables::remove_queue(&shared.options.control, &queue, &shared.left_alone)
         })
         .await?;
         self.shared.state.lock().queues.remove(name);

@@ -1,10 +1,11 @@
 //! Messages in their folders: written, claimed, settled.
 
 use std::{
-    collections::{BTreeSet, HashSet},
-    fs, io,
+    collections::BTreeSet,
+    fs,
+    io::{self, ErrorKind},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use amqp_codec::PERSISTENT;
@@ -16,18 +17,18 @@ use crate::{
         envelope::{BodyEncoding, Envelope, EnvelopeEncoder, decode, mark_redelivered},
         priorities::PriorityOrder,
     },
-    shown::shown,
 };
 
 use super::{
     claims::{self, Reader},
     clock::FileNames,
-    folders,
+    folders::{self, Content},
+    left_alone::LeftAlone,
     options::FilesystemOptions,
 };
 
-/// The most names of unreadable files that are remembered, so that each is logged once.
-const MOST_UNREADABLE: usize = 1000;
+/// How long ago a file was written to if its writer will not finish it any more.
+const UNFINISHED: Duration = Duration::from_secs(10);
 
 /// A claimed message.
 #[derive(Debug)]
@@ -44,19 +45,13 @@ pub(super) struct Messages {
     options: FilesystemOptions,
     names: Mutex<FileNames>,
     encoder: Mutex<EnvelopeEncoder>,
-    /// The files that are no messages, and were logged.
-    unreadable: Mutex<HashSet<String>>,
+    left_alone: Arc<LeftAlone>,
 }
 
 impl Messages {
-    pub(super) fn new(options: FilesystemOptions) -> Self {
+    pub(super) fn new(options: FilesystemOptions, left_alone: Arc<LeftAlone>) -> Self {
         let encoder = EnvelopeEncoder::new(BodyEncoding::Base64, PriorityOrder::default());
-        Messages {
-            options,
-            names: Mutex::new(FileNames::new()),
-            encoder: Mutex::new(encoder),
-            unreadable: Mutex::default(),
-        }
+        Messages { options, names: Mutex::new(FileNames::new()), encoder: Mutex::new(encoder), left_alone }
     }
 
     /// Creates the folders.
@@ -77,7 +72,10 @@ impl Messages {
     pub(super) fn purge(&self, queue: &str) -> io::Result<u32> {
         let mut removed = 0;
         for name in self.list(queue)? {
-            removed += u32::from(folders::remove(&self.options.data_in.join(name))?);
+            removed += match folders::remove(&self.options.data_in.join(&name)) {
+                Err(error) if error.kind() == ErrorKind::IsADirectory => 0,
+                is_removed => u32::from(is_removed?),
+            };
         }
         Ok(removed)
     }
@@ -118,23 +116,26 @@ impl Messages {
         Ok(taken)
     }
 
-    /// Reads a message file. One that is no message stays where it is, and is logged once.
+    /// Reads a message file. One that is no message stays where it is, and is logged once, as is
+    /// one that its writer does not finish.
     fn message(&self, name: &str) -> io::Result<Option<Envelope>> {
-        let Some(content) = folders::read(&self.options.data_in, name)? else { return Ok(None) };
-        match decode(&content, PriorityOrder::default()) {
-            Ok(envelope) => Ok(Some(envelope)),
-            Err(error) => {
-                let mut unreadable = self.unreadable.lock();
-                if unreadable.len() < MOST_UNREADABLE && unreadable.insert(name.to_owned()) {
-                    tracing::warn!(
-                        file = shown(name),
-                        error = shown(error),
-                        "a file that is no message is left alone"
-                    );
+        let content = match folders::read(&self.options.data_in, name) {
+            Ok(Content::Whole(content)) => content,
+            Ok(Content::Unfinished(written)) => {
+                if written.elapsed().is_ok_and(|since| since > UNFINISHED) {
+                    self.left_alone.log(name, "it is empty or locked, and its writer does not finish it");
                 }
-                Ok(None)
+                return Ok(None);
             }
-        }
+            Ok(Content::Missing) => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::IsADirectory | ErrorKind::PermissionDenied) => {
+                self.left_alone.log(name, error);
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let envelope = decode(&content, PriorityOrder::default());
+        Ok(envelope.inspect_err(|error| self.left_alone.log(name, error)).ok())
     }
 
     /// Claims or removes a file; `None` when another was faster.
@@ -187,7 +188,7 @@ impl Messages {
     /// Returns a claimed message to its place, marked as redelivered; tells whether it was there.
     fn give_back(&self, name: &str, claimed: &str) -> io::Result<bool> {
         let folder = &self.options.data_in;
-        let Some(content) = folders::read(folder, claimed)? else { return Ok(false) };
+        let Content::Whole(content) = folders::read(folder, claimed)? else { return Ok(false) };
         let content = mark_redelivered(&content).unwrap_or(content);
         folders::put(folder, name, &content, true)?;
         folders::remove(&folder.join(claimed))
@@ -196,4 +197,40 @@ impl Messages {
 
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::{super::left_alone::tests::logged, *};
+
+    #[test]
+    fn what_is_no_message_or_never_finished_is_left_alone_and_logged_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = FilesystemOptions::new().data_folder_in(folder.path());
+        let messages = Messages::new(options, Arc::default());
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("1_foreign.q.msg"), "no JSON").unwrap();
+        fs::create_dir(path("2_folder.q.msg")).unwrap();
+        let long_ago = SystemTime::now() - 6 * UNFINISHED;
+        let [_empty, locked, young] = ["3_empty.q.msg", "4_locked.q.msg", "5_young.q.msg"].map(|name| {
+            let file = File::create(path(name)).unwrap();
+            file.set_modified(long_ago).unwrap();
+            file
+        });
+        locked.lock().unwrap();
+        young.set_modified(SystemTime::now()).unwrap();
+        let claim = || assert!(messages.claim("q", 9, None).unwrap().is_empty());
+        let lines = logged(|| (0..3).for_each(|_| claim()));
+        let names = ["1_foreign", "2_folder", "3_empty", "4_locked"];
+        assert_eq!(lines.len(), names.len(), "{lines:?}");
+        for (line, name) in lines.iter().zip(names) {
+            assert!(line.contains(&format!("left alone file=\"{name}.q.msg\"")), "{line}");
+        }
+        young.set_modified(long_ago).unwrap();
+        assert_eq!(logged(claim).len(), 1);
+        assert_eq!(messages.list("q").unwrap().len(), 5);
+        assert_eq!(messages.purge("q").unwrap(), 4, "a folder stays");
+    }
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use amqp_codec::{
-    Properties,
+    Method, Properties,
     method::{basic, channel, confirm, queue},
 };
 use tempfile::TempDir;
@@ -13,7 +13,7 @@ use crate::{
     filesystem::{Filesystem, FilesystemOptions},
     tests::{
         peer::{Peer, short},
-        steps::{bind, exchange},
+        steps::{bind, exchange, unbind},
     },
 };
 
@@ -129,6 +129,44 @@ async fn what_is_no_message_is_left_alone_and_holds_up_nothing() {
     fs::write(data.join("0_half.q.msg"), "").unwrap();
     assert_eq!(peer.bodies("q").await, ["good"]);
     assert_eq!(files(&data), ["0_foreign.q.msg", "0_half.q.msg"]);
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_read_is_left_alone_and_harms_no_other_exchange() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(&folder);
+    let control = folder.path().join("control");
+    let mut peer = Peer::open(&broker).await;
+    fs::write(control.join("x.exchange"), r#"[["k","","#).unwrap();
+    fs::create_dir(control.join("y.exchange")).unwrap();
+    peer.call(1, exchange("good", "direct")).await;
+    peer.declare("q").await;
+    peer.call(1, bind("q", "good")).await;
+    for name in ["x", "y"] {
+        let find = amqp_codec::method::exchange::Declare { passive: true, ..exchange(name, "direct") };
+        let delete = amqp_codec::method::exchange::Delete { exchange: short(name), ..Default::default() };
+        let methods: [Method; 4] =
+            [find.into(), bind("q", name).into(), unbind("q", name).into(), delete.into()];
+        for method in methods {
+            peer.send(1, method).await;
+            refused(&mut peer).await;
+        }
+        peer.publish(name, "k", "m").await;
+        refused(&mut peer).await;
+    }
+    peer.publish("good", "", "m").await;
+    let delete = queue::Delete { queue: short("q"), ..Default::default() };
+    assert_eq!(peer.call(1, delete).await.message_count, 1);
+    peer.send(1, queue::Declare { queue: short("q"), passive: true, ..Default::default() }).await;
+    assert_eq!(peer.expect::<channel::Close>(1).await.reply_code, 404);
+    assert_eq!(fs::read_to_string(control.join("x.exchange")).unwrap(), r#"[["k","","#);
+}
+
+/// Expects the channel's end with 406, and opens it again.
+async fn refused(peer: &mut Peer) {
+    assert_eq!(peer.expect::<channel::Close>(1).await.reply_code, 406);
+    peer.send(1, channel::CloseOk {}).await;
+    peer.call(1, channel::Open::default()).await;
 }
 
 #[tokio::test]
