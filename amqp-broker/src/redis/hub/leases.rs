@@ -31,6 +31,11 @@ impl Leases {
         self.links.lock().entry(link).or_default().queues.insert(queue.to_owned());
     }
 
+    /// Whether a link has declared a queue that expires.
+    pub(crate) fn has_queue(&self, queue: &str) -> bool {
+        self.links.lock().values().any(|leased| leased.queues.contains(queue))
+    }
+
     pub(crate) fn add_binding(&self, link: u64, binding: &Binding) {
         self.links.lock().entry(link).or_default().bindings.insert(binding.clone());
     }

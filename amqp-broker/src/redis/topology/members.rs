@@ -16,8 +16,12 @@ use crate::{
 /// # Errors
 /// When Redis fails.
 pub(super) async fn write(hub: &Hub, binding: &Binding, kind: ExchangeKind) -> Result<(), BackendError> {
-    let declared = hub.declared(&binding.queue).await?;
-    let deadline = match declared.and_then(|declared| declared.lifetime()) {
+    let lifetime = match hub.declared(&binding.queue).await? {
+        Some(declared) => declared.lifetime(),
+        // The declaration of a queue that expires lapses while this process is stopped.
+        None => hub.leases.has_queue(&binding.queue).then_some(0),
+    };
+    let deadline = match lifetime {
         Some(lifetime) => Some(hub.server_milliseconds().await?.saturating_add(binding_lifetime(lifetime))),
         None => None,
     };

@@ -100,6 +100,21 @@ async fn what_others_have_swept_is_written_again_for_as_long_as_at_first() {
 }
 
 #[tokio::test]
+async fn a_binding_is_not_for_ever_because_its_queues_declaration_has_lapsed() {
+    let test = "a_binding_is_not_for_ever_because_its_queues_declaration_has_lapsed";
+    let Some(setting) = Setting::new(test).await else { return };
+    let mut client = setting.open().await;
+    declare(&mut client, "q", &["x"]).await;
+    let _: () = setting.ask(&["DEL", "_amqp.queue.q"]).await;
+    // With the answer to this the news of it has come.
+    client.link.find_exchange("none").await.unwrap_err();
+    end(&setting, "x").await;
+    client.link.sweep_bindings().await.unwrap();
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "_kombu.binding_permanent.x"]).await, 0);
+    assert_eq!(client.publish("x", "k", "m").await, Published::Routed);
+}
+
+#[tokio::test]
 async fn deadlines_are_set_by_the_clock_of_redis() {
     let Some(setting) = Setting::new("deadlines_are_set_by_the_clock_of_redis").await else { return };
     let mut client = setting.open().await;
