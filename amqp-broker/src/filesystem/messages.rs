@@ -106,9 +106,12 @@ impl Messages {
             if taken.len() == most {
                 break;
             }
-            if let Some(envelope) = self.message(&name)?
-                && let Some(claim) = self.take(queue, name, reader)?
-                && !envelope.is_expired(now())
+            let Some(envelope) = self.message(&name)? else { continue };
+            let is_expired = envelope.is_expired(now());
+            // Nobody settles a message whose time is over: it is taken for good.
+            let reader = reader.filter(|_| !is_expired);
+            if let Some(claim) = self.take(queue, name, reader)?
+                && !is_expired
             {
                 taken.push((envelope, claim));
             }

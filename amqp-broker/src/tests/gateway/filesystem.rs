@@ -61,6 +61,21 @@ async fn messages_are_files_until_they_are_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_message_whose_time_is_over_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(&folder);
+    let mut peer = Peer::open(&broker).await;
+    peer.declare("q").await;
+    for no_ack in [true, false] {
+        let properties = Properties { expiration: Some(short("0")), ..Default::default() };
+        peer.publish_with("", "q", properties, true, b"m").await;
+        peer.send(1, basic::Get { queue: short("q"), no_ack, ..Default::default() }).await;
+        peer.expect::<basic::GetEmpty>(1).await;
+        assert_eq!(files(&folder.path().join("data")), [""; 0], "{no_ack}");
+    }
+}
+
+#[tokio::test]
 async fn topic_and_fanout_exchanges_route_into_files() {
     let folder = tempfile::tempdir().unwrap();
     let broker = broker(&folder);
