@@ -18,7 +18,7 @@ use crate::{
     kombu::envelope::{Envelope, EnvelopeError},
     redis::{
         hub::{Hub, now_seconds},
-        places::{Place, aside, dead_letter, put},
+        places::{aside, dead_letter, put},
     },
     shown::shown,
 };
@@ -223,8 +223,8 @@ impl<'a> Claiming<'a> {
             );
             match taken.number {
                 Some(number) => {
-                    let (tag, Place { key, how, .. }) = (self.hub.tag(number), place);
-                    moves.push((number, Move { tag, claim: None, how, keys: vec![key], raw: taken.raw }));
+                    let (tag, places) = (self.hub.tag(number), vec![place]);
+                    moves.push((number, Move { tag, claim: None, places, raw: taken.raw }));
                 }
                 None => put(self.hub, &place, &taken.raw).await?,
             }
@@ -248,7 +248,7 @@ impl<'a> Claiming<'a> {
             };
             let mut moved = Move::drop(self.hub.tag(number));
             if let Some((place, raw)) = letter {
-                moved = Move { how: place.how, keys: vec![place.key], raw, ..moved };
+                moved = Move { places: vec![place], raw, ..moved };
             }
             moves.push((number, moved));
         }
@@ -263,8 +263,8 @@ impl<'a> Claiming<'a> {
         }
         // What was taken last is put back first.
         for (number, source, raw) in std::mem::take(&mut self.spare).into_iter().rev() {
-            let (how, key) = place_in_front(self.hub, self.sources[source].queue, &raw).await?;
-            moves.push((number, Move { how, keys: vec![key], raw, ..Move::drop(self.hub.tag(number)) }));
+            let places = vec![place_in_front(self.hub, self.sources[source].queue, &raw).await?];
+            moves.push((number, Move { places, raw, ..Move::drop(self.hub.tag(number)) }));
         }
         self.finish(moves).await
     }

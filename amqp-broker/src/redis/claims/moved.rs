@@ -1,6 +1,6 @@
 //! A claimed message on its way elsewhere.
 
-use crate::redis::places::How;
+use crate::redis::places::Place;
 
 /// A claimed message that goes elsewhere, and is claimed no more.
 #[derive(Clone, Debug)]
@@ -9,17 +9,15 @@ pub(crate) struct Move {
     pub(crate) tag: String,
     /// Its claim as it must be for the move; `None` when its tag alone tells.
     pub(crate) claim: Option<Vec<u8>>,
-    /// How it gets there.
-    pub(crate) how: How,
-    /// Where it goes; nowhere drops it.
-    pub(crate) keys: Vec<String>,
-    /// What is pushed there.
+    /// Where it goes, and how it gets to each place; nowhere drops it.
+    pub(crate) places: Vec<Place>,
+    /// What is put there.
     pub(crate) raw: Vec<u8>,
 }
 
 impl Move {
     /// Drops the message.
     pub(crate) fn drop(tag: String) -> Self {
-        Move { tag, claim: None, how: How::Back(None), keys: Vec::new(), raw: Vec::new() }
+        Move { tag, claim: None, places: Vec::new(), raw: Vec::new() }
     }
 }

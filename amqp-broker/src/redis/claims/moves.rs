@@ -32,8 +32,9 @@ async fn by_script(hub: &Hub, moves: &[Move]) -> Result<Option<Vec<bool>>, Backe
     let mut script = move_script().prepare_invoke();
     script.key(hub.keys.unacked()).key(hub.keys.unacked_index());
     for moved in moves {
-        script.key(&moved.keys).arg(&moved.tag).arg(moved.claim.as_deref().unwrap_or_default());
-        script.arg(moved.how.command()).arg(moved.how.number()).arg(moved.keys.len()).arg(&moved.raw);
+        script.arg(&moved.tag).arg(moved.claim.as_deref().unwrap_or_default()).arg(&moved.raw);
+        script.arg(moved.places.len());
+        moved.places.iter().for_each(|place| place.add_to(&mut script));
     }
     let answer: RedisResult<Vec<i64>> = script.invoke_async(&mut hub.commands()).await;
     if hub.no_scripting(&answer) {

@@ -8,14 +8,13 @@ use super::{
     lock::Lock,
     moved::Move,
     moves::move_claims,
-    returned::{front, raw_claims},
+    returned::{place_in_front, raw_claims},
 };
 use crate::{
     backend::{BackendError, ExchangeKind},
     kombu::envelope::ClaimEntry,
     redis::{
         hub::{Hub, now_seconds},
-        places::How,
         publish::exchange_kind,
     },
     shown::shown,
@@ -100,14 +99,12 @@ async fn drop_stale(hub: &Hub, tags: &[&String]) -> Result<(), BackendError> {
 /// Where a lapsed claim goes; `None` when nobody can tell.
 async fn restoring(hub: &Hub, tag: &str, raw: &[u8]) -> Result<Option<Move>, BackendError> {
     let Some(claim) = Hub::read_claim(raw) else { return Ok(None) };
-    let (mut keys, mut restored) = (Vec::new(), None);
+    let Some(raw) = Hub::redelivered(claim.envelope) else { return Ok(None) };
+    let mut places = Vec::new();
     for queue in queues(hub, &claim).await? {
-        if let Some((how, key, raw)) = front(hub, &queue, claim.envelope).await? {
-            keys.push(key);
-            restored = Some((how, raw));
-        }
+        places.push(place_in_front(hub, &queue, claim.envelope).await?);
     }
-    Ok(restored.map(|(how, raw): (How, _)| Move { tag: tag.to_owned(), claim: None, how, keys, raw }))
+    Ok((!places.is_empty()).then(|| Move { tag: tag.to_owned(), claim: None, places, raw }))
 }
 
 /// The queues of a claim: a gateway names the one that the message came from, and kombu the

@@ -53,38 +53,30 @@ async fn returning(hub: &Hub, tag: &str, raw: Vec<u8>) -> Result<Move, BackendEr
         None => None,
     };
     match front {
-        Some((how, key, raw)) => Ok(Move { how, keys: vec![key], raw, ..moved }),
+        Some((place, raw)) => Ok(Move { places: vec![place], raw, ..moved }),
         None => Ok(set_aside(hub, moved, raw)),
     }
 }
 
 /// The place in front of a queue for a claimed message, and the message marked as redelivered.
-pub(super) async fn front(
-    hub: &Hub,
-    queue: &str,
-    envelope: &[u8],
-) -> Result<Option<(How, String, Vec<u8>)>, BackendError> {
+async fn front(hub: &Hub, queue: &str, envelope: &[u8]) -> Result<Option<(Place, Vec<u8>)>, BackendError> {
     let Some(raw) = Hub::redelivered(envelope) else { return Ok(None) };
-    let (how, key) = place_in_front(hub, queue, envelope).await?;
-    Ok(Some((how, key, raw)))
+    Ok(Some((place_in_front(hub, queue, envelope).await?, raw)))
 }
 
 /// The place in front of a queue for an envelope that came from there.
-pub(super) async fn place_in_front(
-    hub: &Hub,
-    queue: &str,
-    envelope: &[u8],
-) -> Result<(How, String), BackendError> {
+pub(super) async fn place_in_front(hub: &Hub, queue: &str, envelope: &[u8]) -> Result<Place, BackendError> {
     let declared = hub.declared(queue).await?;
+    let key = hub.keys.list(queue, wire_priority(envelope));
     let how = How::Front(list_lifetime(queue, declared.as_deref()));
-    Ok((how, hub.keys.list(queue, wire_priority(envelope))))
+    Ok(Place { key, how, lifetime: None, deleted: false })
 }
 
 fn set_aside(hub: &Hub, moved: Move, raw: Vec<u8>) -> Move {
-    let Place { key, how, .. } = aside(hub, "unacked");
-    tracing::warn!(tag = shown(&moved.tag), list = shown(&key), "set an undecodable claim aside");
+    let place = aside(hub, "unacked");
+    tracing::warn!(tag = shown(&moved.tag), list = shown(&place.key), "set an undecodable claim aside");
     hub.count_undecodable(1);
-    Move { how, keys: vec![key], raw, ..moved }
+    Move { places: vec![place], raw, ..moved }
 }
 
 /// Reads claims; `None` for those that are there no more.

@@ -117,7 +117,7 @@ async fn reject(
         if let Some(Ok(envelope)) = envelope
             && let Some((place, raw)) = dead_letter(hub, &reject.queue, envelope, Reason::Rejected).await?
         {
-            moved = Move { how: place.how, keys: vec![place.key], raw, ..moved };
+            moved = Move { places: vec![place], raw, ..moved };
         }
         moves.push(moved);
     }

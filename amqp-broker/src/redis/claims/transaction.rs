@@ -151,8 +151,8 @@ pub(super) async fn move_claim(
 fn commands(hub: &Hub, moved: &Move) -> Pipeline {
     let mut pipeline = redis::pipe();
     pipeline.atomic();
-    for key in &moved.keys {
-        add_put(&mut pipeline, key, moved.how, &moved.raw);
+    for place in &moved.places {
+        add_put(&mut pipeline, place, &moved.raw);
     }
     pipeline.cmd("ZREM").arg(hub.keys.unacked_index()).arg(&moved.tag);
     pipeline.cmd("HDEL").arg(hub.keys.unacked()).arg(&moved.tag);

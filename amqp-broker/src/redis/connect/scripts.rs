@@ -54,38 +54,46 @@ return {0, out}
     )
 });
 
+/// Puts a message into `KEYS[key]`, in the way that `ARGV[at]` and the number behind it say, if it
+/// is wanted. It returns where the next place begins in both.
+const PUT: &str = r"
+local function put(wanted, key, at, raw)
+  local how, number = ARGV[at], tonumber(ARGV[at + 1])
+  if not wanted then return key + 1, at + 2 end
+  if how == 'ZADD' then redis.call('ZADD', KEYS[key], number, raw)
+  else
+    redis.call(how, KEYS[key], raw)
+    if number > 0 then redis.call('PEXPIRE', KEYS[key], number) end
+    if number < 0 then redis.call('LTRIM', KEYS[key], 0, -number - 1) end
+  end
+  return key + 1, at + 2
+end
+";
+
 /// Moves claimed messages elsewhere, each in one step; those that are not claimed any more stay
 /// where they are.
 ///
-/// - `KEYS`: the claims, their index, then the keys that the messages go to.
-/// - `ARGV`: for each message its tag, its claim (or nothing if the tag alone tells), how it is
-///   pushed, a number for that, the number of keys it goes to, and what is pushed there.
+/// - `KEYS`: the claims, their index, then those of the places that the messages go to.
+/// - `ARGV`: for each message its tag, its claim (or nothing if the tag alone tells), what is put
+///   elsewhere, the number of places, and the arguments of each place.
 ///
 /// It returns 1 for each message that was moved, and 0 for the others.
 static MOVE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    putting(
         r"
-local key, moved = 3, {}
-for i = 1, #ARGV, 6 do
-  local tag, claim, how, number, keys, raw =
-    ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), ARGV[i + 5]
+local key, at, moved = 3, 1, {}
+while at <= #ARGV do
+  local tag, claim, raw, places = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+  at = at + 4
   local held
   if claim == '' then held = redis.call('HEXISTS', KEYS[1], tag) == 1
   else held = redis.call('HGET', KEYS[1], tag) == claim end
+  for _ = 1, places do key, at = put(held, key, at, raw) end
   if held then
-    for k = key, key + keys - 1 do
-      if how == 'ZADD' then redis.call('ZADD', KEYS[k], number, raw)
-      else
-        redis.call(how, KEYS[k], raw)
-        if number > 0 then redis.call('PEXPIRE', KEYS[k], number) end
-        if number < 0 then redis.call('LTRIM', KEYS[k], 0, -number - 1) end
-      end
-    end
     redis.call('HDEL', KEYS[1], tag)
     redis.call('ZREM', KEYS[2], tag)
   end
   moved[#moved + 1] = held and 1 or 0
-  key = key + keys
 end
 return moved
 ",
@@ -94,22 +102,18 @@ return moved
 
 /// Moves messages that are due, each in one step; those that another has moved are left out.
 ///
-/// - `KEYS`: the sorted set that they wait in, then the key that each goes to.
-/// - `ARGV`: for each message itself, how it is pushed, a number for that, and what is pushed.
+/// - `KEYS`: the sorted set that they wait in, then those of the place that each goes to.
+/// - `ARGV`: for each message itself, what is put elsewhere, and the arguments of the place.
 static DUE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
+    putting(
         r"
-local moved = 0
-for i = 1, #ARGV, 4 do
-  local key, how, number = KEYS[(i + 3) / 4 + 1], ARGV[i + 1], tonumber(ARGV[i + 2])
-  if redis.call('ZSCORE', KEYS[1], ARGV[i]) then
-    if how == 'ZADD' then redis.call('ZADD', key, number, ARGV[i + 3])
-    else
-      redis.call(how, key, ARGV[i + 3])
-      if number > 0 then redis.call('PEXPIRE', key, number) end
-      if number < 0 then redis.call('LTRIM', key, 0, -number - 1) end
-    end
-    redis.call('ZREM', KEYS[1], ARGV[i])
+local key, at, moved = 2, 1, 0
+while at <= #ARGV do
+  local waiting, raw = ARGV[at], ARGV[at + 1]
+  local due = redis.call('ZSCORE', KEYS[1], waiting)
+  key, at = put(due, key, at + 2, raw)
+  if due then
+    redis.call('ZREM', KEYS[1], waiting)
     moved = moved + 1
   end
 end
@@ -117,6 +121,11 @@ return moved
 ",
     )
 });
+
+/// A script that calls `put`.
+fn putting(script: &str) -> Script {
+    Script::new(&[PUT, script].concat())
+}
 
 /// Sets how many milliseconds a lock lives, which ends with none, if it is still ours.
 static RENEW: LazyLock<Script> = LazyLock::new(|| {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use amqp_codec::ShortString;
+use redis::ScriptInvocation;
 
 use crate::{
     backend::{BackendError, Message},
@@ -62,6 +63,13 @@ pub(crate) struct Place {
     pub(crate) lifetime: Option<u64>,
     /// Set when the queue was deleted and what is sent to it by its name goes nowhere.
     pub(crate) deleted: bool,
+}
+
+impl Place {
+    /// Adds its key and arguments to those of a script that puts a message there.
+    pub(crate) fn add_to(&self, script: &mut ScriptInvocation<'_>) {
+        script.key(&self.key).arg(self.how.command()).arg(self.how.number());
+    }
 }
 
 /// The place of a message that enters a queue. `lifetime` is its own `expiration`, in milliseconds.

@@ -11,12 +11,13 @@ use crate::{backend::BackendError, redis::hub::Hub};
 /// When Redis fails.
 pub(crate) async fn put(hub: &Hub, place: &Place, raw: &[u8]) -> Result<(), BackendError> {
     let mut pipeline = redis::pipe();
-    add_put(&mut pipeline, &place.key, place.how, raw);
+    add_put(&mut pipeline, place, raw);
     hub.pipeline(pipeline.atomic()).await
 }
 
-/// Adds the commands that put a message somewhere.
-pub(crate) fn add_put(pipeline: &mut Pipeline, key: &str, how: How, raw: &[u8]) {
+/// Adds the commands that put a message at its place.
+pub(crate) fn add_put(pipeline: &mut Pipeline, place: &Place, raw: &[u8]) {
+    let Place { key, how, .. } = place;
     match how {
         How::At(due) => _ = pipeline.cmd("ZADD").arg(key).arg(due).arg(raw).ignore(),
         How::Front(expires) | How::Back(expires) => {

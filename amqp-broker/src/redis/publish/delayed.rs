@@ -109,7 +109,8 @@ impl Mover {
             let mut script = due_script().prepare_invoke();
             script.key(key);
             for (raw, (place, moved)) in due.iter().zip(moves) {
-                script.key(&place.key).arg(raw).arg(place.how.command()).arg(place.how.number()).arg(moved);
+                script.arg(raw).arg(moved);
+                place.add_to(&mut script);
             }
             let answer: RedisResult<Value> = script.invoke_async(&mut self.hub.commands()).await;
             if !self.hub.no_scripting(&answer) {
@@ -138,7 +139,7 @@ impl Mover {
         let mut pipeline = redis::pipe();
         pipeline.atomic();
         if score.is_some() {
-            add_put(&mut pipeline, &place.key, place.how, moved);
+            add_put(&mut pipeline, place, moved);
             pipeline.cmd("ZREM").arg(key).arg(raw);
         }
         pipeline.cmd("PING");

@@ -127,3 +127,42 @@ async fn kombus_holder_of_the_lock_is_respected() {
     client.watch("q").await;
     assert!(client.next("q").await.redelivered);
 }
+
+/// A claim that kombu's bindings send to two queues, of which one expires, whichever comes first.
+async fn only_the_queue_that_expires_gets_a_time_to_live(test: &str, scripting: bool) {
+    for (lasting, brief) in [("a", "b"), ("b", "a")] {
+        let restoring = |options: RedisOptions| {
+            options.unacked_restore_interval(Duration::from_millis(1)).scripting(scripting)
+        };
+        let Some(setting) = Setting::with(test, restoring).await else { return };
+        let mut client = setting.open().await;
+        client.exchange("x", ExchangeKind::Direct).await;
+        client.declare(lasting, &[]).await;
+        client.declare(brief, &[("x-expires", 60_000.into())]).await;
+        for queue in [lasting, brief] {
+            client.bind("x", "k", queue).await;
+        }
+        let claim = format!(r#"[{}, "x", "k"]"#, envelope("x", "k", "1"));
+        let _: () = setting.ask(&["HSET", "unacked", "1", &claim]).await;
+        let _: () = setting.ask(&["ZADD", "unacked_index", "1000", "1"]).await;
+        while setting.ask::<u32>(&["HLEN", "unacked"]).await > 0 {}
+        for queue in [lasting, brief] {
+            assert_eq!(setting.ask::<u32>(&["LLEN", queue]).await, 1, "{queue}");
+        }
+        assert_eq!(setting.ask::<i64>(&["PTTL", lasting]).await, -1);
+        let left: i64 = setting.ask(&["PTTL", brief]).await;
+        assert!((1..=60_000).contains(&left), "{left}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_restored_to_two_queues_expires_in_one_of_them() {
+    let test = "a_message_restored_to_two_queues_expires_in_one_of_them";
+    only_the_queue_that_expires_gets_a_time_to_live(test, true).await;
+}
+
+#[tokio::test]
+async fn without_scripts_a_message_restored_to_two_queues_expires_in_one_of_them() {
+    let test = "without_scripts_a_message_restored_to_two_queues_expires_in_one_of_them";
+    only_the_queue_that_expires_gets_a_time_to_live(test, false).await;
+}
