@@ -70,8 +70,12 @@ async fn claim_once(
     sources: &[Source<'_>],
     spare: usize,
 ) -> Result<(Vec<Claimed<RedisClaim>>, bool), BackendError> {
-    let wanted: Vec<_> = sources.iter().map(|source| wanted(hub, source, spare)).collect();
-    let haul = take::take(hub, link, &wanted).await?;
+    let mut all_wanted = Vec::with_capacity(sources.len());
+    for source in sources {
+        let lifetime = renewed_lifetime(hub, link, source.queue).await?;
+        all_wanted.push(wanted(hub, source, spare, lifetime));
+    }
+    let haul = take::take(hub, link, &all_wanted).await?;
     let mut claiming = Claiming::new(hub, link, sources);
     for taken in haul.taken {
         claiming.taken(taken);
@@ -87,13 +91,23 @@ async fn claim_once(
     Ok((claiming.claimed, left_out))
 }
 
-fn wanted(hub: &Hub, source: &Source<'_>, spare: usize) -> Wanted {
+/// How long the lists of a queue live from now on. As in kombu, whoever asks once for a message
+/// renews them, and a consumer does not.
+async fn renewed_lifetime(hub: &Hub, link: u64, queue: &str) -> Result<Option<u64>, BackendError> {
+    if hub.arrivals.watches.is_watched(queue, link) {
+        return Ok(None);
+    }
+    Ok(hub.declared(queue).await?.and_then(|declared| declared.expires))
+}
+
+fn wanted(hub: &Hub, source: &Source<'_>, spare: usize, lifetime: Option<u64>) -> Wanted {
     Wanted {
         lists: hub.keys.lists(source.queue),
         most: source.most.saturating_add(spare).min(MOST_MESSAGES),
         // What may have to go back is claimed meanwhile.
         claimed: !source.no_ack || spare > 0,
         tail: Hub::claim_tail(source.queue),
+        lifetime,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     kombu::envelope::wire_priority,
     redis::{
         hub::Hub,
-        places::{How, Place, aside, list_lifetime},
+        places::{Expiry, How, Place, aside},
     },
     shown::shown,
 };
@@ -68,7 +68,7 @@ async fn front(hub: &Hub, queue: &str, envelope: &[u8]) -> Result<Option<(Place,
 pub(super) async fn place_in_front(hub: &Hub, queue: &str, envelope: &[u8]) -> Result<Place, BackendError> {
     let declared = hub.declared(queue).await?;
     let key = hub.keys.list(queue, wire_priority(envelope));
-    let how = How::Front(list_lifetime(queue, declared.as_deref()));
+    let how = How::Front(Expiry::new(hub, queue, &key, declared.as_deref()));
     Ok(Place { key, how, lifetime: None, deleted: false })
 }
 

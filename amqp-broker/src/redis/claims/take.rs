@@ -43,6 +43,7 @@ async fn by_script(hub: &Hub, first: u64, wanted: &[Wanted]) -> Result<Option<Ha
     script.arg(now_seconds()).arg(hub.tag_prefix()).arg(first).arg(MOST_BYTES).arg(lists);
     for wanted in wanted {
         script.key(&wanted.lists).arg(wanted.most).arg(u8::from(wanted.claimed)).arg(&wanted.tail);
+        script.arg(wanted.lifetime.unwrap_or_default());
     }
     let answer = script.invoke_async::<Value>(&mut hub.commands()).await;
     if hub.no_scripting(&answer) {

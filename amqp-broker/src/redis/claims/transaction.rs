@@ -119,6 +119,11 @@ impl Taking<'_> {
         }
         let rest = -1 - i64::try_from(messages.len()).unwrap_or(i64::MAX);
         pipeline.cmd("LTRIM").arg(list).arg(0).arg(rest);
+        if let Some(lifetime) = wanted.lifetime {
+            for list in &wanted.lists {
+                pipeline.cmd("PEXPIRE").arg(list).arg(lifetime);
+            }
+        }
         exec(self.hub, connection, &pipeline).await
     }
 }

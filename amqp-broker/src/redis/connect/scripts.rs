@@ -9,7 +9,8 @@ use redis::Script;
 /// - `KEYS`: the claims, their index, then all lists of each source.
 /// - `ARGV`: the time, the prefix of the claims' tags, the number of the first tag, the most bytes,
 ///   the number of lists of a source; then for each source the number of messages wanted, `1` if
-///   they are claimed, and what follows the message in its claim.
+///   they are claimed, what follows the message in its claim, and how many milliseconds its lists
+///   live from now on, or 0.
 ///
 /// It returns whether it stopped at the bytes, and for each message its source, its tag's number
 /// (or -1), and itself. A claim that cannot be written is undone.
@@ -20,10 +21,16 @@ local time, prefix, number = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local room, lists = tonumber(ARGV[4]), tonumber(ARGV[5])
 local sources = (#KEYS - 2) / lists
 local wants, out = {}, {}
-for s = 1, sources do wants[s] = tonumber(ARGV[3 * s + 3]) end
+for s = 1, sources do
+  wants[s] = tonumber(ARGV[4 * s + 2])
+  local lifetime = tonumber(ARGV[4 * s + 5])
+  if lifetime > 0 then
+    for l = 1, lists do redis.call('PEXPIRE', KEYS[2 + (s - 1) * lists + l], lifetime) end
+  end
+end
 for l = 1, lists do
   for s = 1, sources do
-    local key, claimed, tail = KEYS[2 + (s - 1) * lists + l], ARGV[3 * s + 4], ARGV[3 * s + 5]
+    local key, claimed, tail = KEYS[2 + (s - 1) * lists + l], ARGV[4 * s + 3], ARGV[4 * s + 4]
     while wants[s] > 0 do
       if room <= 0 then return {1, out} end
       local raw = redis.call('RPOP', key)
@@ -54,19 +61,21 @@ return {0, out}
     )
 });
 
-/// Puts a message into `KEYS[key]`, in the way that `ARGV[at]` and the number behind it say, if it
-/// is wanted. It returns where the next place begins in both.
+/// Puts a message into `KEYS[key]` if it is wanted, in the way that `ARGV[at]` and the number
+/// behind it say. Then follows the number of further keys, whose lists live as long as the first
+/// from now on. It returns where the next place begins in both.
 const PUT: &str = r"
 local function put(wanted, key, at, raw)
-  local how, number = ARGV[at], tonumber(ARGV[at + 1])
-  if not wanted then return key + 1, at + 2 end
-  if how == 'ZADD' then redis.call('ZADD', KEYS[key], number, raw)
-  else
+  local how, number, last = ARGV[at], tonumber(ARGV[at + 1]), key + tonumber(ARGV[at + 2])
+  if wanted and how == 'ZADD' then redis.call('ZADD', KEYS[key], number, raw)
+  elseif wanted then
     redis.call(how, KEYS[key], raw)
-    if number > 0 then redis.call('PEXPIRE', KEYS[key], number) end
+    if number > 0 then
+      for k = key, last do redis.call('PEXPIRE', KEYS[k], number) end
+    end
     if number < 0 then redis.call('LTRIM', KEYS[key], 0, -number - 1) end
   end
-  return key + 1, at + 2
+  return last + 1, at + 3
 end
 ";
 

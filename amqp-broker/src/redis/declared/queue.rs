@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Declared {
-    /// How long its lists live after the last message was put there.
+    /// How long its lists live after the last message was put into one of them, or asked for once.
     #[serde(rename = "x-expires", skip_serializing_if = "Option::is_none")]
     pub(crate) expires: Option<u64>,
     /// How long its messages live.

@@ -6,6 +6,6 @@ mod put;
 
 pub(crate) use self::{
     dead_letter::dead_letter,
-    place::{How, Place, aside, delayed_key, expire, list_lifetime, place},
+    place::{Expiry, How, Place, aside, delayed_key, expire, place},
     put::{add_put, put},
 };

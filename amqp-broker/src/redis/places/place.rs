@@ -21,12 +21,12 @@ const REPLY_LIFETIME: u64 = 3_600_000;
 const MOST_UNDECODABLE: u64 = 1000;
 
 /// How a message is put somewhere.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum How {
-    /// To the end of a list that is taken from next. The list lives so many milliseconds.
-    Front(Option<u64>),
-    /// To the end of a list that is taken from last. The list lives so many milliseconds.
-    Back(Option<u64>),
+    /// To the end of a list that is taken from next.
+    Front(Option<Expiry>),
+    /// To the end of a list that is taken from last.
+    Back(Option<Expiry>),
     /// To a list that holds so many at most.
     SetAside(u64),
     /// To a sorted set, for this time in milliseconds since 1970.
@@ -35,7 +35,7 @@ pub(crate) enum How {
 
 impl How {
     /// The command that does it.
-    pub(crate) fn command(self) -> &'static str {
+    pub(crate) fn command(&self) -> &'static str {
         match self {
             How::Front(_) => "RPUSH",
             How::Back(_) | How::SetAside(_) => "LPUSH",
@@ -45,12 +45,49 @@ impl How {
 
     /// The number that goes with it to a script.
     #[expect(clippy::cast_precision_loss, reason = "it is a time or a bound, far below 2^52")]
-    pub(crate) fn number(self) -> f64 {
+    pub(crate) fn number(&self) -> f64 {
         match self {
-            How::Front(expires) | How::Back(expires) => expires.map_or(0.0, |expires| expires as f64),
-            How::SetAside(most) => -(most as f64),
-            How::At(due) => due,
+            How::Front(expiry) | How::Back(expiry) => {
+                expiry.as_ref().map_or(0.0, |expiry| expiry.lifetime as f64)
+            }
+            How::SetAside(most) => -(*most as f64),
+            How::At(due) => *due,
         }
+    }
+
+    /// The other lists that live from now on as long as the one that the message is put into.
+    fn others(&self) -> &[String] {
+        match self {
+            How::Front(Some(expiry)) | How::Back(Some(expiry)) => &expiry.others,
+            _ => &[],
+        }
+    }
+}
+
+/// How long lists live from the moment when a message is put into one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expiry {
+    /// Milliseconds.
+    pub(crate) lifetime: u64,
+    /// The other lists of a queue with `x-expires`: they go together, as in kombu.
+    pub(crate) others: Vec<String>,
+}
+
+impl Expiry {
+    /// That of a queue's list; `None` for a list that stays.
+    pub(crate) fn new(hub: &Hub, queue: &str, list: &str, declared: Option<&Declared>) -> Option<Self> {
+        let lifetime = list_lifetime(queue, declared)?;
+        let mut others = Vec::new();
+        if declared.is_some_and(|declared| declared.expires.is_some()) {
+            others = hub.keys.lists(queue);
+            others.retain(|other| other != list);
+        }
+        Some(Expiry { lifetime, others })
+    }
+
+    /// All lists that live so long, with the one that the message is put into.
+    pub(crate) fn lists<'a>(&'a self, list: &'a str) -> impl Iterator<Item = &'a str> {
+        std::iter::once(list).chain(self.others.iter().map(String::as_str))
     }
 }
 
@@ -68,7 +105,9 @@ pub(crate) struct Place {
 impl Place {
     /// Adds its key and arguments to those of a script that puts a message there.
     pub(crate) fn add_to(&self, script: &mut ScriptInvocation<'_>) {
+        let others = self.how.others();
         script.key(&self.key).arg(self.how.command()).arg(self.how.number());
+        script.key(others).arg(others.len());
     }
 }
 
@@ -92,7 +131,7 @@ pub(crate) async fn place(
         return Ok(Place { key: delayed_key(hub, queue), how, lifetime: None, deleted });
     }
     let key = hub.keys.list(queue, wire_priority);
-    let how = How::Back(list_lifetime(queue, declared.as_deref()));
+    let how = How::Back(Expiry::new(hub, queue, &key, declared.as_deref()));
     Ok(Place { key, how, lifetime, deleted })
 }
 
@@ -110,7 +149,7 @@ pub(crate) fn expire(message: &mut Message, lifetime: Option<u64>) {
 }
 
 /// How long a queue's lists live after the last message was put there, in milliseconds.
-pub(crate) fn list_lifetime(queue: &str, declared: Option<&Declared>) -> Option<u64> {
+fn list_lifetime(queue: &str, declared: Option<&Declared>) -> Option<u64> {
     let reply = queue.contains(".reply.") && queue.ends_with(".pidbox");
     declared.and_then(Declared::lifetime).or(reply.then_some(REPLY_LIFETIME))
 }

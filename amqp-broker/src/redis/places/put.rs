@@ -20,10 +20,12 @@ pub(crate) fn add_put(pipeline: &mut Pipeline, place: &Place, raw: &[u8]) {
     let Place { key, how, .. } = place;
     match how {
         How::At(due) => _ = pipeline.cmd("ZADD").arg(key).arg(due).arg(raw).ignore(),
-        How::Front(expires) | How::Back(expires) => {
+        How::Front(expiry) | How::Back(expiry) => {
             pipeline.cmd(how.command()).arg(key).arg(raw).ignore();
-            if let Some(expires) = expires {
-                pipeline.cmd("PEXPIRE").arg(key).arg(expires).ignore();
+            if let Some(expiry) = expiry {
+                for list in expiry.lists(key) {
+                    pipeline.cmd("PEXPIRE").arg(list).arg(expiry.lifetime).ignore();
+                }
             }
         }
         How::SetAside(most) => {

@@ -9,7 +9,7 @@ use crate::{
     redis::{
         connect::is_lost,
         hub::Hub,
-        places::{How, Place},
+        places::{Expiry, How, Place},
     },
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Batch {
     lists: HashMap<String, usize>,
 }
 
-/// A command, or two with the time to live of a list.
+/// A command, and those with the time to live of lists.
 #[derive(Debug)]
 struct Put {
     to: To,
@@ -32,7 +32,7 @@ struct Put {
 
 #[derive(Debug)]
 enum To {
-    List { key: String, expires: Option<u64> },
+    List { key: String, expiry: Option<Expiry> },
     Delayed { key: String, due: f64 },
     Channel(String),
 }
@@ -40,9 +40,9 @@ enum To {
 impl Batch {
     /// Adds a message that goes to a place. Those of a list go there with one command.
     pub(super) fn put(&mut self, owner: usize, place: Place, raw: Vec<u8>) {
-        let expires = match place.how {
+        let expiry = match place.how {
             How::At(due) => return self.add(owner, To::Delayed { key: place.key, due }, raw),
-            How::Back(expires) | How::Front(expires) => expires,
+            How::Back(expiry) | How::Front(expiry) => expiry,
             How::SetAside(_) => None,
         };
         let known = self.lists.get(&place.key).and_then(|index| self.puts.get_mut(*index));
@@ -52,7 +52,7 @@ impl Batch {
             return;
         }
         self.lists.insert(place.key.clone(), self.puts.len());
-        self.add(owner, To::List { key: place.key, expires }, raw);
+        self.add(owner, To::List { key: place.key, expiry }, raw);
     }
 
     /// Adds a message that is published to a channel, and maybe to the one that old versions use,
@@ -107,10 +107,12 @@ impl Batch {
 impl Put {
     fn write(&self, pipeline: &mut Pipeline) {
         match &self.to {
-            To::List { key, expires } => {
+            To::List { key, expiry } => {
                 pipeline.cmd("LPUSH").arg(key).arg(&self.messages);
-                if let Some(expires) = expires {
-                    pipeline.cmd("PEXPIRE").arg(key).arg(expires);
+                if let Some(expiry) = expiry {
+                    for list in expiry.lists(key) {
+                        pipeline.cmd("PEXPIRE").arg(list).arg(expiry.lifetime);
+                    }
                 }
             }
             To::Delayed { key, due } => _ = pipeline.cmd("ZADD").arg(key).arg(due).arg(&self.messages),
@@ -126,8 +128,8 @@ impl Put {
         outcomes: &mut [Published],
     ) -> Result<(), BackendError> {
         let answer = answers.next();
-        if matches!(self.to, To::List { expires: Some(_), .. }) {
-            answers.next();
+        if let To::List { key, expiry: Some(expiry) } = &self.to {
+            expiry.lists(key).for_each(|_| _ = answers.next());
         }
         let outcome = match answer {
             Some(Ok(Value::Int(0))) if matches!(self.to, To::Channel(_)) => Published::Unroutable,

@@ -1,7 +1,7 @@
 //! Exchanges, queues and bindings.
 
-use super::support::{Setting, binding, bodies, exchange, queue};
-use crate::backend::{BackendError, ExchangeKind, Link, Published};
+use super::support::{Client, Setting, binding, bodies, exchange, message, queue};
+use crate::backend::{BackendError, ExchangeKind, Link, Published, QueueDeclaration, Settlement, Source};
 
 #[tokio::test]
 async fn topics_route_by_the_rules_of_amqp_and_are_written_for_kombu() {
@@ -77,6 +77,106 @@ async fn a_queue_that_expires_leaves_nothing_for_ever() {
     assert_eq!(setting.ask::<i64>(&["PTTL", "q"]).await, -1);
 }
 
+/// Publishes the number of a priority with that priority.
+async fn publish_with(client: &mut Client, priority: u8) {
+    let mut message = message("", "q", &priority.to_string());
+    message.properties.priority = Some(priority);
+    client.link.publish(&[message]).await.unwrap();
+}
+
+/// The lists of a queue that expires after 600 seconds.
+struct Lists<'a>(&'a Setting);
+
+impl Lists<'_> {
+    const NAMES: [&'static str; 4] = ["q", "q\x06\x163", "q\x06\x166", "q\x06\x169"];
+
+    /// The time passes.
+    async fn age(&self) {
+        for list in Self::NAMES {
+            assert_eq!(self.0.ask::<u32>(&["PEXPIRE", list, "60000"]).await, 1, "{list:?} is there");
+        }
+    }
+
+    async fn are_renewed_by(&self, what: &str) {
+        for list in Self::NAMES {
+            let left: i64 = self.0.ask(&["PTTL", list]).await;
+            assert!((60_001..=600_000).contains(&left), "{left} ms are left of {list:?} after {what}");
+        }
+    }
+}
+
+/// A message waits in each list, and the queue is used in each way.
+async fn all_lists_expire_together(test: &str, scripting: bool) {
+    let Some(setting) = Setting::with(test, |options| options.scripting(scripting)).await else { return };
+    let (mut client, lists) = (setting.open().await, Lists(&setting));
+    client.declare("q", &[("x-expires", 600_000.into())]).await;
+    for priority in [0, 0, 0, 3, 6, 9] {
+        publish_with(&mut client, priority).await;
+    }
+    lists.age().await;
+    publish_with(&mut client, 0).await;
+    lists.are_renewed_by("a publish").await;
+
+    lists.age().await;
+    let claimed = client.claim("q", 1).await.pop().unwrap();
+    lists.are_renewed_by("a get").await;
+    lists.age().await;
+    client.link.settle(vec![(claimed.claim.unwrap(), Settlement::Requeue)]).await.unwrap();
+    lists.are_renewed_by("a requeue").await;
+    lists.age().await;
+    let got = client.link.claim(&[Source { queue: "q", no_ack: true, most: 1 }]).await.unwrap();
+    assert_eq!(bodies(&got), ["0"]);
+    lists.are_renewed_by("a get without acknowledgement").await;
+
+    let retry = [
+        ("x-message-ttl", 1.into()),
+        ("x-dead-letter-exchange", "".into()),
+        ("x-dead-letter-routing-key", "q".into()),
+    ];
+    client.declare("later", &retry).await;
+    lists.age().await;
+    client.publish("", "later", "again").await;
+    while setting.ask::<u32>(&["LLEN", "q"]).await < 4 {}
+    lists.are_renewed_by("a message that was due").await;
+}
+
+#[tokio::test]
+async fn the_messages_of_all_priorities_expire_together() {
+    all_lists_expire_together("the_messages_of_all_priorities_expire_together", true).await;
+}
+
+#[tokio::test]
+async fn without_scripts_the_messages_of_all_priorities_expire_together() {
+    let test = "without_scripts_the_messages_of_all_priorities_expire_together";
+    all_lists_expire_together(test, false).await;
+}
+
+#[tokio::test]
+async fn only_queues_that_expire_cost_further_commands() {
+    let Some(setting) = Setting::new("only_queues_that_expire_cost_further_commands").await else { return };
+    // Nobody restores claims, for which the lock is renewed.
+    let _: () = setting.ask(&["SET", "unacked_mutex", "another's token"]).await;
+    let mut client = setting.open().await;
+    let own = QueueDeclaration { exclusive: true, ..queue("own", &[]) };
+    for declared in [queue("plain", &[]), own, queue("brief", &[("x-expires", 600_000.into())])] {
+        client.link.declare_queue(&declared).await.unwrap();
+    }
+    for (queue, published, got) in [("plain", 0, 0), ("own", 1, 0), ("brief", 4, 4)] {
+        let _: () = setting.ask(&["CONFIG", "RESETSTAT"]).await;
+        client.publish("", queue, "m").await;
+        assert_eq!(expiries(&setting).await, published, "{queue}");
+        assert_eq!(client.claim(queue, 1).await.len(), 1);
+        assert_eq!(expiries(&setting).await, published + got, "{queue}");
+    }
+}
+
+/// How many times to live were set.
+async fn expiries(setting: &Setting) -> u32 {
+    let stats: String = setting.ask(&["INFO", "commandstats"]).await;
+    let calls = || stats.split_once("cmdstat_pexpire:calls=")?.1.split(',').next();
+    calls().map_or(0, |calls| calls.parse().unwrap())
+}
+
 #[tokio::test]
 async fn a_deleted_queue_leaves_no_key() {
     let Some(setting) = Setting::new("a_deleted_queue_leaves_no_key").await else { return };
@@ -135,9 +235,7 @@ async fn priorities_are_kombus_steps() {
     let Some(setting) = Setting::new("priorities_are_kombus_steps").await else { return };
     let mut client = setting.open().await;
     for priority in [9, 5, 0, 2, 6] {
-        let mut message = super::support::message("", "q", &priority.to_string());
-        message.properties.priority = Some(priority);
-        client.link.publish(&[message]).await.unwrap();
+        publish_with(&mut client, priority).await;
     }
     let mut keys: Vec<String> = setting.ask(&["KEYS", "q*"]).await;
     keys.sort();
