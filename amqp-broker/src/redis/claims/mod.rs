@@ -9,6 +9,7 @@ mod moves;
 mod restore;
 mod returned;
 mod settle;
+mod stale;
 mod take;
 mod transaction;
 

@@ -9,6 +9,7 @@ use super::{
     moved::Move,
     moves::move_claims,
     returned::{place_in_front, raw_claims},
+    stale::drop_stale,
 };
 use crate::{
     backend::{BackendError, ExchangeKind},
@@ -89,11 +90,6 @@ async fn restore_tags(hub: &Hub, unroutable: &Unroutable, tags: &[String]) -> Re
     }
     let moved = move_claims(hub, &moves).await?;
     Ok(stale.len() + moved.len())
-}
-
-/// Entries of the index without a claim are left overs of an acknowledgement that was interrupted.
-async fn drop_stale(hub: &Hub, tags: &[&String]) -> Result<(), BackendError> {
-    hub.command(redis::cmd("ZREM").arg(hub.keys.unacked_index()).arg(tags)).await
 }
 
 /// Where a lapsed claim goes; `None` when nobody can tell.

@@ -14,7 +14,7 @@ pub(crate) use self::{
     dial::{Dialer, authentication},
     failure::{backend_error, is_forbidden, is_lost},
     repeatable::is_repeatable,
-    scripts::{claim_script, due_script, move_script, renew_script},
+    scripts::{claim_script, drop_script, due_script, move_script, renew_script},
     seat::{Seat, seated},
     spares::Spares,
     transaction::{Decision, transact},

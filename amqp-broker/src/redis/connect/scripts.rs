@@ -136,6 +136,24 @@ fn putting(script: &str) -> Script {
     Script::new(&[PUT, script].concat())
 }
 
+/// Drops entries of the index that have no claim; returns how many.
+///
+/// - `KEYS`: the claims, their index.
+/// - `ARGV`: the tags.
+static DROP: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local dropped = 0
+for _, tag in ipairs(ARGV) do
+  if redis.call('HEXISTS', KEYS[1], tag) == 0 then
+    dropped = dropped + redis.call('ZREM', KEYS[2], tag)
+  end
+end
+return dropped
+",
+    )
+});
+
 /// Sets how many milliseconds a lock lives, which ends with none, if it is still ours.
 static RENEW: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
@@ -149,6 +167,10 @@ pub(crate) fn claim_script() -> &'static Script {
 
 pub(crate) fn move_script() -> &'static Script {
     &MOVE
+}
+
+pub(crate) fn drop_script() -> &'static Script {
+    &DROP
 }
 
 pub(crate) fn due_script() -> &'static Script {

@@ -89,7 +89,7 @@ async fn a_replica_counts_as_lost() {
 
 /// Relays connections to a port. While a client's commands name `slow` just once, it gets no
 /// answers: its second command of that name lets both answers through.
-async fn relay(port: u16, slow: &'static str) -> u16 {
+pub(super) async fn relay(port: u16, slow: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let own = listener.local_addr().unwrap().port();
     tokio::spawn(async move {

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use super::support::Setting;
-use crate::{backend::ExchangeKind, redis::RedisOptions};
+use super::{
+    loss::relay,
+    support::{Client, Setting},
+};
+use crate::{
+    backend::{ExchangeKind, Link},
+    redis::{Redis, RedisOptions},
+};
 
 /// A message as kombu writes it.
 fn envelope(exchange: &str, routing_key: &str, tag: &str) -> String {
@@ -165,4 +171,39 @@ async fn a_message_restored_to_two_queues_expires_in_one_of_them() {
 async fn without_scripts_a_message_restored_to_two_queues_expires_in_one_of_them() {
     let test = "without_scripts_a_message_restored_to_two_queues_expires_in_one_of_them";
     only_the_queue_that_expires_gets_a_time_to_live(test, false).await;
+}
+
+/// Kombu claims a message again under the same tag, between the look at its claim and the end of
+/// what was left over of the one before.
+async fn a_claim_that_is_made_meanwhile_is_found(test: &str, scripting: bool) {
+    let Some(setting) = Setting::new(test).await else { return };
+    let _: () = setting.ask(&["ZADD", "unacked_index", "1000", "left over", "1000", "again"]).await;
+    let port = relay(setting.server.port(), "HMGET").await;
+    let options = RedisOptions::parse(&format!("redis://127.0.0.1:{port}/0")).unwrap();
+    let mut client = Client::open(&Redis::new(options.scripting(scripting))).await;
+    while !setting.ask::<String>(&["INFO", "commandstats"]).await.contains("cmdstat_hmget:") {
+        tokio::task::yield_now().await;
+    }
+    // The answer does not get through before the name comes again.
+    let claim = format!(r#"[{}, "", "q"]"#, envelope("", "q", "again"));
+    let _: () = setting.ask(&["HSET", "unacked", "again", &claim]).await;
+    let _: () = setting.ask(&["ZADD", "unacked_index", "9000000000", "again"]).await;
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "unacked_mutex"]).await, 1, "the restoring goes on");
+    assert!(client.link.find_queue("HMGET").await.is_err());
+    while setting.ask::<u32>(&["EXISTS", "unacked_mutex"]).await > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(setting.ask::<Vec<String>>(&["ZRANGE", "unacked_index", "0", "-1"]).await, ["again"]);
+}
+
+#[tokio::test]
+async fn a_claim_under_the_tag_of_an_earlier_one_keeps_its_entry() {
+    let test = "a_claim_under_the_tag_of_an_earlier_one_keeps_its_entry";
+    a_claim_that_is_made_meanwhile_is_found(test, true).await;
+}
+
+#[tokio::test]
+async fn without_scripts_a_claim_under_the_tag_of_an_earlier_one_keeps_its_entry() {
+    let test = "without_scripts_a_claim_under_the_tag_of_an_earlier_one_keeps_its_entry";
+    a_claim_that_is_made_meanwhile_is_found(test, false).await;
 }
