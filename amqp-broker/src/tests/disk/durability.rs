@@ -261,6 +261,48 @@ async fn nothing_is_confirmed_or_answered_before_it_is_on_disk_but_what_does_not
 }
 
 #[tokio::test]
+async fn what_is_unbound_or_deleted_is_answered_when_that_is_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    let mut peer = Peer::open(&broker).await;
+    for name in ["source", "destination", "deleted"] {
+        let (exchange, kind, durable) = (short(name), short("fanout"), true);
+        peer.call(1, exchange::Declare { exchange, kind, durable, ..Default::default() }).await;
+    }
+    for name in ["bound", "deleted"] {
+        declare(&mut peer, name).await;
+    }
+    let (queue, exchange, source, destination) =
+        (short("bound"), short("source"), short("source"), short("destination"));
+    let to_queue = queue::Bind { queue: queue.clone(), exchange: exchange.clone(), ..Default::default() };
+    peer.call(1, to_queue).await;
+    let to_exchange =
+        exchange::Bind { source: source.clone(), destination: destination.clone(), ..Default::default() };
+    peer.call(1, to_exchange).await;
+    for number in 2..=5 {
+        peer.call(number, channel::Open::default()).await;
+    }
+    let host = broker.inner.host("/").unwrap();
+    host.pause_disk(true);
+    peer.send(1, queue::Unbind { queue, exchange, ..Default::default() }).await;
+    peer.send(2, exchange::Unbind { source, destination, ..Default::default() }).await;
+    peer.send(3, queue::Delete { queue: short("deleted"), ..Default::default() }).await;
+    peer.send(4, exchange::Delete { exchange: short("deleted"), ..Default::default() }).await;
+    peer.send(5, queue::Declare { queue: short("transient"), ..Default::default() }).await;
+    let mut answered = Vec::new();
+    while answered.len() < 5 {
+        let Some(Frame::Method(number, _)) = peer.next().await else { panic!("no answer") };
+        answered.push(number);
+        if number == 5 {
+            host.pause_disk(false);
+        }
+    }
+    assert_eq!(answered[0], 5, "{answered:?}");
+    answered.sort_unstable();
+    assert_eq!(answered, [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test]
 async fn when_the_disk_fails_what_waits_is_nacked_and_everybody_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let broker = open(folder.path());
