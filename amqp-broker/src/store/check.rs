@@ -60,8 +60,11 @@ impl Found {
             other => other.map_err(&unusable)?,
         };
         let contents = look_at_contents(folder, said, mark.as_ref().map(|(_, mark)| mark), &mut damage)?;
-        let secret = mark.as_ref().map(|(_, mark)| &mark.secret);
-        let journals = read_journals(folder, secret).map_err(&unusable)?;
+        let said = mark.as_ref().map(|(_, mark)| mark);
+        let mut journals = read_journals(folder, said.map(|mark| &mark.secret)).map_err(&unusable)?;
+        if let Some(mark) = said.filter(|mark| !mark.is_clean) {
+            end_at_unsynced_hole(&mut journals, mark).map_err(&unusable)?;
+        }
         let has_tables = has_tables(folder).map_err(&unusable)?;
         let mut found =
             Found { contents, mark, journals, missing: Vec::new(), has_version, has_tables, damage };
@@ -276,6 +279,21 @@ fn read_journals(
         Ok((path, Journal::read(&octets, secret)))
     };
     paths.into_iter().map(|(_, path)| read(path)).collect()
+}
+
+/// Ends the last journal where a hole begins that is behind the mark: what comes after is not known
+/// to have been synced, and in a power loss the parts of it that survive are not in order.
+fn end_at_unsynced_hole(journals: &mut [(PathBuf, Journal)], mark: &Mark) -> io::Result<()> {
+    let Some(((path, last), earlier)) = journals.split_last_mut() else { return Ok(()) };
+    let Some(hole) = last.holes.first() else { return Ok(()) };
+    let octets = read_written(path)?;
+    let before = Journal::read(octets.get(..hole.start).unwrap_or_default(), Some(&mark.secret));
+    let reached = before.last().or_else(|| earlier.iter().rev().find_map(|(_, journal)| journal.last()));
+    if reached.unwrap_or_default() >= mark.number {
+        let tail = hole.start..last.tail.end;
+        *last = Journal { tail, ..before };
+    }
+    Ok(())
 }
 
 /// The number of a journal.

@@ -110,6 +110,35 @@ async fn sixty_kilobytes_that_were_zeroed_are_a_hole_and_what_is_behind_it_is_ke
 }
 
 #[tokio::test]
+async fn what_survives_a_power_loss_in_parts_behind_the_mark_is_dropped_and_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    let mut peer = confirming(&broker).await;
+    declare(&mut peer, "q").await;
+    let mut copies = Vec::new();
+    for numbers in [0..5, 5..10] {
+        for number in numbers {
+            publish(&mut peer, "", "q", &format!("{number} {}", "x".repeat(1000))).await;
+        }
+        copies.push(copy(folder.path()));
+    }
+    let [early, late] = &copies[..] else { panic!("two copies") };
+    let marked = written_to(&journal_of(early.path()));
+    fs::copy(early.path().join("synced"), late.path().join("synced")).unwrap();
+    for (at, is_refused) in [(marked - 200, true), (marked + 100, false)] {
+        let folder = copy(late.path());
+        overwrite(&journal_of(folder.path()), at, b"?");
+        if is_refused {
+            refused(folder.path(), "intact ones follow");
+            continue;
+        }
+        let broker = build(folder.path(), false).unwrap();
+        let mut peer = Peer::open(&broker).await;
+        assert_eq!(numbers(&peer.bodies("q").await), [0, 1, 2, 3, 4]);
+    }
+}
+
+#[tokio::test]
 async fn a_journal_that_ends_before_what_was_confirmed_is_refused_wherever_it_was_cut() {
     let whole = killed(20).await;
     let end = written_to(&journal_of(whole.path()));
