@@ -61,13 +61,14 @@ async fn run(request: &Request) -> io::Result<bool> {
     for &fault in &request.faults {
         let began = Instant::now();
         let calls = fail(&tools, request.seed, fault, 0).await?.calls;
-        let (mut runs, mut ended, mut wrong) = (0, 0, 0);
+        let (mut runs, mut ended, mut unnamed, mut wrong) = (0, 0, 0, 0);
         for number in (request.from..request.to.min(calls + 1)).step_by(request.step) {
             runs += 1;
             let failed = fail(&tools, request.seed, fault, number).await.unwrap_or_else(|error| {
                 tests::disk::Failed { wrong: vec![error.to_string()], ..Default::default() }
             });
             ended += u32::from(failed.has_ended);
+            unnamed += u32::from(failed.is_unnamed);
             if !failed.wrong.is_empty() {
                 wrong += 1;
                 println!(
@@ -81,7 +82,7 @@ async fn run(request: &Request) -> io::Result<bool> {
         }
         is_right &= wrong == 0;
         println!(
-            "{}: {runs} runs of {calls} calls, {ended} ended the program, {wrong} wrong, in {:.0} s",
+            "{}: {runs} runs of {calls} calls, {ended} ended the program, {unnamed} of them without the cause, {wrong} wrong, in {:.0} s",
             fault.name(),
             began.elapsed().as_secs_f64()
         );

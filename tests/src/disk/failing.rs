@@ -21,6 +21,9 @@ const STEPS: usize = 110;
 /// How long the clients may take, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What the log says where the cause is not known.
+const UNNAMED: &str = "an earlier write failed";
+
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -83,6 +86,9 @@ pub struct Failed {
     pub calls: u32,
     /// Whether the program ended because of it, or did not start.
     pub has_ended: bool,
+    /// Whether its log says only that an earlier write failed: the store does not tell why one of
+    /// its own threads could not write, and a later write does not show it.
+    pub is_unnamed: bool,
     /// What is wrong.
     pub wrong: Vec<String>,
 }
@@ -123,7 +129,9 @@ pub async fn fail(tools: &Tools, seed: u64, fault: Fault, number: u32) -> io::Re
     if failed.has_ended && status.success() {
         failed.wrong.push(format!("it ends without an error, though {errors:?}"));
     }
-    if failed.has_ended && fault.cause().is_none_or(|cause| !log.contains(cause)) {
+    failed.is_unnamed = failed.has_ended && log.contains(UNNAMED) && fault != Fault::Full;
+    let is_named = failed.is_unnamed || fault.cause().is_some_and(|cause| log.contains(cause));
+    if failed.has_ended && !is_named {
         failed.wrong.push(format!("the cause is not named: {log}"));
     }
     if log.contains("panicked") {

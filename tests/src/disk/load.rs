@@ -107,7 +107,11 @@ impl<'a> Load<'a> {
         for _ in 0..steps {
             self.step(&session).await?;
         }
-        Ok(())
+        // A confirm promises the removals before it, which might come back after a kill otherwise.
+        if self.queues[0].is_none() {
+            self.declare(&session, 0).await?;
+        }
+        self.publish(&session, 0).await
     }
 
     async fn step(&mut self, session: &Session) -> Done {

@@ -124,11 +124,11 @@ static long begin(struct record *head) {
     return error;
 }
 
-/* A call by paths. */
+/* A call by paths, one at a time, so that names change in the order of the records. */
 static long by_path(struct record *head, long number, long *a, const char *path, const char *second) {
-    long error = begin(head);
-    long result = error ? error : own(number, a[0], a[1], a[2], a[3], a[4]);
     enter();
+    long error = count(head);
+    long result = error ? error : own(number, a[0], a[1], a[2], a[3], a[4]);
     head->result = result;
     if (head->kind == OPEN && result >= 0 && result < FILES) {
         strcpy(paths[result], path);
