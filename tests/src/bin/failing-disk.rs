@@ -14,7 +14,7 @@ struct Request {
     to: u32,
     step: usize,
     seed: u64,
-    /// How many bits are flipped; then nothing else is done.
+    /// The number of bits that are flipped; if there are any, nothing else is done.
     bits: u64,
 }
 

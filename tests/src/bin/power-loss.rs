@@ -13,7 +13,7 @@ struct Request {
     seed: u64,
     recordings: u64,
     swallows: bool,
-    /// Whether it is the buffer of notifications that loses power.
+    /// Set when it is the buffer of notifications that loses power.
     is_spool: bool,
     /// A recording that was kept.
     kept: Option<PathBuf>,

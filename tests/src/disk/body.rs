@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-/// How large the largest are; those over 4 KiB are stored apart from their messages.
+/// The sizes of bodies beside the number; those over 4 KiB are stored apart from their messages.
 const SIZES: [usize; 6] = [20, 20, 200, 700, 5_000, 40_000];
 
 /// The body of the message of this number in this virtual host.

@@ -16,15 +16,15 @@ use super::{
     story::Story,
 };
 
-/// How many steps clients take: the program makes about a thousand calls.
+/// The number of steps that clients take: the program makes about a thousand calls.
 const STEPS: usize = 110;
-/// How long the clients may take, however busy the machine is.
+/// The time that the clients may take, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the log says where the cause is not known.
+/// The words of the log where the cause is not known.
 const UNNAMED: &str = "an earlier write failed";
 
-/// How a call fails.
+/// The way in which a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// An error of the device.
@@ -79,17 +79,17 @@ impl Fault {
     }
 }
 
-/// What a run did in which a call failed.
+/// The outcome of a run in which a call failed.
 #[derive(Debug, Default)]
 pub struct Failed {
-    /// How many calls were counted.
+    /// The number of calls that were counted.
     pub calls: u32,
-    /// Whether the program ended because of it, or did not start.
+    /// Set when the program ended because of it, or did not start.
     pub has_ended: bool,
-    /// Whether its log says only that an earlier write failed: the store does not tell why one of
+    /// Set when its log says only that an earlier write failed: the store does not tell why one of
     /// its own threads could not write, and a later write does not show it.
     pub is_unnamed: bool,
-    /// What is wrong.
+    /// All that is wrong.
     pub wrong: Vec<String>,
 }
 

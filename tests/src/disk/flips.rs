@@ -11,7 +11,7 @@ use super::{
     recording::Recording,
 };
 
-/// How many steps of clients fill the folder.
+/// The number of steps of clients that fill the folder.
 const STEPS: usize = 160;
 
 /// A folder whose program ended in order.
@@ -21,14 +21,14 @@ pub struct Flips {
     image: Image,
 }
 
-/// What came of the flips.
+/// The outcomes of the flips.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlipFigures {
-    /// How many were refused as damage.
+    /// The number that were refused as damage.
     pub detected: usize,
-    /// How many changed nothing.
+    /// The number that changed nothing.
     pub harmless: usize,
-    /// How many there were in each file, without its folder.
+    /// The number in each file, which is named without its folder.
     pub files: BTreeMap<String, usize>,
 }
 

@@ -9,7 +9,7 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-/// What a step changes, in one virtual host.
+/// A change that a step makes, in one virtual host.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(super) enum Effect {
     Declared(usize),
@@ -25,7 +25,7 @@ pub(super) enum Effect {
 pub(super) struct Step {
     pub(super) vhost: usize,
     pub(super) effects: Vec<Effect>,
-    /// Whether all of it happens or nothing.
+    /// Set when all of it happens or nothing.
     pub(super) is_atomic: bool,
     /// When it was asked for.
     sent: u64,
@@ -33,7 +33,7 @@ pub(super) struct Step {
     promised: Option<u64>,
 }
 
-/// How far a step had come at some moment.
+/// The point that a step had reached at some moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Progress {
     NotBegun,
@@ -66,7 +66,7 @@ impl History {
         self.with(|steps| numbers.into_iter().for_each(|number| steps[number].promised = Some(now)));
     }
 
-    /// How many steps were promised.
+    /// Returns how many steps were promised.
     pub(super) fn count(&self) -> usize {
         self.with(|steps| steps.iter().filter(|step| step.promised.is_some()).count())
     }
@@ -94,7 +94,7 @@ impl Step {
     }
 }
 
-/// What was found in a queue: the numbers, in order.
+/// A queue as it was found: the numbers in it, in order.
 #[derive(Debug, Default)]
 pub(super) struct FoundQueue {
     pub(super) numbers: Vec<u64>,
@@ -172,8 +172,8 @@ fn compare_queue(
     }
 }
 
-/// Whether something is so after all steps, of which `on` makes it so and `off` ends it; `None`
-/// when that is open.
+/// Tells whether something is so after all steps, of which `on` makes it so and `off` ends it;
+/// `None` when that is open.
 fn after(history: &[(Step, Progress)], on: &Effect, off: &Effect) -> Option<bool> {
     let mut is_so = Some(false);
     for (step, progress) in history {

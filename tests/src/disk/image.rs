@@ -54,12 +54,12 @@ pub(super) struct Image {
 pub(super) struct Content {
     pub(super) sectors: BTreeMap<u64, Box<[u8; SECTOR as usize]>>,
     pub(super) length: u64,
-    /// How far it is certain: up to here a sync covers all that was written.
+    /// The end of what is certain: up to here a sync covers all that was written.
     pub(super) synced: u64,
 }
 
 impl Content {
-    /// How far it is written: what follows is a hole.
+    /// Returns how far it is written: what follows is a hole.
     pub(super) fn written(&self) -> u64 {
         let end = self.sectors.keys().next_back().map_or(0, |last| (last + 1) * SECTOR);
         end.min(self.length)
@@ -131,7 +131,7 @@ fn names(story: &Story, tick: u64, survivors: Survivors, random: &mut Rng) -> BT
     names
 }
 
-/// Whether a sync covers a change, and no failed one has made the system forget it before.
+/// Tells whether a sync covers a change, and no failed one has made the system forget it before.
 fn is_durable(file: &File, change: Span, tick: u64) -> bool {
     let covers = |sync: &&Span| sync.start > change.end && sync.end <= tick;
     file.syncs.iter().find(covers).is_some_and(|sync| {
@@ -148,7 +148,7 @@ fn content(file: &File, log: &[u8], tick: u64, survivors: Survivors, random: &mu
         Survivors::LastTorn => changes.len().saturating_sub(1).max(synced),
         _ => changes.len(),
     };
-    // How likely a change survives.
+    // This share of the sectors may lose changes.
     let share = random.f64();
     let mut content = Content::default();
     for (sector, touching) in sectors(&changes) {
@@ -208,7 +208,7 @@ fn sectors(changes: &[&Change]) -> BTreeMap<u64, Vec<usize>> {
                     sectors.entry(sector).or_default().push(index);
                 }
             }
-            // What is cut off is zero if the file grows again.
+            // The part that is cut off is zero if the file grows again.
             What::Length(to) => {
                 sectors.range_mut(to / SECTOR..).for_each(|(_, touching)| touching.push(index));
             }

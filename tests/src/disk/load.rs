@@ -15,7 +15,7 @@ use super::{
     program::VHOSTS,
 };
 
-/// How many queues a virtual host has.
+/// The number of queues of a virtual host.
 pub(super) const QUEUES: usize = 3;
 /// The exchange to which queues are bound.
 pub(super) const EXCHANGE: &str = "all";
@@ -54,7 +54,7 @@ impl fmt::Display for Stopped {
     }
 }
 
-/// What comes of a step.
+/// The outcome of a step.
 type Done = Result<(), Stopped>;
 
 /// The client of a virtual host, and what it knows of it.
@@ -69,7 +69,7 @@ pub(super) struct Load<'a> {
     /// Removals that are promised with the next confirm.
     removals: Vec<usize>,
     has_exchange: bool,
-    /// What came and was not what had to come.
+    /// All that came and was not what had to come.
     pub(super) wrong: Vec<String>,
 }
 

@@ -11,7 +11,7 @@ use bytes::Buf;
 /// The length of a record's head.
 const HEAD: usize = 80;
 
-/// What a call did.
+/// The action of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The process began; nothing is open.
@@ -38,7 +38,7 @@ pub(super) struct Record {
     pub(super) counted: u32,
     pub(super) fd: i32,
     pub(super) other: i32,
-    /// What it returned: a negative number is an error.
+    /// The value that it returned: a negative number is an error.
     pub(super) result: i64,
     /// The times of its start and its end, as ticks: no two are equal.
     pub(super) start: u64,
@@ -50,7 +50,7 @@ pub(super) struct Record {
     pub(super) flags: u32,
     pub(super) path: PathBuf,
     pub(super) second: PathBuf,
-    /// Where its data are in the log.
+    /// The place of its data in the log.
     pub(super) data: Range<usize>,
 }
 
@@ -80,7 +80,7 @@ impl Log {
         Ok(Log { octets, records })
     }
 
-    /// How many calls may fail.
+    /// Returns how many calls may fail.
     pub(super) fn counted(&self) -> u32 {
         self.records.iter().map(|record| record.counted).max().unwrap_or(0)
     }

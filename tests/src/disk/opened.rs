@@ -14,12 +14,12 @@ use super::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What came of opening a folder.
+/// The outcome of opening a folder.
 #[derive(Debug, Default)]
 pub(super) struct Opened {
-    /// Whether the program refused it.
+    /// Set when the program refused it.
     pub(super) is_refused: bool,
-    /// What contradicts the history.
+    /// All that is wrong with it.
     pub(super) wrong: Vec<String>,
     pub(super) log: String,
 }

@@ -15,7 +15,7 @@ use super::{
     recording::Recording,
 };
 
-/// How many steps of clients are recorded.
+/// The number of steps of clients that are recorded.
 const STEPS: usize = 240;
 
 /// The power losses of one recording.
@@ -28,7 +28,7 @@ pub struct PowerLosses {
 /// The figures of some images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// How many images were opened.
+    /// The number of images that were opened.
     pub images: usize,
     /// Of how many the program told that it cut off a tail.
     pub tails_told: usize,
@@ -39,7 +39,7 @@ pub struct Figures {
 pub struct Failure {
     /// The number of the image.
     pub image: usize,
-    /// What is wrong with it.
+    /// All that is wrong with it.
     pub wrong: Vec<String>,
 }
 
@@ -77,7 +77,7 @@ impl PowerLosses {
         self.recording.keep()
     }
 
-    /// What was recorded, in words.
+    /// Says in words what was recorded.
     #[must_use]
     pub fn describe(&self) -> String {
         let records = &self.recording.log.records;

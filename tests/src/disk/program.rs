@@ -12,7 +12,7 @@ use std::{
 use crate::preload;
 
 const SOURCE: &str = include_str!("recorder.c");
-/// How long the program may take to start or to end: others may use the machine.
+/// The time that the program may take to start or to end: others may use the machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOKED_AT: Duration = Duration::from_millis(2);
 
@@ -26,14 +26,14 @@ pub struct Tools {
     recorder: PathBuf,
 }
 
-/// What the recorder does beside recording.
+/// All that the recorder does beside recording.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Orders {
     /// The call that fails, and how.
     pub(super) fails: Option<String>,
-    /// Whether only syncs are counted.
+    /// Set when only syncs are counted.
     pub(super) only_syncs: bool,
-    /// Whether `fdatasync` does nothing.
+    /// Set when `fdatasync` does nothing.
     pub(super) swallows: bool,
 }
 
@@ -153,7 +153,7 @@ impl Running {
         self.child.wait().map(drop)
     }
 
-    /// What it has written to its log.
+    /// Returns what it has written to its log.
     pub(super) fn log(&mut self) -> io::Result<String> {
         text(&self.err)
     }

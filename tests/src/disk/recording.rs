@@ -16,12 +16,12 @@ use super::{
     story::Story,
 };
 
-/// What was recorded.
+/// All that was recorded.
 pub(super) struct Recording {
     pub(super) history: History,
     pub(super) log: Log,
     pub(super) story: Story,
-    /// What the clients saw that is wrong.
+    /// The wrong things that the clients saw.
     pub(super) wrong: Vec<String>,
     /// The folder with its files, which is removed unless it is kept.
     path: PathBuf,
@@ -31,7 +31,7 @@ pub(super) struct Recording {
 const LOG: &str = "log";
 const CLIENTS: &str = "clients.json";
 
-/// What the clients noted.
+/// The notes of the clients.
 #[derive(Deserialize, Serialize)]
 struct Clients {
     history: History,

@@ -15,10 +15,10 @@ use super::{
     story::Story,
 };
 
-/// How many notifications are recorded.
+/// The number of notifications that are recorded.
 const COUNT: u64 = 300;
 
-/// What the worker said of a notification: when it was handed over, kept, and emitted.
+/// The worker's words on a notification: when it was handed over, kept, and emitted.
 #[derive(Clone, Copy, Debug, Default)]
 struct Fate {
     sent: Option<u64>,

@@ -19,10 +19,10 @@ use messaging::{
 
 use super::{body::body, history::now};
 
-/// How long a worker that only empties its buffer waits for the last notification.
+/// The time for which a worker that only empties its buffer waits for the last notification.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where notifications go: nowhere while the gate is closed.
+/// A driver that emits notifications: none while the gate is closed.
 #[derive(Clone, Default)]
 struct Gate {
     is_open: Arc<AtomicBool>,

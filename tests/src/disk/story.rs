@@ -74,7 +74,7 @@ pub(super) struct Story {
     pub(super) names_synced: Vec<NamesSynced>,
 }
 
-/// What is open, and which names there are, at a moment of the recording.
+/// The files that are open, and the names that there are, at a moment of the recording.
 #[derive(Default)]
 struct Now {
     names: BTreeMap<PathBuf, usize>,
