@@ -1,4 +1,4 @@
-//! What fuzz targets call and nobody else: the messages of kombu's Redis transport, as pure
+//! The interface for fuzz targets and nobody else: the messages of kombu's Redis transport, as pure
 //! functions. It has no stability.
 
 use crate::{

@@ -18,7 +18,7 @@ use crate::{
     store::{Disk, DiskQueue, DiskReport},
 };
 
-/// How much may wait to be written, and how much is written together, in bytes.
+/// The bytes that may wait to be written, and the bytes that are written together.
 const ROOM: u64 = 1 << 20;
 const BATCH: u64 = 16 << 10;
 
@@ -51,11 +51,11 @@ pub struct SimulatedDisk {
 struct State {
     /// The state of the random numbers.
     random: u64,
-    /// How often the broker has died. A writer of an earlier life writes nothing more.
+    /// The number of the broker's deaths. A writer of an earlier life writes nothing more.
     life: u64,
-    /// What is synced, by virtual host.
+    /// The records that are synced, by virtual host.
     synced: BTreeMap<(String, Key), Record>,
-    /// What is written and not synced, in order.
+    /// The changes that are written and not synced, in order.
     written: VecDeque<(String, Changes)>,
     /// The virtual hosts that have ended in an orderly way.
     clean: BTreeSet<String>,

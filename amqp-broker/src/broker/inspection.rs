@@ -90,9 +90,9 @@ impl Broker {
         infos
     }
 
-    /// How many bytes count towards the [memory limit](crate::BrokerBuilder::memory_limit) of a
-    /// virtual host; `None` when there is no such virtual host. It returns to its first value when
-    /// everything is deleted and all connections have ended.
+    /// Returns how many bytes count towards the [memory limit](crate::BrokerBuilder::memory_limit)
+    /// of a virtual host; `None` when there is no such virtual host. It returns to its first value
+    /// when everything is deleted and all connections have ended.
     ///
     /// ```
     /// let broker = amqp_broker::Broker::builder().build();

@@ -10,7 +10,7 @@ use std::{
 
 const ENDING: &str = ".msg";
 
-/// What a message file has.
+/// The content of a message file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// A message, or what else somebody has written.

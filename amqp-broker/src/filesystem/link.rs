@@ -251,7 +251,7 @@ impl Link for FilesystemLink {
         let exchange = name.to_owned();
         let is_deleted = blocking(&self.shared, move |shared| {
             let control = &shared.options.control;
-            // What is no table is somebody else's, and stays.
+            // A file that is no table is somebody else's, and stays.
             let is_used = !tables::read(control, &exchange)?.is_empty() && if_unused;
             if !is_used {
                 tables::delete(control, &exchange)?;
@@ -309,7 +309,7 @@ impl Link for FilesystemLink {
             (self.kind(&binding.exchange), binding.clone());
         let is_known = blocking(&self.shared, move |shared| {
             let control = &shared.options.control;
-            // What another has declared is known by its bindings, as for publishes.
+            // An exchange that another has declared is known by its bindings, as for publishes.
             let kind = match declared {
                 Some(kind) => Some(kind),
                 None => tables::read(control, &exchange)?.kind(),

@@ -27,7 +27,7 @@ use super::{
     options::FilesystemOptions,
 };
 
-/// How long ago a file was written to if its writer will not finish it any more.
+/// The time since the last write to a file whose writer will not finish it any more.
 const UNFINISHED: Duration = Duration::from_secs(10);
 
 /// A claimed message.

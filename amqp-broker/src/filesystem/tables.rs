@@ -19,7 +19,7 @@ pub(super) struct NoTable {
 }
 
 impl NoTable {
-    /// What an error tells of a file; `None` when the folder fails.
+    /// Returns what an error tells of a file; `None` when the folder fails.
     pub(super) fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }

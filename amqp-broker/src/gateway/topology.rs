@@ -178,7 +178,7 @@ impl<L: Link> Session<L> {
         Ok(self.link.check_access(queue).await?)
     }
 
-    /// How many consumers a queue has.
+    /// Returns how many consumers a queue has.
     async fn count_consumers(&mut self, queue: &str) -> Result<u32, Fault> {
         let everywhere = self.link.count_consumers(queue).await?;
         Ok(everywhere.unwrap_or_else(|| self.registry.consumers(queue)))

@@ -156,7 +156,7 @@ impl Shared {
         self.vhost.held() + self.disk_backlog
     }
 
-    /// How many bytes count towards the limit.
+    /// Returns how many bytes count towards the limit.
     pub(crate) fn memory_in_use(&self) -> u64 {
         self.held_in_common() + self.holdings.total()
     }

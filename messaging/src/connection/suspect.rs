@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 
 use crate::connection::{entity::Entities, lazy_connection::LazyConnection, setup_error::SetupError};
 
-/// How many times a setup is repeated because another request ended its connection.
+/// The most times that a setup is repeated because another request ended its connection.
 const REPEATS: u32 = 3;
 
 impl LazyConnection {
@@ -49,13 +49,13 @@ impl LazyConnection {
         for entities in entities {
             entities.declare(&channel).await?;
         }
-        // What it declares is there, whatever becomes of the connection.
+        // All that it declares is there, whatever becomes of the connection.
         let _ = connection.close().await;
         Ok(())
     }
 }
 
-/// Whether the broker has closed the connection, because of this or another request.
+/// Tells whether the broker has closed the connection, because of this or another request.
 fn is_of_closed_connection(error: &SetupError) -> bool {
     let SetupError::Broker { source, .. } = error else { return false };
     let source = if let Client::PublishLost(source) = source { source } else { source };

@@ -80,8 +80,8 @@ fn names_publish(error: &Client) -> bool {
     matches!(error, Client::ChannelClosed { close, .. } if close.method == Some(basic::Publish::ID))
 }
 
-/// Whether the broker closed the connection because of another request. No publish is one for which
-/// brokers do so.
+/// Tells whether the broker closed the connection because of another request. No publish is one for
+/// which brokers do so.
 fn is_of_another_request(error: &Client) -> bool {
     let lost = if let Client::PublishLost(source) = error { source } else { error };
     let Client::ConnectionClosed(close) = lost else { return false };

@@ -92,7 +92,7 @@ pub(crate) fn decode(item: &[u8], priorities: PriorityOrder) -> Result<Envelope,
         result => return result,
     };
     match substituted(item, &TAGGED) {
-        // What stands for a number is an object, and must not be taken for one that was expected.
+        // An object that stands for a number must not be taken for one that was expected.
         Some(tagged) => mark_redelivered(item).and_then(|_| decode_json(&tagged, priorities)),
         None => Err(problem),
     }

@@ -91,8 +91,8 @@ async fn claim_once(
     Ok((claiming.claimed, left_out))
 }
 
-/// How long the lists of a queue live from now on. As in kombu, whoever asks once for a message
-/// renews them, and a consumer does not.
+/// Returns how long the lists of a queue live from now on. As in kombu, whoever asks once for a
+/// message renews them, and a consumer does not.
 async fn renewed_lifetime(hub: &Hub, link: u64, queue: &str) -> Result<Option<u64>, BackendError> {
     if hub.arrivals.watches.is_watched(queue, link) {
         return Ok(None);
@@ -104,7 +104,7 @@ fn wanted(hub: &Hub, source: &Source<'_>, spare: usize, lifetime: Option<u64>) -
     Wanted {
         lists: hub.keys.lists(source.queue),
         most: source.most.saturating_add(spare).min(MOST_MESSAGES),
-        // What may have to go back is claimed meanwhile.
+        // A message that may have to go back is claimed meanwhile.
         claimed: !source.no_ack || spare > 0,
         tail: Hub::claim_tail(source.queue),
         lifetime,
@@ -275,7 +275,7 @@ impl<'a> Claiming<'a> {
         for number in std::mem::take(&mut self.settled) {
             moves.push((number, Move::drop(self.hub.tag(number))));
         }
-        // What was taken last is put back first.
+        // The message that was taken last is put back first.
         for (number, source, raw) in std::mem::take(&mut self.spare).into_iter().rev() {
             let places = vec![place_in_front(self.hub, self.sources[source].queue, &raw).await?];
             moves.push((number, Move { places, raw, ..Move::drop(self.hub.tag(number)) }));

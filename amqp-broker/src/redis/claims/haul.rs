@@ -14,7 +14,7 @@ pub(crate) struct Wanted {
     pub(crate) claimed: bool,
     /// What follows the message in its claim.
     pub(crate) tail: Vec<u8>,
-    /// How many milliseconds its lists live from now on; `None` leaves them as they are.
+    /// The milliseconds that its lists live from now on; `None` leaves them as they are.
     pub(crate) lifetime: Option<u64>,
 }
 

@@ -10,8 +10,8 @@ use crate::{
     redis::{connect::renew_script, hub::Hub},
 };
 
-/// How long the lock outlives its holder. Kombu takes it for all of its work at once; here it is
-/// renewed before each part of the work, so that a killed process stops others for seconds.
+/// The time that the lock outlives its holder. Kombu takes it for all of its work at once; here it
+/// is renewed before each part of the work, so that a killed process stops others for seconds.
 const LIFETIME: Duration = Duration::from_secs(10);
 
 /// The lock, held.

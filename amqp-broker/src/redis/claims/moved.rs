@@ -9,9 +9,9 @@ pub(crate) struct Move {
     pub(crate) tag: String,
     /// Its claim as it must be for the move; `None` when its tag alone tells.
     pub(crate) claim: Option<Vec<u8>>,
-    /// Where it goes, and how it gets to each place; nowhere drops it.
+    /// The places it goes to, and how it gets to each; with none, it is dropped.
     pub(crate) places: Vec<Place>,
-    /// What is put there.
+    /// The bytes that are put there.
     pub(crate) raw: Vec<u8>,
 }
 

@@ -78,7 +78,7 @@ impl Dialer {
         *self.login.lock() = login;
     }
 
-    /// Where to connect to, as whoever logs in now.
+    /// Returns the client to connect with, as whoever logs in now.
     fn client(&self) -> RedisResult<Client> {
         let info = self.client.get_connection_info();
         Client::open(

@@ -24,8 +24,8 @@ const REPEATABLE: [&str; 18] = [
     "ZSCORE",
 ];
 
-/// Whether a command may be sent again. Claims are renewed by `ZADD` with `XX`: its answer does not
-/// count the second time either.
+/// Tells whether a command may be sent again. Claims are renewed by `ZADD` with `XX`: its answer
+/// does not count the second time either.
 pub(crate) fn is_repeatable(command: &Cmd) -> bool {
     let mut arguments = command.args_iter();
     let mut next = || match arguments.next() {

@@ -1,4 +1,4 @@
-//! How others can see whether a connection is still there.
+//! The place of a connection, by which others can see whether it is still there.
 
 use redis::{RedisResult, aio::MultiplexedConnection};
 

@@ -12,14 +12,14 @@ use crate::backend::BackendError;
 #[derive(Debug)]
 pub(crate) struct Spares {
     state: Mutex<State>,
-    /// How many may still be out.
+    /// The number of those that may still be out.
     left: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     idle: Vec<MultiplexedConnection>,
-    /// How often all were dropped. One that was out meanwhile is not put back.
+    /// The number of times that all were dropped. One that was out meanwhile is not put back.
     cleared: u64,
 }
 

@@ -6,10 +6,10 @@ use redis::{Pipeline, RedisResult, Value, aio::MultiplexedConnection};
 use tokio::time;
 use uuid::Uuid;
 
-/// How often a transaction is tried when others change its keys meanwhile.
+/// The most tries of a transaction when others change its keys meanwhile.
 const MOST_TRIES: u32 = 200;
 
-/// What a transaction does: the changes, and what is told of it.
+/// The decision of a transaction: the changes, and what is told of it.
 pub(crate) type Decision<T> = (Option<Pipeline>, T);
 
 /// Reads, decides, and changes in one step, unless another has changed one of the keys meanwhile:

@@ -1,4 +1,4 @@
-//! What is kept of an exchange's declaration.
+//! The record that is kept of an exchange's declaration.
 
 use super::refusals::{VHOST, precondition_failed};
 use crate::{

@@ -1,4 +1,4 @@
-//! Who has something to itself.
+//! The holders of queues and consumers, and the owners of exclusive queues.
 
 use std::{fmt, str::FromStr};
 
@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use crate::redis::connect::Seat;
 
-/// What holds queues and consumers: the connections of a gateway to Redis, which end together. When
-/// they are gone, so is all that they hold.
+/// A holder of queues and consumers: the connections of a gateway to Redis, which end together.
+/// When they are gone, so is all that they hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub(crate) struct Holder {
     /// No other has the same.
     pub(crate) id: Uuid,
-    /// Where to look whether it is there. Without it, it has a lease.
+    /// The seat that shows whether it is there. Without one, it has a lease.
     pub(crate) seat: Option<Seat>,
 }
 

@@ -1,4 +1,4 @@
-//! What is kept in Redis of declarations, and their comparison with later ones.
+//! Declarations as they are kept in Redis, and their comparison with later ones.
 
 mod exchange;
 mod holder;

@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Declared {
-    /// How long its lists live after the last message was put into one of them, or asked for once.
+    /// The lifetime of its lists after the last message was put into one, or asked for once.
     #[serde(rename = "x-expires", skip_serializing_if = "Option::is_none")]
     pub(crate) expires: Option<u64>,
     /// How long its messages live.
@@ -35,7 +35,7 @@ pub(crate) struct Declared {
     /// The connection that it belongs to, when it is exclusive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) owner: Option<Owner>,
-    /// Whether it is deleted, so that what is still sent to it by its name goes nowhere.
+    /// True if it is deleted, so that what is still sent to it by its name goes nowhere.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) deleted: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -91,7 +91,7 @@ impl Declared {
         }
     }
 
-    /// What stands for a while in the place of a queue that was deleted.
+    /// Returns what stands for a while in the place of a queue that was deleted.
     pub(crate) fn deleted() -> Self {
         Declared { deleted: true, ..Declared::default() }
     }

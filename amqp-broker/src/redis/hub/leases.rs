@@ -13,16 +13,16 @@ use crate::backend::Binding;
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
     links: Mutex<HashMap<u64, Leased>>,
-    /// Whether there is a lease that shows others that this process is there.
+    /// Set when there is a lease that shows others that this process is there.
     lease: AtomicBool,
 }
 
-/// What a link has declared, and consumes from.
+/// The declarations of a link, and its consumers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Leased {
     pub(crate) queues: BTreeSet<String>,
     pub(crate) bindings: BTreeSet<Binding>,
-    /// How many consumers it has, by queue.
+    /// The number of its consumers, by queue.
     pub(crate) consumers: BTreeMap<String, u64>,
 }
 
@@ -31,7 +31,7 @@ impl Leases {
         self.links.lock().entry(link).or_default().queues.insert(queue.to_owned());
     }
 
-    /// Whether a link has declared a queue that expires.
+    /// Tells whether a link has declared a queue that expires.
     pub(crate) fn has_queue(&self, queue: &str) -> bool {
         self.links.lock().values().any(|leased| leased.queues.contains(queue))
     }

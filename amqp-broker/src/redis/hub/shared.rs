@@ -41,9 +41,9 @@ pub(crate) struct Hub {
     pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) held: Held,
     pub(crate) leases: Leases,
-    /// How many items could not be read.
+    /// The number of items that could not be read.
     undecodable: Arc<AtomicU64>,
-    /// What holds the queues and consumers of all links.
+    /// The holder of the queues and consumers of all links.
     pub(crate) holder: Holder,
     pub(super) encoder: Mutex<EnvelopeEncoder>,
     /// Held while channels are subscribed to or left.
@@ -192,8 +192,8 @@ impl Hub {
         self.checked(answer)
     }
 
-    /// Whether commands are sent again, because they took too long and change nothing more. With
-    /// the answer to the second the first has come too.
+    /// Tells whether commands are sent again, because they took too long and change nothing more.
+    /// With the answer to the second the first has come too.
     pub(super) fn is_repeated<'a, T>(
         &self,
         answer: &RedisResult<T>,

@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::error::RedisOptionsError;
 
-/// How long a connection is idle before it is probed, and how often then. The system decides what
-/// is not set.
+/// The time for which a connection is idle before it is probed, and how often then. The system
+/// decides what is not set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeepAlive {

@@ -287,7 +287,7 @@ impl RedisOptions {
         self.sentinel_tls.then(|| self.sentinel_ssl.clone().with_files_of(master))
     }
 
-    /// How sockets behave, those to sentinels too.
+    /// Returns how sockets behave, those to sentinels too.
     pub(crate) fn tcp_settings(&self) -> TcpSettings {
         if self.socket_keepalive { self.keep_alive.settings() } else { TcpSettings::default() }
     }

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// How long a hash lives that nobody renews, in milliseconds: two hours.
+/// The lifetime of a hash that nobody renews, in milliseconds: two hours.
 const LIFETIME: u64 = 7_200_000;
 
 /// Stands for the one consumer that has a queue to itself.
@@ -100,7 +100,7 @@ pub(crate) async fn remove_consumers(
     removed.await.map(|_| ())
 }
 
-/// How many consumers a queue has.
+/// Returns how many consumers a queue has.
 ///
 /// # Errors
 /// When Redis fails.

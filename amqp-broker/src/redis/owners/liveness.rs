@@ -1,4 +1,4 @@
-//! Whether holders are still there.
+//! The signs that holders are still there.
 //!
 //! Redis tells which connections it has, so that what a killed process held is free at once. Where
 //! a login may not ask for that, its holders have a lease instead, a key that expires unless it is
@@ -11,10 +11,10 @@ use crate::{
     redis::{connect::seated, declared::Holder, hub::Hub},
 };
 
-/// How long a lease lasts.
+/// The time for which a lease lasts.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// How often a lease is renewed.
+/// The time between two renewals of a lease.
 pub(crate) const LEASE_EVERY: Duration = Duration::from_secs(10);
 
 /// Those of some holders that are gone, with all that they held. Of those whose connections this
@@ -38,7 +38,7 @@ pub(crate) async fn gone(
 
 async fn without_connection(hub: &Hub, holders: Vec<Holder>) -> Result<BTreeSet<Holder>, BackendError> {
     let Some(own) = &hub.holder.seat else { return Ok(BTreeSet::new()) };
-    // What was connected to the server before it started again is not any more.
+    // A holder that was connected to the server before it started again is not any more.
     let here = |holder: &Holder| holder.seat.as_ref().filter(|seat| seat.server == own.server).cloned();
     let clients: Vec<_> = holders.iter().filter_map(here).map(|seat| seat.client).collect();
     let there = match clients.is_empty() {

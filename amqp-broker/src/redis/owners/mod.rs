@@ -1,4 +1,4 @@
-//! Who holds queues and consumers, in this process and in others, and whether it is still there.
+//! The holders of queues and consumers, in all processes, and whether they are still there.
 
 mod consumers;
 mod liveness;

@@ -64,7 +64,7 @@ impl How {
     }
 }
 
-/// How long lists live from the moment when a message is put into one.
+/// The time for which lists live from the moment when a message is put into one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Expiry {
     /// Milliseconds.

@@ -41,7 +41,7 @@ impl RedisLink {
     }
 }
 
-/// What runs every minute, at once.
+/// The periodic work, at once.
 #[cfg(test)]
 impl RedisLink {
     pub(crate) async fn renew(&self) -> Result<(), BackendError> {
@@ -146,7 +146,7 @@ impl Link for RedisLink {
     async fn claim(&mut self, sources: &[Source<'_>]) -> Result<Vec<Claimed<RedisClaim>>, BackendError> {
         let hub = self.hub()?;
         for source in sources {
-            // What is consumed was checked when its consumer began.
+            // A queue that is consumed was checked when its consumer began.
             if !hub.arrivals.watches.is_watched(source.queue, self.number) {
                 topology::check_known(hub, self.number, source.queue).await?;
             }

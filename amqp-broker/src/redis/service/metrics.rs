@@ -1,6 +1,6 @@
 //! Counts of a backend on Redis.
 
-/// What the clones of a [`Redis`](crate::redis::Redis) have done since the first was made.
+/// The work of all clones of a [`Redis`](crate::redis::Redis) since the first was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisMetrics {

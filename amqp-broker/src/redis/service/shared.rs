@@ -67,7 +67,7 @@ impl Shared {
         }
     }
 
-    /// What was done by all its hubs.
+    /// Returns what was done by all its hubs.
     pub(super) fn metrics(&self) -> RedisMetrics {
         RedisMetrics { undecodable: self.undecodable.load(Ordering::Relaxed) }
     }

@@ -23,7 +23,7 @@ use crate::{
 /// are tried. The first look comes at a random time, so that many gateways do not look together.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// How often bindings are removed that nobody renews any more, as in kombu.
+/// The time between two removals of bindings that nobody renews any more, as in kombu.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// How often bindings and declarations are renewed: a third of the shortest time that they live.

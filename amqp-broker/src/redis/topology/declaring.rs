@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// What comes of a declaration.
+/// The outcome of a declaration.
 enum Outcome {
     /// It is stored.
     Stored(Declared),

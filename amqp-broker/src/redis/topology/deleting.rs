@@ -11,10 +11,10 @@ use crate::{
     redis::{declared::Declared, hub::Hub, places::delayed_key},
 };
 
-/// How long what is sent to a deleted queue for replies goes nowhere at least, in milliseconds.
+/// The least time that what is sent to a deleted queue for replies goes nowhere, in milliseconds.
 const GONE_LEAST: u64 = 60_000;
 
-/// How long it does so at most: many such queues may come and go.
+/// The most time that it does so: many such queues may come and go.
 const GONE_MOST: u64 = 3_600_000;
 
 /// Deletes a queue; returns how many messages it held. While its bindings are removed it still has

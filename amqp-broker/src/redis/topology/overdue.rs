@@ -14,11 +14,11 @@ use crate::{
 /// The most exchanges that are swept at once, as in kombu. The others are next.
 const MOST_SWEPT: usize = 100;
 
-/// What is known of an exchange that may be overdue.
+/// The known state of an exchange that may be overdue.
 struct Overdue {
-    /// Whether its deadline is over, by Redis's clock.
+    /// True if its deadline is over, by Redis's clock.
     is_over: bool,
-    /// Whether it has bindings of queues that do not expire.
+    /// True if it has bindings of queues that do not expire.
     has_permanent: bool,
     /// Its declaration; kombu stores none.
     declared: Option<DeclaredExchange>,

@@ -18,7 +18,7 @@ use crate::{
     shown::shown,
 };
 
-/// How long a queue is waited for that another process is deleting.
+/// The longest wait for a queue that another process is deleting.
 const DELETING: Duration = Duration::from_secs(5);
 
 /// The pause between two looks at it.

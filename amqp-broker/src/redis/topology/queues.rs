@@ -1,4 +1,4 @@
-//! How many messages queues hold, and whether they exist.
+//! The number of messages in queues, and whether queues exist.
 
 use std::collections::BTreeSet;
 

@@ -170,7 +170,7 @@ async fn only_queues_that_expire_cost_further_commands() {
     }
 }
 
-/// How many times to live were set.
+/// Returns how many times to live were set.
 async fn expiries(setting: &Setting) -> u32 {
     let stats: String = setting.ask(&["INFO", "commandstats"]).await;
     let calls = || stats.split_once("cmdstat_pexpire:calls=")?.1.split(',').next();

@@ -14,7 +14,7 @@ use std::{
 /// Memory for this many wakers is kept while nobody waits.
 const ROOM_KEPT: usize = 64;
 
-/// How many gaps the ring may have, in addition to as many as it has wakers.
+/// The most gaps that the ring may have, in addition to as many as it has wakers.
 const GAPS_KEPT: usize = 1024;
 
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(crate) struct Wakers {
     base: u64,
     /// The first entry and the last one are wakers.
     ring: VecDeque<Option<Waker>>,
-    /// How many entries are wakers.
+    /// The number of entries that are wakers.
     in_ring: usize,
     /// The wakers of tags below the ring.
     overtaken: BTreeMap<u64, Waker>,

@@ -1,4 +1,4 @@
-//! What is sent to queues that were deleted.
+//! Messages that are sent to queues that were deleted.
 
 use super::{Client, Setting, queue};
 use crate::{
@@ -66,7 +66,7 @@ async fn messages_cost_no_command_more() {
         let claimed = client.next("q").await;
         client.link.settle(vec![(claimed.claim.unwrap(), Settlement::Ack)]).await.unwrap();
         let used: String = setting.ask(&["INFO", "commandstats"]).await;
-        // What is kept of the declaration is read once.
+        // The record of the declaration is read once.
         for command in ["cmdstat_get:", "cmdstat_watch:", "cmdstat_client"] {
             assert!(round == 0 || !used.contains(command), "{used}");
         }

@@ -1,4 +1,4 @@
-//! What belongs to one connection, and whom others take for its owner.
+//! Things that belong to one connection, and whom others take for their owner.
 
 mod bindings;
 mod consumers;

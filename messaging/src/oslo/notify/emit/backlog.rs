@@ -70,7 +70,7 @@ pub(super) struct Backlog {
 struct Entry {
     waiting: Arc<Waiting>,
     is_on_its_way: bool,
-    /// How often it failed for a reason of its own, and when it is tried again.
+    /// The number of its failures for a reason of its own, and when it is tried again.
     failures: u32,
     due: Instant,
 }

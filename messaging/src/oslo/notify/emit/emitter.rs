@@ -198,13 +198,13 @@ fn cause(error: &Error) -> &Error {
     }
 }
 
-/// Whether the broker refuses this message, and no other, for its size or its properties.
+/// Tells whether the broker refuses this message, and no other, for its size or its properties.
 fn is_refused(error: &Error) -> bool {
     let Error::Undelivered(undelivered) = error else { return false };
     undelivered.outcome == Outcome::Rejected && cause(error).is_precondition_failed()
 }
 
-/// Whether the message cannot be sent at all.
+/// Tells whether the message cannot be sent at all.
 fn is_unfit(error: &Error) -> bool {
     match error {
         Error::Encode { .. } | Error::Serializer(_) | Error::Compression(_) => true,
@@ -215,7 +215,7 @@ fn is_unfit(error: &Error) -> bool {
     }
 }
 
-/// Whether the reason concerns this notification and others like it, and not all: the broker
+/// Tells whether the reason concerns this notification and others like it, and not all: the broker
 /// refuses it or its queue, or does not answer although it takes messages.
 fn is_its_own(error: &Error) -> bool {
     if let Error::Undelivered(undelivered) = error {
