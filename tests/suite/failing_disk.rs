@@ -6,7 +6,7 @@ use tests::{
     leave_out, scale,
 };
 
-/// How many calls of each kind fail, and how many bits are flipped.
+/// The number of calls of each kind that fail, and of bits that are flipped.
 const CALLS: usize = 3;
 const BITS: usize = 30;
 

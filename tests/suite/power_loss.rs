@@ -6,7 +6,7 @@ use tests::{
     leave_out, scale,
 };
 
-/// How many images are opened, which takes the program a sixth of a second each.
+/// The number of images that are opened, each of which takes the program a sixth of a second.
 const IMAGES: usize = 40;
 /// Within how many images a weaker sync is found.
 const SOON: usize = 50;

@@ -5,8 +5,8 @@ use std::{fs, path::Path, process::Command};
 
 use tests::{leave_out, scale};
 
-/// How many seeds are run, and how many of them twice. One takes about 30 ms of processor time in a
-/// build without optimisation.
+/// The number of seeds that are run, and of those that are run twice. One takes about 30 ms of
+/// processor time in a build without optimisation.
 const SEEDS: usize = 500;
 const TWICE: usize = 50;
 

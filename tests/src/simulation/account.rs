@@ -21,7 +21,7 @@ pub(super) struct Account {
 #[derive(Default)]
 struct Books {
     messages: Vec<Message>,
-    /// What became of a message in a queue.
+    /// The fate of a message in a queue.
     copies: BTreeMap<(String, usize), Copy>,
     /// The last first delivery, by receiver, queue and publisher.
     last: BTreeMap<(u64, String, Origin), usize>,
@@ -37,7 +37,7 @@ struct Message {
     persistent: bool,
     origin: Origin,
     republish: bool,
-    /// How often it may have been published again.
+    /// The number of times that it may have been published again.
     repeats: u64,
     outcome: Option<Outcome>,
 }
@@ -60,11 +60,11 @@ struct Copy {
     /// Deliveries without the redelivered flag, and with it.
     fresh: u64,
     flagged: u64,
-    /// How many of them were settled for good, as far as the consumer asked for it.
+    /// The number of them that were settled for good, as far as the consumer asked for it.
     asked: u64,
-    /// How many were settled for good as the broker must have seen.
+    /// The number that were settled for good as the broker must have seen.
     settled: u64,
-    /// Whether it was found in the queue at the end.
+    /// Set when it was found in the queue at the end.
     found: bool,
 }
 
@@ -215,12 +215,12 @@ impl Books {
 }
 
 impl Message {
-    /// Whether the broker must not lose it.
+    /// Tells whether the broker must not lose it.
     fn is_safe(&self, deaths: u64) -> bool {
         self.outcome == Some(Outcome::Confirmed) && (self.persistent || deaths == 0)
     }
 
-    /// What is wrong with a copy that was delivered or found.
+    /// Returns what is wrong with a copy that was delivered or found.
     fn wrong(&self, queue: &str, copy: &Copy, deaths: u64) -> Option<String> {
         let (most, Copy { fresh, flagged, asked, settled, found }) = (1 + self.repeats, copy);
         match self.outcome {
@@ -277,7 +277,7 @@ mod tests {
         republish: false,
     };
 
-    /// What the account finds wrong with a history.
+    /// Returns what the account finds wrong with a history.
     fn wrong(history: impl FnOnce(&Account)) -> Vec<String> {
         let log = Log::new(false);
         let account = Account::new(log.clone());

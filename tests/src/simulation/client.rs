@@ -12,7 +12,7 @@ use super::{
     world::{HEARTBEAT, World},
 };
 
-/// How often a client tries to connect, a second apart: no disturbance is as long.
+/// The number of times that a client tries to connect, a second apart: no disturbance is as long.
 const ATTEMPTS: usize = 600;
 
 /// A client.

@@ -14,10 +14,10 @@ use tokio::{sync::Notify, task::JoinHandle, time::sleep};
 
 use super::{account::Receipt, scenario::Manner, world::World};
 
-/// How often a consumer is cancelled if that fails.
+/// The number of times that a consumer is cancelled if that fails.
 const CANCELS: usize = 10;
 
-/// How a client ends its consumer.
+/// The means by which a client ends its consumer.
 #[derive(Default)]
 pub(super) struct Leash {
     pub(super) cancels: Notify,
@@ -30,7 +30,7 @@ pub(super) struct Running {
     pub(super) task: JoinHandle<()>,
 }
 
-/// What a consumer needs to know of its client.
+/// All that a consumer needs to know of its client.
 pub(super) struct Place {
     pub(super) world: World,
     pub(super) client: usize,

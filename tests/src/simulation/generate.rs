@@ -9,12 +9,12 @@ use super::scenario::{
     Scenario, Service, Step, TOPIC_KEYS, Target,
 };
 
-/// How many channels a client uses.
+/// The number of channels that a client uses.
 pub(super) const CHANNELS: usize = 2;
-/// How many queues, and how many exchanges, a client may own.
+/// The number of queues, and of exchanges, that a client may own.
 pub(super) const OWN: usize = 2;
 
-/// How long a run is disturbed, in milliseconds.
+/// The time for which a run is disturbed, in milliseconds.
 const DISTURBED: u64 = 20_000;
 
 /// The scenario of a seed.

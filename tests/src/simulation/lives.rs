@@ -44,7 +44,7 @@ impl Lives {
         self.broker.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How often it has ended, in whatever way.
+    /// Returns how often it has ended, in whatever way.
     pub(super) fn deaths(&self) -> u64 {
         self.deaths.load(Ordering::Relaxed)
     }
@@ -56,7 +56,7 @@ impl Lives {
         self.network.lead_to(None);
         self.network.cut_all();
         disk.crash();
-        // What is left of it ends without anybody noticing.
+        // The rest of it ends without anybody noticing.
         let dead = self.broker();
         tokio::spawn(async move { dead.shutdown().await });
     }

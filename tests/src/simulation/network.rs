@@ -17,7 +17,7 @@ use tokio::{
 
 use super::transcript::{Fnv, Log};
 
-/// How much either end may have written that has not passed.
+/// The number of octets that either end may have written that have not passed.
 const BUFFER: usize = 64 << 10;
 
 /// A network to one broker. Clones are handles of the same.
@@ -35,12 +35,12 @@ struct State {
     made: u64,
     /// The links of each client.
     links: Vec<Vec<Arc<Link>>>,
-    /// How many links each client has had.
+    /// The number of links that each client has had.
     generations: Vec<u64>,
     is_perfect: bool,
 }
 
-/// What happens on a link.
+/// The state of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     Open,
@@ -52,11 +52,11 @@ enum Flow {
 struct Link {
     number: u64,
     flow: watch::Sender<Flow>,
-    /// How many octets may still pass in each direction before the link breaks.
+    /// The number of octets that may still pass in each direction before the link breaks.
     left: Mutex<[u64; 2]>,
 }
 
-/// How a direction of a link behaves.
+/// The behaviour of a direction of a link.
 #[derive(Clone, Copy)]
 struct Pace {
     /// The longest delay of a piece, in milliseconds.
@@ -72,7 +72,7 @@ impl Network {
         Network { state: Arc::new(Mutex::new(state)), log }
     }
 
-    /// How many links a client has had.
+    /// Returns how many links a client has had.
     pub(super) fn generation(&self, client: usize) -> u64 {
         self.with(|state| state.generations[client])
     }
@@ -185,7 +185,7 @@ impl Link {
         });
     }
 
-    /// How many of so many octets pass before the link breaks.
+    /// Returns how many of so many octets pass before the link breaks.
     fn pass(&self, direction: usize, octets: usize) -> usize {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let passes = usize::try_from(left[direction]).unwrap_or(usize::MAX).min(octets);

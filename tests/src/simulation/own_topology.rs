@@ -1,4 +1,4 @@
-//! What a client declares, binds and deletes: names that are its own.
+//! The names that a client declares, binds and deletes, which are its own.
 
 use std::{
     pin::pin,

@@ -24,10 +24,10 @@ const USAGE: &str = "\
 usage: simulation --seed N [--only STEP,STEP...] [--transcript | --shrink]
        simulation --seeds FROM..TO [--jobs COUNT] [--twice] [--until-wrong]";
 
-/// How many failing seeds are shown.
+/// The number of failing seeds that are shown.
 const SHOWN: usize = 20;
 
-/// What the program is asked for.
+/// All that the program is asked for.
 #[derive(Debug, Default)]
 struct Request {
     seeds: Range<u64>,

@@ -1,4 +1,4 @@
-//! What a client publishes, and what it learns of the outcome.
+//! The publishes of a client, and what it learns of their outcome.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use super::{
     scenario::Batch,
 };
 
-/// How long an outcome is waited for: longer than a lost connection takes to be noticed and
-/// recovered.
+/// The time for which an outcome is waited for: longer than a lost connection takes to be noticed
+/// and recovered.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Client {

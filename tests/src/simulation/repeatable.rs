@@ -38,7 +38,7 @@ impl Processes {
         Ok(Processes { program, library })
     }
 
-    /// Whether a seed gives the same run each time.
+    /// Tells whether a seed gives the same run each time.
     pub(super) fn are_repeatable(&self) -> bool {
         self.library.is_some()
     }

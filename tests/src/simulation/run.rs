@@ -24,7 +24,7 @@ pub(super) struct Verdict {
     pub(super) hash: u64,
     /// The lines of the transcript, if they were asked for.
     pub(super) transcript: Vec<String>,
-    /// What is wrong.
+    /// All that is wrong.
     pub(super) violations: Vec<String>,
 }
 

@@ -11,14 +11,14 @@ pub(super) const WORK_QUEUE: &str = "work";
 /// All of these.
 pub(super) const SHARED_QUEUES: [&str; 5] = ["jobs", "mail", "audit", UNACKED_QUEUE, WORK_QUEUE];
 
-/// What happens in a run.
+/// All that happens in a run.
 #[derive(Clone, Debug)]
 pub(super) struct Scenario {
     pub(super) seed: u64,
-    /// Whether the broker has a disk.
+    /// Set when the broker has a disk.
     pub(super) is_durable: bool,
     pub(super) clients: Vec<ClientPlan>,
-    /// What happens to the broker and the network, and when.
+    /// All that happens to the broker and the network, and when.
     pub(super) disturbances: Vec<Planned>,
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Planned {
     pub(super) disturbance: Disturbance,
 }
 
-/// What a client does. Channels are numbers of a client's channels, queues indices of [`QUEUES`].
+/// A client's action. Channels are numbers of a client's channels, queues indices of [`QUEUES`].
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
     Publish {
@@ -134,7 +134,7 @@ pub(super) enum Step {
     Service(Service),
 }
 
-/// What a client of messaging does, beside [`Step::Pause`].
+/// The action of a client of messaging, beside [`Step::Pause`].
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Service {
     /// Publishes until each message is confirmed.
@@ -170,7 +170,7 @@ pub(super) struct Batch {
     pub(super) republish: bool,
 }
 
-/// Where messages are published to.
+/// A place to which messages are published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// A shared queue, by the default exchange.
@@ -189,7 +189,7 @@ pub(super) enum Target {
     Own(usize),
 }
 
-/// How a consumer settles its deliveries, in percent; the rest it holds until its end.
+/// The way in which a consumer settles its deliveries, in percent; the rest it holds until its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
     pub(super) ack: u8,
@@ -197,11 +197,11 @@ pub(super) struct Manner {
     pub(super) reject: u8,
     /// The longest time that it thinks before it settles.
     pub(super) thinks: u64,
-    /// Whether it settles the newest first.
+    /// Set when it settles the newest first.
     pub(super) backwards: bool,
 }
 
-/// What happens to the broker or the network.
+/// An event that strikes the broker or the network.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Disturbance {
     /// Cuts the links of a client.
@@ -255,7 +255,7 @@ pub(super) enum Fault {
     Clear,
 }
 
-/// What happens instead of a publish.
+/// An event that takes the place of a publish.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum PublishKind {
     DropConnection,
@@ -274,12 +274,12 @@ impl Scenario {
         all
     }
 
-    /// Whether nothing may fail.
+    /// Tells whether nothing may fail.
     pub(super) fn is_calm(&self) -> bool {
         self.disturbances.is_empty()
     }
 
-    /// Whether a fault confirms a publish that it loses, unless it is mandatory.
+    /// Tells whether a fault confirms a publish that it loses, unless it is mandatory.
     pub(super) fn must_be_mandatory(&self) -> bool {
         self.disturbances.iter().any(|planned| {
             matches!(
@@ -292,7 +292,7 @@ impl Scenario {
         })
     }
 
-    /// Whether a fault may keep an outcome from its publisher.
+    /// Tells whether a fault may keep an outcome from its publisher.
     pub(super) fn swallows(&self) -> bool {
         let is_that = |planned: &Planned| {
             matches!(planned.disturbance, Disturbance::Fault(Fault::SwallowConfirms { .. }))
@@ -354,7 +354,7 @@ pub(super) fn own_queue(client: usize, own: usize) -> String {
     format!("client {client} queue {own}")
 }
 
-/// Whether a client's own queue or exchange is durable.
+/// Tells whether a client's own queue or exchange is durable.
 pub(super) fn is_durable(own: usize) -> bool {
     own == 0
 }

@@ -36,7 +36,7 @@ pub(super) struct ServiceClient {
     transport: Option<Transport>,
     workers: Vec<Worker>,
     servers: Vec<RunningServer>,
-    /// How many calls have reached any server of this client.
+    /// The number of calls that have reached any server of this client.
     reached: Arc<AtomicU64>,
 }
 
@@ -142,7 +142,7 @@ impl ServiceClient {
                 let receipt = world.account.deliver(receiver, WORK_QUEUE, body, message.redelivered());
                 sleep(Duration::from_millis(draw(thinks + 1))).await;
                 let is_failed = draw(100) < u64::from(fails);
-                // What is acknowledged or rejected does not come again.
+                // A message that is acknowledged or rejected does not come again.
                 if !(is_failed && requeues)
                     && let Some(receipt) = &receipt
                 {

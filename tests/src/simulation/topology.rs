@@ -15,7 +15,7 @@ use super::{
     transcript::Log,
 };
 
-/// What a client knows of an entity or a binding.
+/// A client's knowledge of an entity or a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     Present {
@@ -65,7 +65,7 @@ impl Topology {
         self.with(|names| names.insert(name, known));
     }
 
-    /// How often somebody else than its owner has deleted something.
+    /// Returns how often somebody else than its owner has deleted something.
     pub(super) fn thefts(&self) -> u64 {
         self.thefts.load(Ordering::Relaxed)
     }
@@ -144,7 +144,7 @@ impl Name {
         Name::Binding { exchange: exchange.to_owned(), queue: queue.to_owned(), key: key.to_owned() }
     }
 
-    /// Whether RPC declares it.
+    /// Tells whether RPC declares it.
     fn is_of_rpc(&self) -> bool {
         let is_its =
             |name: &str| name.starts_with("rpc") || name.starts_with("reply_") || name == "openstack";
@@ -163,7 +163,7 @@ impl Name {
     }
 }
 
-/// What the broker has, without what every broker has, and whether it is durable.
+/// Returns what the broker has, without what every broker has, and whether it is durable.
 fn there(broker: &Broker) -> BTreeMap<Name, bool> {
     let queues = broker.queues("/").into_iter().map(|queue| (Name::Queue(queue.name), queue.durable));
     let exchanges = broker.exchanges("/").into_iter().filter(|exchange| !exchange.name.starts_with("amq."));

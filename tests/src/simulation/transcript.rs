@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// What happened in a run, in order.
+/// The events of a run, in order.
 #[derive(Default)]
 pub(super) struct Transcript {
     hash: Fnv,
@@ -61,8 +61,8 @@ impl Transcript {
     }
 }
 
-/// Where everything that takes part in a run reports what it does, and what is wrong. Clones are
-/// handles of the same.
+/// A log to which everything that takes part in a run reports what it does, and what is wrong.
+/// Clones are handles of the same.
 #[derive(Clone)]
 pub(super) struct Log {
     began: Instant,

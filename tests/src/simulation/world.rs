@@ -1,4 +1,4 @@
-//! What all that take part in a run share.
+//! The world that all that take part in a run share.
 
 use std::{
     sync::{
@@ -22,15 +22,15 @@ const ENDLESS: Duration = Duration::from_secs(2 * 3600);
 /// The heartbeats of connections that are disturbed.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// What all that take part in a run share. Clones are handles of the same.
+/// The world that all that take part in a run share. Clones are handles of the same.
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) seed: u64,
-    /// Whether nothing may fail.
+    /// Set when nothing may fail.
     pub(super) is_calm: bool,
-    /// Whether all publishes are mandatory.
+    /// Set when all publishes are mandatory.
     pub(super) is_mandatory: bool,
-    /// Whether publishes may get no outcome.
+    /// Set when publishes may get no outcome.
     pub(super) swallows: bool,
     pub(super) lives: Lives,
     pub(super) network: Network,
@@ -102,7 +102,7 @@ impl World {
     }
 }
 
-/// Whether an error says that either side has broken the protocol.
+/// Tells whether an error says that either side has broken the protocol.
 fn is_breach(error: &Error) -> bool {
     match error {
         Error::Protocol { .. } | Error::UnexpectedMethod { .. } => true,
@@ -114,7 +114,7 @@ fn is_breach(error: &Error) -> bool {
     }
 }
 
-/// Whether an error says that this side has ended what it used.
+/// Tells whether an error says that this side has ended what it used.
 fn is_own_end(error: &Error) -> bool {
     match error {
         Error::ChannelEnded { .. } | Error::ConnectionEnded => true,

@@ -11,7 +11,7 @@ use super::super::fixture::within;
 const QUEUE: &str = "ledger";
 const MESSAGES: usize = 60;
 
-/// What publishers do about a message whose outcome is unknown.
+/// A way in which publishers treat a message whose outcome is unknown.
 #[derive(Clone, Copy)]
 enum Unknown {
     IsLeft,
