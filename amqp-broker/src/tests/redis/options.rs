@@ -92,10 +92,9 @@ async fn a_publish_that_waits_for_replicas_holds_up_no_other_client() {
     assert_eq!(publishing.await.unwrap(), Published::Routed);
 }
 
-#[tokio::test]
-async fn connections_for_waiting_publishes_are_used_again_and_log_in_with_new_credentials() {
-    let test = "connections_for_waiting_publishes_are_used_again_and_log_in_with_new_credentials";
-    let Some(setting) = Setting::new(test).await else { return };
+/// Makes the users `old` and `new`. Returns options whose credentials are those of `old` until the
+/// flag is set.
+async fn rotating(setting: &Setting) -> (Arc<AtomicBool>, RedisOptions) {
     for (user, word) in [("old", ">one"), ("new", ">two")] {
         let _: () = setting.ask(&["ACL", "SETUSER", user, "on", word, "~*", "&*", "+@all"]).await;
     }
@@ -106,14 +105,11 @@ async fn connections_for_waiting_publishes_are_used_again_and_log_in_with_new_cr
         RedisLogin { user: Some(user.to_owned()), password: Some(word.to_owned()) }
     };
     let options = RedisOptions::parse(&setting.server.url()).unwrap().credentials(credentials);
-    let options = options.wait_replicas(1).wait_replicas_timeout(Duration::from_millis(1));
-    let redis = Redis::new(options.reauth_check_interval(Duration::from_millis(1)));
-    let mut client = Client::open(&redis).await;
-    for _ in 0..3 {
-        assert_eq!(client.publish("", "q", "m").await, Published::Rejected);
-    }
-    let clients: String = setting.ask(&["CLIENT", "LIST"]).await;
-    assert_eq!(clients.matches("user=old").count(), 3, "{clients}");
+    (rotated, options.reauth_check_interval(Duration::from_millis(1)))
+}
+
+/// Sets the flag, waits until no connection is of the user `old`, and deletes that user.
+async fn rotate(setting: &Setting, rotated: &AtomicBool) {
     rotated.store(true, Ordering::Relaxed);
     let changed = async {
         while setting.ask::<String>(&["CLIENT", "LIST"]).await.contains("user=old") {
@@ -122,6 +118,22 @@ async fn connections_for_waiting_publishes_are_used_again_and_log_in_with_new_cr
     };
     timeout(Duration::from_secs(60), changed).await.expect("no connection of the old user is left");
     let _: () = setting.ask(&["ACL", "DELUSER", "old"]).await;
+}
+
+#[tokio::test]
+async fn connections_for_waiting_publishes_are_used_again_and_log_in_with_new_credentials() {
+    let test = "connections_for_waiting_publishes_are_used_again_and_log_in_with_new_credentials";
+    let Some(setting) = Setting::new(test).await else { return };
+    let (rotated, options) = rotating(&setting).await;
+    let options = options.wait_replicas(1).wait_replicas_timeout(Duration::from_millis(1));
+    let redis = Redis::new(options);
+    let mut client = Client::open(&redis).await;
+    for _ in 0..3 {
+        assert_eq!(client.publish("", "q", "m").await, Published::Rejected);
+    }
+    let clients: String = setting.ask(&["CLIENT", "LIST"]).await;
+    assert_eq!(clients.matches("user=old").count(), 3, "{clients}");
+    rotate(&setting, &rotated).await;
     assert_eq!(client.publish("", "q", "m").await, Published::Rejected);
 }
 
@@ -204,26 +216,10 @@ async fn a_login_that_may_not_write_is_refused_and_keeps_its_link() {
 async fn credentials_may_change_while_connections_last() {
     let test = "credentials_may_change_while_connections_last";
     let Some(setting) = Setting::new(test).await else { return };
-    for (user, word) in [("old", ">one"), ("new", ">two")] {
-        let _: () = setting.ask(&["ACL", "SETUSER", user, "on", word, "~*", "&*", "+@all"]).await;
-    }
-    let rotated = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&rotated);
-    let credentials = move || {
-        let (user, word) = if asked.load(Ordering::Relaxed) { ("new", "two") } else { ("old", "one") };
-        RedisLogin { user: Some(user.to_owned()), password: Some(word.to_owned()) }
-    };
-    let options = RedisOptions::parse(&setting.server.url()).unwrap().credentials(credentials);
-    let redis = Redis::new(options.reauth_check_interval(Duration::from_millis(1)));
+    let (rotated, options) = rotating(&setting).await;
+    let redis = Redis::new(options);
     let mut client = Client::open(&redis).await;
-    rotated.store(true, Ordering::Relaxed);
-    let changed = async {
-        while setting.ask::<String>(&["CLIENT", "LIST"]).await.contains("user=old") {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(Duration::from_secs(60), changed).await.expect("the connections log in again");
-    let _: () = setting.ask(&["ACL", "DELUSER", "old"]).await;
+    rotate(&setting, &rotated).await;
     assert_eq!(client.publish("", "q", "m").await, Published::Routed);
 }
 
