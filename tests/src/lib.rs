@@ -7,6 +7,7 @@
 mod cluster;
 pub mod disk;
 mod embedded;
+mod exit_code;
 mod frame_link;
 pub mod hostile;
 mod ledger;
@@ -34,6 +35,7 @@ mod usage;
 
 pub use cluster::Cluster;
 pub use embedded::EmbeddedBroker;
+pub use exit_code::exit_code;
 pub use frame_link::{Break, FrameLinks, Kind, Passed, Place};
 pub use ledger::{Ledger, Outcome, Receipt, Summary};
 pub use left_out::leave_out;

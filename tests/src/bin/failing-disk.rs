@@ -2,7 +2,10 @@
 
 use std::{env, io, process::ExitCode, time::Instant};
 
-use tests::disk::{FAULTS, Fault, FlipFigures, Flips, Tools, fail};
+use tests::{
+    disk::{FAULTS, Fault, FlipFigures, Flips, Tools, fail},
+    exit_code,
+};
 
 const USAGE: &str = "\
 usage: failing-disk [--fault eio|enospc|full|short|sync] [--calls FROM..TO] [--step N] [--seed S]
@@ -44,14 +47,7 @@ async fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let done = if request.bits > 0 { flip(&request).await } else { run(&request).await };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("failing-disk: {error}");
-            ExitCode::from(2)
-        }
-    }
+    exit_code("failing-disk", done)
 }
 
 #[allow(clippy::print_stdout, reason = "its output is its result")]

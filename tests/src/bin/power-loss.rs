@@ -2,7 +2,10 @@
 
 use std::{env, io, path::PathBuf, process::ExitCode, time::Instant};
 
-use tests::disk::{Figures, PowerLosses, SpoolLosses, Tools};
+use tests::{
+    disk::{Figures, PowerLosses, SpoolLosses, Tools},
+    exit_code,
+};
 
 const USAGE: &str = "\
 usage: power-loss --images N [--first N] [--seed S] [--recordings N | --recording FOLDER] [--swallow] [--spool]";
@@ -51,14 +54,7 @@ async fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let done = if request.is_spool { run_spool(&request) } else { run(&request).await };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("power-loss: {error}");
-            ExitCode::from(2)
-        }
-    }
+    exit_code("power-loss", done)
 }
 
 #[allow(clippy::print_stdout, reason = "its output is its result")]

@@ -19,6 +19,7 @@ use super::{
     run::{Verdict, run},
     shrink::shrink,
 };
+use crate::exit_code::exit_code;
 
 const USAGE: &str = "\
 usage: simulation --seed N [--only STEP,STEP...] [--transcript | --shrink]
@@ -53,14 +54,7 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
         (_, true) => shrink_one(&request),
         _ => run_all(&request),
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("simulation: {error}");
-            ExitCode::from(2)
-        }
-    }
+    exit_code("simulation", done)
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Request> {
