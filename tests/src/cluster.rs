@@ -27,7 +27,7 @@ impl Cluster {
     /// Starts three nodes that form a cluster. All of them answer when this returns.
     ///
     /// # Errors
-    /// When one cannot be started, or does not answer within 90 s, or they do not form a cluster.
+    /// When one cannot be started, or does not answer within 300 s, or they do not form a cluster.
     ///
     /// # Cancel safety
     /// The nodes are killed when the future is dropped.

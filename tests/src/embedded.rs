@@ -17,8 +17,8 @@ use tokio::{
 
 use crate::{left_out::leave_out, process::Process, rabbitmq::RabbitMq};
 
-const START_DEADLINE: Duration = Duration::from_secs(30);
-const STOP_DEADLINE: Duration = Duration::from_secs(30);
+const START_DEADLINE: Duration = Duration::from_secs(120);
+const STOP_DEADLINE: Duration = Duration::from_secs(120);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The program `amqp-broker` on its own port. Its data, if it keeps any, are in its own folder.
@@ -53,7 +53,7 @@ impl EmbeddedBroker {
     /// Starts the program with a folder for its data. It accepts connections when this returns.
     ///
     /// # Errors
-    /// When it cannot be started, or does not answer within 30 s.
+    /// When it cannot be started, or does not answer within 120 s.
     pub async fn start(program: PathBuf) -> io::Result<Self> {
         Self::start_with(program, &[]).await
     }
@@ -120,7 +120,7 @@ impl EmbeddedBroker {
     /// Ends it in an orderly way.
     ///
     /// # Errors
-    /// When it has not ended within 30 s.
+    /// When it has not ended within 120 s.
     pub async fn shut_down(&mut self) -> io::Result<()> {
         self.process.terminate(STOP_DEADLINE).await
     }

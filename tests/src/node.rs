@@ -23,7 +23,7 @@ pub(crate) const NO_RABBITMQ: &str = "no RabbitMQ (run tests/run)";
 /// The name of a node. Each has an epmd of its own, so one name serves all, except those of a
 /// cluster.
 pub(crate) const NAME: &str = "test@localhost";
-const CTL_DEADLINE: Duration = Duration::from_secs(60);
+const CTL_DEADLINE: Duration = Duration::from_secs(180);
 
 const URI_VARIABLE: &str = "AMQP_TEST_RABBITMQ_URI";
 const HOME_VARIABLE: &str = "AMQP_TEST_RABBITMQ_HOME";
@@ -102,7 +102,7 @@ impl Node {
     /// Runs rabbitmqctl on this node; returns its output without headings.
     ///
     /// # Errors
-    /// When rabbitmqctl fails (with its output), does not end within 60 s, or the node was not
+    /// When rabbitmqctl fails (with its output), does not end within 180 s, or the node was not
     /// started by [`RabbitMq::start`](crate::RabbitMq::start) or `tests/run`, so that it cannot
     /// reach it.
     ///

@@ -39,7 +39,7 @@ use tokio::{
 };
 
 /// How long each expectation waits. It is virtual time if the test controls the clock.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How far either side may be ahead of the other, in bytes.
 const STREAM_BUFFER: usize = 1 << 20;
 

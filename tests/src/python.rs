@@ -17,7 +17,7 @@ const KOMBU: [(&str, &str); 2] =
     [("5.3.7", include_str!("../kombu-5.3.7.txt")), ("5.6.2", include_str!("../kombu-5.6.2.txt"))];
 const FOLDER_VARIABLE: &str = "AMQP_TEST_VENV";
 /// The deadline of a script that waits for a broker; each should have a shorter one itself.
-const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
+const SCRIPT_DEADLINE: Duration = Duration::from_secs(300);
 
 /// A Python that has every package of `tests/requirements.txt`, or a certain version of kombu.
 #[derive(Clone, Debug)]

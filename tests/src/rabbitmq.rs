@@ -21,9 +21,9 @@ use crate::process::Process;
 
 /// The deadline of a node's start. It takes 10 s on two free cores, and longer while other tests
 /// run.
-const START_DEADLINE: Duration = Duration::from_secs(90);
-const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
-const STOP_DEADLINE: Duration = Duration::from_secs(30);
+const START_DEADLINE: Duration = Duration::from_secs(300);
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+const STOP_DEADLINE: Duration = Duration::from_secs(120);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A private RabbitMQ node, which dereferences to [`Node`].
@@ -63,7 +63,7 @@ impl RabbitMq {
     /// answers AMQP's protocol header when this returns.
     ///
     /// # Errors
-    /// When it cannot be started, or does not answer within 90 s; the error ends with the tail of
+    /// When it cannot be started, or does not answer within 300 s; the error ends with the tail of
     /// its log.
     ///
     /// # Cancel safety
@@ -107,7 +107,7 @@ impl RabbitMq {
     /// Ends the node in an orderly way: its clients get a close (320, CONNECTION_FORCED).
     ///
     /// # Errors
-    /// When it has not ended within 30 s; it is killed then.
+    /// When it has not ended within 120 s; it is killed then.
     ///
     /// # Cancel safety
     /// The node is killed when the future is dropped.
@@ -118,7 +118,7 @@ impl RabbitMq {
     /// As [`stop`](Self::stop), for a node that will be [`restart`](Self::restart)ed.
     ///
     /// # Errors
-    /// When it has not ended within 30 s.
+    /// When it has not ended within 120 s.
     ///
     /// # Cancel safety
     /// If dropped while pending, the node is about to end.

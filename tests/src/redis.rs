@@ -18,7 +18,7 @@ use tokio::{
 use crate::{left_out::leave_out, process::Process};
 
 pub(crate) const SERVER: &str = "/usr/bin/redis-server";
-const START_DEADLINE: Duration = Duration::from_secs(30);
+const START_DEADLINE: Duration = Duration::from_secs(120);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A private Redis.
@@ -49,7 +49,7 @@ impl Redis {
     /// Starts a server that keeps everything in memory. It answers when this returns.
     ///
     /// # Errors
-    /// When it cannot be started, or does not answer within 30 s.
+    /// When it cannot be started, or does not answer within 120 s.
     pub async fn start() -> io::Result<Self> {
         Self::start_with(&["--save", "", "--appendonly", "no"]).await
     }

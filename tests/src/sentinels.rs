@@ -23,7 +23,7 @@ use crate::{
 /// The name under which the sentinels watch the master.
 const NAME: &str = "m";
 const SENTINELS: usize = 3;
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A Redis, its replica, and three sentinels.

@@ -10,5 +10,5 @@ mod tls;
 
 /// Waits for `future` with a deadline.
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), future).await.expect("nothing within the deadline")
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("nothing within the deadline")
 }

@@ -10,7 +10,7 @@ use amqp_client::{Channel, ConnectOptions, Connection, Uri};
 use tests::Node;
 
 /// The longest that any test waits for anything.
-pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(super) struct Broker {
     kind: Kind,

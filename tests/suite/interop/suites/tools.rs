@@ -7,7 +7,7 @@ use amqp_broker::Broker;
 use tests::{Node, leave_out};
 use tokio::{io::AsyncWriteExt as _, process::Command, time::timeout};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The commands in their order: standard input and arguments. `Q` is a queue of the test.
 const COMMANDS: &[(&str, &str)] = &[
