@@ -12,7 +12,7 @@ use std::{
 
 use amqp_client::{
     Backoff, Confirm, Confirmation, ConnectOptions, Connection, ConsumeOptions, Error, Message, Queue,
-    Recovery,
+    Recovery, Route,
 };
 use tests::{Ledger, Outcome, Summary};
 use tokio::{
@@ -67,10 +67,14 @@ pub(super) struct Account {
 
 /// The options of all connections: they recover quickly, and detect dead hosts.
 pub(super) fn options() -> ConnectOptions {
-    let backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
-    let recovery = Recovery::new().backoff(backoff).first_connect(true);
+    let recovery = Recovery::new().backoff(pauses()).first_connect(true);
     // A node that is killed closes its sockets; heartbeats are for one that cannot.
     ConnectOptions::new().heartbeat(Duration::from_secs(5)).recovery(recovery)
+}
+
+/// The pauses between the attempts of whatever waits for a broker.
+fn pauses() -> Backoff {
+    Backoff::new(Duration::from_millis(20), Duration::from_millis(500))
 }
 
 impl Load {
@@ -149,13 +153,15 @@ impl Load {
 async fn publish(shared: Arc<Shared>, connection: Connection, republish: bool) -> Pauses {
     let channel = connection.open_channel().await.unwrap();
     let publisher = channel.publisher().await.unwrap().republish(republish);
+    // A broker that does not know its queue yet confirms a message that it drops.
+    let route = Route::new("", &shared.queue).mandatory(true);
     let mut confirms = VecDeque::new();
     let mut pauses = Pauses::default();
     let mut last = Instant::now();
     while !shared.is_over.load(Ordering::Relaxed) {
         let number = shared.ledger.publish(republish);
         let message = Message::new(number.to_string()).persistent();
-        confirms.push_back((number, publisher.publish(("", &shared.queue), message).await.unwrap()));
+        confirms.push_back((number, publisher.publish(route, message).await.unwrap()));
         if confirms.len() == IN_FLIGHT {
             settle(&shared, &mut confirms, &mut pauses, &mut last).await;
             sleep(PAUSE).await;
@@ -181,6 +187,7 @@ async fn settle(
                 *last = Instant::now();
                 Outcome::Confirmed
             }
+            Ok(Confirmation::Returned(_)) => Outcome::Returned,
             // This comes while the broker goes down.
             Ok(Confirmation::Nack) => Outcome::Nacked,
             Err(Error::PublishLost(_)) => Outcome::Lost,
@@ -194,7 +201,8 @@ async fn settle(
 /// reconnects.
 async fn consume(shared: Arc<Shared>, connection: Connection) -> usize {
     let channel = connection.open_channel().await.unwrap();
-    let mut consumer = channel.consume(&shared.queue, ConsumeOptions::new().prefetch(20)).await.unwrap();
+    let options = ConsumeOptions::new().prefetch(20).resubscribe(pauses());
+    let mut consumer = channel.consume(&shared.queue, options).await.unwrap();
     loop {
         match timeout(Duration::from_millis(200), consumer.recv()).await {
             Ok(Some(Ok(delivery))) => {
