@@ -12,6 +12,15 @@ use tokio::time::Instant;
 
 #[cfg(feature = "memory")]
 use crate::connection::brokers::Streams;
+#[cfg(feature = "oslo")]
+use crate::{
+    compress::Budget,
+    oslo::{
+        rpc::waiting::reply_queue::ReplyQueue,
+        settings::{topology::Topology, traffic::Traffic},
+    },
+    url::take_oslo_options,
+};
 use crate::{
     connection::{
         brokers::Brokers,
@@ -32,14 +41,6 @@ use crate::{
     simple_queue::SimpleQueue,
     trace_context::{TraceContext, TraceSource},
     url::TransportUrl,
-};
-#[cfg(feature = "oslo")]
-use crate::{
-    oslo::{
-        rpc::waiting::reply_queue::ReplyQueue,
-        settings::{topology::Topology, traffic::Traffic},
-    },
-    url::take_oslo_options,
 };
 
 /// The most connections for messages that the broker does not answer while it answers others.
@@ -331,7 +332,7 @@ impl TransportOptions {
         #[cfg(feature = "oslo")]
         let replies = {
             let (queue, options) = (self.topology.reply_queue(), self.topology.consume_options());
-            ReplyQueue::new(consuming.clone(), queue, options)
+            ReplyQueue::new(consuming.clone(), queue, options, Budget::new(self.traffic.decompressed))
         };
         let shared = Inner {
             publish_channels: PublishChannels::new(publishing.clone(), slow.clone()),

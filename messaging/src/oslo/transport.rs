@@ -88,8 +88,10 @@ impl TransportOptions {
 
     /// Sets how many bytes compressed messages of RPC and notifications may take together after
     /// decompression, while a server or listener handles them. Each server and listener has this
-    /// much for itself. The next message waits until there is room, and one that exceeds this alone
-    /// is refused as undecodable. A value of JSON counts with the size it may have in memory.
+    /// much for itself, and the calls of the transport have it together for replies that they have
+    /// not taken yet. The next message waits until there is room, and one that exceeds this alone
+    /// is refused as undecodable. A value of JSON counts with the size it may have in memory. A
+    /// reply waits no longer than the calls.
     /// Default [`DECOMPRESSED_TOTAL`](crate::DECOMPRESSED_TOTAL), 256 MiB; a single message is
     /// limited to [`DECOMPRESSED_LIMIT`](crate::DECOMPRESSED_LIMIT).
     #[must_use]

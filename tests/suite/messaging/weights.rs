@@ -11,11 +11,12 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::{BoxFuture, join_all};
 use messaging::{
-    Compression, Context, Exchange, Incoming, PublishOptions, Queue, Serializers, Target, Transport,
+    Compression, Context, Error, Exchange, Incoming, PublishOptions, Queue, Serializers, Target, Transport,
     TransportOptions,
     notify::{BatchResult, Event, Level, Notifier},
-    rpc::{Client, Endpoint, Failure},
+    rpc::{Client, Endpoint, Failure, RunningServer},
 };
 use serde_json::{Value, json};
 use tests::Usage;
@@ -126,6 +127,105 @@ async fn compressed_requests_wait_until_there_is_room_and_too_large_ones_are_ref
     within(server.stop()).await.unwrap();
 }
 
+/// The size of a result that fits three times, as [`large`].
+const LARGE: usize = MIB * 3 / 2;
+
+/// A server of `large` results, which are compressed and sent when the gate is open.
+async fn large_results(broker: &Broker, topic: &str, work: &Work) -> RunningServer {
+    let working = work.clone();
+    let endpoint = Endpoint::new().method("large", move |_, (): ()| {
+        let work = working.clone();
+        async move {
+            work.run().await.map_err(|why| Failure::new("RuntimeError", why))?;
+            Ok("x".repeat(LARGE))
+        }
+    });
+    let server = broker.transport().await.rpc_server(Target::topic(topic).server("s1"));
+    within(server.endpoint(endpoint).compression(Compression::Zlib).start()).await.unwrap()
+}
+
+/// Makes calls whose replies nobody takes, because the calls are not polled once they have begun.
+async fn begin<'a>(
+    client: &'a Client,
+    begins: &mut mpsc::UnboundedReceiver<()>,
+    calls: usize,
+) -> Vec<BoxFuture<'a, Result<String, Error>>> {
+    let mut begun = Vec::new();
+    for _ in 0..calls {
+        let mut call = client.call("large", &()).into_future();
+        tokio::select! {
+            early = &mut call => panic!("no gate is open: {early:?}"),
+            _ = within(begins.recv()) => begun.push(call),
+        }
+    }
+    begun
+}
+
+/// Calls a method whose reply is not compressed, after all replies that have been sent until now.
+async fn pass(client: &Client) {
+    for _ in 0..2 {
+        assert_eq!(within(client.call::<String>("now", &()).into_future()).await.unwrap(), "now");
+    }
+}
+
+async fn prompt_server(broker: &Broker, topic: &str) -> RunningServer {
+    let endpoint = Endpoint::new().method("now", |_, (): ()| async { Ok("now") });
+    let server = broker.transport().await.rpc_server(Target::topic(topic).server("s1"));
+    within(server.endpoint(endpoint).start()).await.unwrap()
+}
+
+async fn compressed_replies_wait_until_there_is_room_and_hold_up_no_others(broker: Broker) {
+    let (topic, prompt) = (broker.name("t"), broker.name("p"));
+    let (work, mut begins) = Work::new();
+    let server = large_results(&broker, &topic, &work).await;
+    let other = prompt_server(&broker, &prompt).await;
+    let transport = narrow(&broker).await;
+    let client = transport.rpc_client(Target::topic(&topic));
+    let mut calls = begin(&client, &mut begins, 5).await;
+    work.gate.add_permits(5);
+    // The replies have all been sent when the server has stopped.
+    within(server.stop()).await.unwrap();
+    pass(&transport.rpc_client(Target::topic(&prompt))).await;
+    assert_eq!(client.metrics().in_flight, 2, "there is room for three");
+    // A call that is dropped leaves its room to the next reply, and so does one that ends.
+    drop(calls.remove(0));
+    for reply in within(join_all(calls)).await {
+        assert_eq!(reply.unwrap().len(), LARGE);
+    }
+    assert_eq!(client.metrics().in_flight, 0);
+    within(other.stop()).await.unwrap();
+}
+
+async fn compressed_replies_wait_no_longer_than_the_calls(broker: Broker) {
+    let (topic, prompt) = (broker.name("t"), broker.name("p"));
+    let (work, mut begins) = Work::new();
+    let server = large_results(&broker, &topic, &work).await;
+    let other = prompt_server(&broker, &prompt).await;
+    let transport = narrow(&broker).await;
+    let client = transport.rpc_client(Target::topic(&topic)).timeout(Duration::from_secs(3));
+    let calls = begin(&client, &mut begins, 4).await;
+    work.gate.add_permits(4);
+    // Three replies take all the room.
+    within(async {
+        while client.metrics().in_flight > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    work.gate.add_permits(1);
+    let late = within(client.call::<String>("large", &()).into_future()).await;
+    assert!(matches!(late, Err(Error::Timeout { .. })), "{:?}", late.map(|text| text.len()));
+    pass(&transport.rpc_client(Target::topic(&prompt))).await;
+    // Both that found no room are forgotten; else they would come now, and late.
+    drop(calls);
+    work.gate.add_permits(1);
+    let reply = within(client.call::<String>("large", &()).into_future()).await;
+    assert_eq!(reply.unwrap().len(), LARGE);
+    assert_eq!(client.metrics().late_replies, 0);
+    within(server.stop()).await.unwrap();
+    within(other.stop()).await.unwrap();
+}
+
 async fn compressed_messages_wait_for_room_before_their_handler(broker: Broker) {
     let (transport, queue) = (broker.transport().await, broker.name("q"));
     let (work, mut begins) = Work::new();
@@ -170,6 +270,8 @@ async fn a_batch_has_no_more_than_there_is_room_for(broker: Broker) {
 on_every_broker_and_redis!(
     compressed_requests_wait_until_there_is_room_and_too_large_ones_are_refused,
     compressed_messages_wait_for_room_before_their_handler,
+    compressed_replies_wait_until_there_is_room_and_hold_up_no_others,
+    compressed_replies_wait_no_longer_than_the_calls,
     a_batch_has_no_more_than_there_is_room_for,
 );
 

@@ -78,15 +78,9 @@ fn opened(properties: &ContentProperties<'_>, (body, room): Decompressed<'_>) ->
     Ok(Opened { text, trace: TraceContext::read(properties), room })
 }
 
-/// Opens the message of a delivery without a budget.
-pub(crate) fn open_alone(delivery: &Delivery) -> Result<String, Malformed> {
-    if let Some(size) = delivery.withheld() {
-        return Err(Malformed::Withheld { size });
-    }
-    let properties = delivery.content_properties().map_err(Malformed::Properties)?;
-    let compression = compress::named_or_none(&properties);
-    let body = compress::decompress(compression, delivery.body(), compress::DECOMPRESSED_LIMIT)?;
-    decode(properties.content_type, &body)
+/// Whether the message of a delivery may need room from the budget.
+pub(crate) fn is_compressed(delivery: &Delivery) -> bool {
+    delivery.content_properties().is_ok_and(|properties| compress::named_or_none(&properties).is_some())
 }
 
 /// Returns the message's JSON text, an object: from an envelope, or the body itself when there is

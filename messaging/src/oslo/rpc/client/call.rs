@@ -243,7 +243,7 @@ impl<R: DeserializeOwned> Call<'_, R> {
         }
 
         let monitor = self.monitor.map(|patience| patience.max(LEAST_MONITOR));
-        let mut expected = replies.expect(monitor.is_some());
+        let mut expected = replies.expect(monitor.is_some(), clock.deadline());
         let context = self.context.as_ref().unwrap_or(&caller.context);
         let arguments = caller.conversion.serialize_arguments(context, &arguments)?;
         let sent_context = caller.conversion.serialize_context(context)?;
@@ -252,7 +252,8 @@ impl<R: DeserializeOwned> Call<'_, R> {
             Request { reply_to, monitor, ..caller.request(&self.method, &arguments, &sent_context) };
         let remaining = self.timeout.saturating_sub(clock.elapsed());
         let sending = caller.send(&request, remaining, Some(remaining));
-        let reply = wait(&mut expected, sending, monitor, &clock).await?;
+        let mut reply = wait(&mut expected, sending, monitor, &clock).await?;
+        let _room = reply.room.take();
         match reply.into_answer() {
             Ok(result) => decode_result(caller.conversion.deserialize_result(context, result)?.as_deref()),
             Err(failure) => Err(caller.failed(self.method, failure).into()),

@@ -10,6 +10,7 @@ use serde::{
 use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
+    compress::room::Taken,
     oslo::{
         error::remote::RemoteError,
         rpc::message::{failure::Failure, field::Field},
@@ -201,6 +202,9 @@ pub(crate) struct ReceivedReply {
     failure: Option<Value>,
     #[serde(default)]
     ending: Value,
+    /// The memory reserved from the budget if it came compressed, until its answer is decoded.
+    #[serde(skip)]
+    pub(crate) room: Option<Taken>,
 }
 
 impl ReceivedReply {

@@ -15,18 +15,20 @@ use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot},
     task::AbortHandle,
+    time::Instant,
 };
 
 use crate::{
+    compress::Budget,
     connection::lazy_connection::LazyConnection,
     consume::{consumer::RawConsumer, subscription::Subscription},
-    error::{Error, Malformed},
+    error::Error,
     oslo::{
-        rpc::message::wire::ReceivedReply,
-        wire::{
-            envelope,
-            id::{Id, IdHasher},
+        rpc::{
+            message::wire::ReceivedReply,
+            waiting::unopened::{Read, Reply, Unopened},
         },
+        wire::id::{Id, IdHasher},
     },
     retry::{Retry, RetryPolicy},
 };
@@ -49,8 +51,18 @@ struct Inner {
     /// A lock that is held while the consumer starts.
     starting: tokio::sync::Mutex<()>,
     task: Mutex<Option<AbortHandle>>,
-    waiting: Mutex<HashMap<Id, Waiter, BuildHasherDefault<IdHasher>>>,
+    waiting: Mutex<Waiting>,
+    /// The memory for replies that came compressed and that no call has taken.
+    budget: Budget,
     late: AtomicU64,
+}
+
+/// The calls that wait.
+#[derive(Default)]
+struct Waiting {
+    calls: HashMap<Id, Waiter, BuildHasherDefault<IdHasher>>,
+    /// The latest deadline of all calls until now.
+    until: Option<Instant>,
 }
 
 struct Waiter {
@@ -62,9 +74,9 @@ struct Waiter {
 }
 
 impl ReplyQueue {
-    pub(crate) fn new(link: LazyConnection, queue: Queue, options: ConsumeOptions) -> Self {
+    pub(crate) fn new(link: LazyConnection, queue: Queue, options: ConsumeOptions, budget: Budget) -> Self {
         let (consuming, starting, task, waiting, late) = Default::default();
-        ReplyQueue(Arc::new(Inner { link, queue, options, consuming, starting, task, waiting, late }))
+        ReplyQueue(Arc::new(Inner { link, queue, options, consuming, starting, task, waiting, budget, late }))
     }
 
     /// Returns the name that goes into requests.
@@ -90,17 +102,21 @@ impl ReplyQueue {
     }
 
     /// Registers a new call, which gets its reply and, if it is monitored, the server's heartbeats.
-    pub(crate) fn expect(&self, monitored: bool) -> Expected {
+    /// The call ends by itself at its deadline.
+    pub(crate) fn expect(&self, monitored: bool, deadline: Instant) -> Expected {
         let (sender, receiver) = oneshot::channel();
         let id = Id::new();
         let heard = monitored.then(Arc::default);
-        self.0.waiting.lock().insert(id, Waiter { sender, early: None, heard: heard.clone() });
+        let mut waiting = self.0.waiting.lock();
+        waiting.calls.insert(id, Waiter { sender, early: None, heard: heard.clone() });
+        waiting.until = waiting.until.max(Some(deadline));
+        drop(waiting);
         Expected { id, receiver, heard, queue: self.clone() }
     }
 
     /// Returns how many calls wait for their reply.
     pub(crate) fn waiting(&self) -> usize {
-        self.0.waiting.lock().len()
+        self.0.waiting.lock().calls.len()
     }
 
     /// Returns how many replies came that nobody waited for any more.
@@ -164,21 +180,32 @@ impl Expected {
 
 impl Drop for Expected {
     fn drop(&mut self) {
-        self.queue.0.waiting.lock().remove(&self.id);
+        self.queue.0.waiting.lock().calls.remove(&self.id);
     }
 }
 
 /// Passes replies to the calls that wait for them, for as long as the queue exists. The reference
 /// is weak so that this task does not keep the transport alive.
 async fn consume(queue: Weak<Inner>, mut raw: RawConsumer) {
+    let Some(mut unopened) = queue.upgrade().map(|queue| Unopened::new(queue.budget.clone())) else { return };
     loop {
         let error = loop {
-            let delivery = match raw.recv().await {
-                Ok(delivery) => delivery,
-                Err(error) => break error,
+            let arrived = tokio::select! {
+                biased;
+                reply = unopened.next() => Arrived::Reply(reply),
+                delivery = raw.recv(), if !unopened.is_full() => match delivery {
+                    Ok(delivery) => Arrived::Delivery(delivery),
+                    Err(error) => break error,
+                },
             };
             let Some(queue) = queue.upgrade() else { return };
-            queue.accept(delivery).await;
+            let reply = match arrived {
+                Arrived::Reply(reply) => reply,
+                Arrived::Delivery(delivery) => unopened.open(delivery, queue.until()),
+            };
+            if let Some(reply) = reply {
+                queue.accept(reply).await;
+            }
         };
         let Some(queue) = queue.upgrade() else { return };
         tracing::debug!(queue = queue.queue.name(), error = %Report(&error), "consuming from the reply queue ended; it restarts while calls wait");
@@ -189,7 +216,19 @@ async fn consume(queue: Weak<Inner>, mut raw: RawConsumer) {
     }
 }
 
+/// What the task of the queue waits for.
+enum Arrived {
+    Delivery(Delivery),
+    /// A reply that had to wait for room.
+    Reply(Option<Reply>),
+}
+
 impl Inner {
+    /// Returns the time at which all calls of this moment have ended.
+    fn until(&self) -> Instant {
+        self.waiting.lock().until.unwrap_or_else(Instant::now)
+    }
+
     /// Starts a consumer of the queue; returns `None` when there is one already.
     async fn start(&self) -> Result<Option<RawConsumer>, Error> {
         let _starting = self.starting.lock().await;
@@ -209,7 +248,7 @@ impl Inner {
     async fn start_again(&self) -> Option<RawConsumer> {
         self.consuming.store(false, Ordering::Release);
         let mut retry = Retry::start(RESTART);
-        while !self.waiting.lock().is_empty() {
+        while !self.waiting.lock().calls.is_empty() {
             retry.begin();
             match self.start().await {
                 Ok(started) => return started,
@@ -228,15 +267,22 @@ impl Inner {
         None
     }
 
-    async fn accept(&self, delivery: Delivery) {
-        let settled = match read(&delivery) {
-            Ok(reply) => {
+    async fn accept(&self, Reply { acker, read }: Reply) {
+        let settled = match read {
+            Read::Reply(reply) => {
                 self.tell(reply);
-                delivery.ack().await
+                acker.ack().await
             }
-            Err(reason) => {
+            Read::Malformed(reason) => {
                 tracing::warn!(queue = self.queue.name(), reason = %Report(&reason), "a reply cannot be decoded; it is rejected");
-                delivery.reject(false).await
+                acker.reject(false).await
+            }
+            Read::Refused => {
+                tracing::warn!(
+                    queue = self.queue.name(),
+                    "there is no room for a compressed reply because others have not been taken; it is rejected, and its call ends at its deadline"
+                );
+                acker.reject(false).await
             }
         };
         if let Err(error) = settled {
@@ -251,7 +297,7 @@ impl Inner {
         };
         let mut waiting = self.waiting.lock();
         if !reply.is_last() {
-            let Some(waiter) = waiting.get_mut(&id) else { return };
+            let Some(waiter) = waiting.calls.get_mut(&id) else { return };
             if reply.has_answer() {
                 waiter.early = Some(reply);
             } else if let Some(heard) = &waiter.heard {
@@ -259,7 +305,7 @@ impl Inner {
             }
             return;
         }
-        let Some(waiter) = waiting.remove(&id) else {
+        let Some(waiter) = waiting.calls.remove(&id) else {
             drop(waiting);
             self.drop_late();
             return;
@@ -280,8 +326,4 @@ impl Inner {
         self.late.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(queue = self.queue.name(), "a late or repeated reply is dropped");
     }
-}
-
-fn read(delivery: &Delivery) -> Result<ReceivedReply, Malformed> {
-    Ok(ReceivedReply::from_json(&envelope::open_alone(delivery)?)?)
 }
