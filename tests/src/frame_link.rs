@@ -1,19 +1,26 @@
-//! Links between a client and a broker that know the limits of frames, and break at a chosen one.
+//! Links between a client and a broker that know the limits of frames. They break at a chosen one,
+//! lose it, keep it back, or change what is in it.
 
 use std::{
     future::pending,
     io,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use amqp_codec::{
     Frames,
     frame::{HEADER_LEN, PROTOCOL_HEADER},
+    method::MethodId,
 };
 use bytes::BytesMut;
-use tokio::io::{
-    AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, duplex,
-    split,
+use tokio::{
+    io::{
+        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf,
+        copy_bidirectional, duplex, split,
+    },
+    net::{TcpListener, TcpStream},
+    sync::watch,
 };
 
 use crate::proxy::Direction;
@@ -94,6 +101,21 @@ struct State {
     stalled: Vec<usize>,
     byte_by_byte: bool,
     passed: Vec<Passed>,
+    /// The methods that are to be taken out, each once.
+    taking: Vec<(Direction, MethodId, Taking)>,
+    taken: usize,
+    /// How often what is kept back has been released.
+    releases: watch::Sender<u64>,
+    replacing: Vec<(Direction, Vec<u8>, Vec<u8>)>,
+    /// The methods that came over all links, in their order, with their channels.
+    methods: Vec<(Direction, MethodId, u16)>,
+}
+
+/// What happens to a frame that is taken out of a link's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taking {
+    Lost,
+    KeptBack,
 }
 
 /// How many whole frames have passed over a link.
@@ -132,6 +154,67 @@ impl FrameLinks {
     /// Sends each byte separately, over all links created from now on.
     pub fn byte_by_byte(&self) {
         self.with(|state| state.byte_by_byte = true);
+    }
+
+    /// Loses the next such method that comes in this direction. Everything else passes.
+    pub fn lose(&self, direction: Direction, method: MethodId) {
+        self.with(|state| state.taking.push((direction, method, Taking::Lost)));
+    }
+
+    /// Keeps back the next such method that comes in this direction, until it is
+    /// [released](Self::release). Everything else passes it.
+    pub fn keep_back(&self, direction: Direction, method: MethodId) {
+        self.with(|state| state.taking.push((direction, method, Taking::KeptBack)));
+    }
+
+    /// Lets everything pass that is kept back.
+    pub fn release(&self) {
+        self.with(|state| state.releases.send_modify(|releases| *releases += 1));
+    }
+
+    /// Replaces some bytes by as many others in all frames that go in this direction.
+    ///
+    /// # Panics
+    /// When they are not as many: the frame would end elsewhere.
+    pub fn replace(&self, direction: Direction, bytes: &[u8], others: &[u8]) {
+        assert_eq!(bytes.len(), others.len(), "the frame would end elsewhere");
+        self.with(|state| state.replacing.push((direction, bytes.to_vec(), others.to_vec())));
+    }
+
+    /// How many methods have been lost or kept back.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.with(|state| state.taken)
+    }
+
+    /// The channels of all such methods that came in this direction, in their order.
+    #[must_use]
+    pub fn channels_of(&self, direction: Direction, method: MethodId) -> Vec<u16> {
+        self.with(|state| {
+            let of =
+                |&(way, id, channel): &(_, _, u16)| ((way, id) == (direction, method)).then_some(channel);
+            state.methods.iter().filter_map(of).collect()
+        })
+    }
+
+    /// Listens on a free port of 127.0.0.1, and links every client to `upstream` (`host:port`).
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub async fn listen(&self, upstream: impl ToString) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let (address, links, upstream) = (listener.local_addr()?, self.clone(), upstream.to_string());
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let Ok(broker) = TcpStream::connect(&upstream).await else { continue };
+                let mut link = links.to(broker);
+                tokio::spawn(async move {
+                    // Either end's error closes the other's socket.
+                    let _ = copy_bidirectional(&mut client, &mut link).await;
+                });
+            }
+        });
+        Ok(address)
     }
 
     /// How much has passed over each link so far.
@@ -195,11 +278,21 @@ impl LinkDirection<'_> {
         R: AsyncRead + AsyncWrite,
         W: AsyncRead + AsyncWrite,
     {
-        let mut buffer = BytesMut::new();
+        let (mut buffer, mut kept_back) = (BytesMut::new(), BytesMut::new());
+        let mut releases = self.links.with(|state| state.releases.subscribe());
         loop {
             while let Some(length) = self.whole(&buffer)? {
-                let frame = buffer.split_to(length);
+                let mut frame = buffer.split_to(length);
                 self.frames += 1;
+                self.change(&mut frame);
+                match self.taking(&frame) {
+                    Some(Taking::Lost) => continue,
+                    Some(Taking::KeptBack) => {
+                        kept_back.extend_from_slice(&frame);
+                        continue;
+                    }
+                    None => {}
+                }
                 match self.breaks() {
                     None => self.write(&mut to, &frame).await?,
                     Some(at) => {
@@ -219,7 +312,13 @@ impl LinkDirection<'_> {
                 }
                 self.count();
             }
-            let length = from.read_buf(&mut buffer).await?;
+            let length = tokio::select! {
+                length = from.read_buf(&mut buffer) => length?,
+                _ = releases.changed(), if !kept_back.is_empty() => {
+                    self.write(&mut to, &kept_back.split()).await?;
+                    continue;
+                }
+            };
             // On a stalled link even the end of a stream does not pass.
             if self.links.with(|state| state.stalled.contains(&self.number)) {
                 return pending().await;
@@ -237,6 +336,32 @@ impl LinkDirection<'_> {
         }
         let header = Frames::new(bytes, FRAME_MAX).skip_frame().map_err(io::Error::other)?;
         Ok(header.map(|header| header.frame_len()))
+    }
+
+    fn change(&self, frame: &mut [u8]) {
+        self.links.with(|state| {
+            for (direction, bytes, others) in &state.replacing {
+                let place = |frame: &[u8]| frame.windows(bytes.len()).position(|part| part == bytes);
+                while *direction == self.direction
+                    && let Some(part) = place(frame).and_then(|at| frame.get_mut(at..at + others.len()))
+                {
+                    part.copy_from_slice(others);
+                }
+            }
+        });
+    }
+
+    /// Notes the method of a frame; tells whether it is taken out.
+    fn taking(&self, frame: &[u8]) -> Option<Taking> {
+        let [1, high, low, ..] = *frame else { return None };
+        let method = MethodId::peek(frame.get(HEADER_LEN..)?)?;
+        self.links.with(|state| {
+            state.methods.push((self.direction, method, u16::from_be_bytes([high, low])));
+            let is_it = |&(direction, id, _): &(_, _, _)| (direction, id) == (self.direction, method);
+            let (_, _, taking) = state.taking.remove(state.taking.iter().position(is_it)?);
+            state.taken += 1;
+            Some(taking)
+        })
     }
 
     fn breaks(&self) -> Option<Break> {
@@ -337,5 +462,31 @@ mod tests {
         client.write_all(&HEARTBEAT).await.unwrap();
         drop(client);
         assert_eq!(read_to_end(&mut broker).await, HEARTBEAT);
+    }
+
+    #[tokio::test]
+    async fn a_method_is_lost_or_passed_by_others_and_bytes_are_replaced() {
+        use amqp_codec::{Arguments as _, method::basic};
+
+        let frame = |channel: u8, method: MethodId| {
+            [&[1, 0, channel, 0, 0, 0, 4], &method.octets()[..], &[0xce]].concat()
+        };
+        let (ack, nack, get) = (basic::Ack::ID, basic::Nack::ID, basic::Get::ID);
+        let links = FrameLinks::new();
+        links.lose(Direction::ToClient, nack);
+        links.keep_back(Direction::ToClient, ack);
+        links.replace(Direction::ToClient, &get.octets(), &nack.octets());
+        let (mut client, mut broker) = linked(&links).await;
+        let sent = [frame(1, ack), frame(2, nack), frame(3, ack), frame(4, nack), frame(5, get)];
+        broker.write_all(&sent.concat()).await.unwrap();
+        let mut passed = vec![0; 36];
+        client.read_exact(&mut passed).await.unwrap();
+        assert_eq!(passed, [frame(3, ack), frame(4, nack), frame(5, nack)].concat());
+        assert_eq!(links.taken(), 2);
+        links.release();
+        let mut late = vec![0; 12];
+        client.read_exact(&mut late).await.unwrap();
+        assert_eq!(late, frame(1, ack));
+        assert_eq!(links.channels_of(Direction::ToClient, ack), [1, 3]);
     }
 }

@@ -9,6 +9,7 @@ mod consume;
 mod dropped;
 mod fixture;
 mod lost;
+mod lost_confirms;
 mod publish;
 mod tls;
 mod topology;
