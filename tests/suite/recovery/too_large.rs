@@ -4,16 +4,21 @@ use std::{future::ready, time::Duration};
 
 use amqp_broker::Broker;
 use amqp_client::{
-    ConnectOptions, ConsumeOptions, Error, Event, Events, GetOptions, Message, Queue, Table, Uri,
+    Backoff, ConnectOptions, ConsumeOptions, Error, Event, Events, GetOptions, Message, Queue, Recovery,
+    Table, Uri,
 };
 use amqp_codec::Error as CodecError;
 use futures_util::FutureExt as _;
-use tokio::time::Instant;
+use tests::RabbitMq;
+use tokio::time::{Instant, timeout};
 
 use super::{
     script::{self, connected_with, ends, opened, publisher, recovery},
     session::options,
 };
+
+/// The longest that the test with RabbitMQ waits for anything.
+const SOON: Duration = Duration::from_secs(60);
 
 const FRAME_MAX: u32 = 8 * 1024 * 1024;
 
@@ -51,6 +56,49 @@ async fn headers_over_all_bounds_are_told_and_met_again_after_longer_and_longer_
     large.ack().await.unwrap();
     let small = ends(consumer.recv()).await.unwrap().unwrap();
     assert_eq!(small.body(), "small");
+}
+
+/// RabbitMQ delivers what it has accepted, though this connection has a smaller frame_max.
+#[tokio::test]
+async fn headers_over_all_bounds_are_told_with_rabbitmq_and_met_again_after_longer_pauses() {
+    let test = "recovery::too_large::headers_over_all_bounds_are_told_with_rabbitmq_and_met_again_after_longer_pauses";
+    if !RabbitMq::require(test) {
+        return;
+    }
+    let node = RabbitMq::start_with(&format!("frame_max = {FRAME_MAX}"), &[]).await.unwrap();
+    let generous = ConnectOptions::new().frame_max(FRAME_MAX).connect(node.uri()).await.unwrap();
+    let publishing = generous.open_channel().await.unwrap();
+    publishing.declare(&Queue::durable("jobs")).await.unwrap();
+    let backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(80)).jitter(false);
+    let options = options().recovery(Recovery::new().backoff(backoff));
+    let connection = options.connect(node.uri()).await.unwrap();
+    let mut events = connection.events();
+    let channel = connection.open_channel().await.unwrap();
+    let mut consumer = channel.consume("jobs", ConsumeOptions::new()).await.unwrap();
+    let mut headers = Table::new();
+    headers.insert("large", "x".repeat(2 * 1024 * 1024)).unwrap();
+    publishing.publish(("", "jobs"), Message::new("large").headers(headers)).await.unwrap();
+    publishing.publish(("", "jobs"), Message::new("small")).await.unwrap();
+    let mut pauses = Vec::new();
+    for _ in 0..5 {
+        pauses.push(timeout(SOON, loss_and_pause(&mut events)).await.unwrap().as_millis());
+    }
+    assert_eq!(pauses, [20, 40, 80, 80, 80]);
+    let large = timeout(SOON, async {
+        loop {
+            if let Some(large) = publishing.get("jobs", GetOptions::new()).await.unwrap() {
+                return large;
+            }
+        }
+    });
+    let large = large.await.unwrap();
+    assert_eq!(large.body(), "large");
+    large.ack().await.unwrap();
+    let small = timeout(SOON, consumer.recv()).await.unwrap().unwrap().unwrap();
+    assert_eq!(small.body(), "small");
+    connection.close().await.unwrap();
+    generous.close().await.unwrap();
+    node.stop().await.unwrap();
 }
 
 /// While there is no connection a message waits for the next one, unless that would refuse it as
