@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use amqp_broker::{Broker as Embedded, PublishFault};
 use amqp_client::Uri;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use messaging::{
-    Backoff, ConnectionEvents, ConnectionState, Error, Event, Exchange, Outcome, PublishOptions, Queue,
-    Recovery, ReplyCode, Report, RetryPolicy, Role, Transport, TransportOptions, Undelivered,
+    Backoff, ClientError, ConnectionEvents, ConnectionState, Context, Error, Event, Exchange, Incoming,
+    Outcome, PublishOptions, Queue, Recovery, ReplyCode, Report, RetryPolicy, Role, Target, Transport,
+    TransportOptions, Undelivered, mailbox,
+    notify::{self, Level, NotificationResult},
+    rpc::Endpoint,
 };
-use tests::{Proxy, RabbitMq};
+use serde_json::json;
+use tests::{Lingering, Proxy, RabbitMq};
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
     fixture::{Broker, impatient, within},
@@ -208,6 +213,81 @@ async fn a_first_connection_is_waited_for_where_that_is_wanted(broker: Broker) {
     transport.close().await.unwrap();
 }
 
+/// Each starts by itself, as at the start of a process.
+async fn who_consumes_starts_before_the_broker_where_that_is_wanted(broker: Broker) {
+    let (mut proxy, url) = proxied(&broker).await;
+    proxy.refuse(true).await.unwrap();
+    let options = TransportOptions::new().recovery(soon().first_connect(true));
+    let transport = options.lazy(&url).unwrap();
+    let mut events = transport.events();
+    let queue = Queue::new(broker.name("q")).auto_delete(true);
+    let (topic, notified, namespace) = (broker.name("t"), broker.name("n"), broker.name("ns"));
+    let (worked, mut works) = unbounded_channel();
+    let heard = worked.clone();
+    let worker = transport.worker(queue.clone()).start(move |number: Incoming<u32>| {
+        worked.send(*number.body()).unwrap();
+        async { Ok::<_, String>(()) }
+    });
+    let endpoint = Endpoint::new().method("now", |_, (): ()| async { Ok("now") });
+    let server = transport.rpc_server(Target::topic(&topic).server("s1")).endpoint(endpoint).start();
+    let listener = transport.listener(&notified).on(Level::Info, move |event: notify::Event| {
+        heard.send(event.payload().unwrap()).unwrap();
+        async { NotificationResult::Handled }
+    });
+    let node = transport.mailbox(&namespace).open().node("w1");
+    let node = node.handler("who", |_: mailbox::Request, (): ()| async { Ok::<_, String>("w1") });
+    let (worker, server) = (tokio::spawn(worker), tokio::spawn(server));
+    let (listener, node) = (tokio::spawn(listener.start()), tokio::spawn(node.start()));
+    until(&mut events, Role::Consume, |event| matches!(event, Event::Reconnecting { attempt: 3, .. })).await;
+    let started = [worker.is_finished(), server.is_finished(), listener.is_finished(), node.is_finished()];
+    assert_eq!(started, [false; 4]);
+    proxy.refuse(false).await.unwrap();
+    let worker = within(worker).await.unwrap().unwrap();
+    let server = within(server).await.unwrap().unwrap();
+    let listener = within(listener).await.unwrap().unwrap();
+    let node = within(node).await.unwrap().unwrap();
+
+    let other = broker.transport().await;
+    other.producer(Exchange::default()).ensure_publish(queue.name(), &7).await.unwrap();
+    assert_eq!(within(works.recv()).await, Some(7));
+    let client = other.rpc_client(Target::topic(&topic));
+    assert_eq!(within(client.call::<String>("now", &()).into_future()).await.unwrap(), "now");
+    within(other.notifier("p", &notified).info(&Context::new(), "e", &8)).await.unwrap();
+    assert_eq!(within(works.recv()).await, Some(8));
+    let mailbox = other.mailbox(&namespace).open();
+    let mut replies = within(mailbox.command("who").to(["w1"]).call()).await.unwrap();
+    assert_eq!(within(replies.next()).await.unwrap().unwrap().answer(), &json!("w1"));
+    within(worker.stop()).await;
+    within(server.stop()).await.unwrap();
+    within(listener.stop()).await;
+    drop(node);
+    transport.close().await.unwrap();
+}
+
+async fn what_the_broker_holds_for_a_lost_connection_is_told(broker: Broker) {
+    let address = Uri::parse(&broker.url).unwrap().address();
+    let proxy = Lingering::start(&address).await.unwrap();
+    let url = broker.url.replace(&address, &proxy.addr().to_string());
+    let transport = within(TransportOptions::new().recovery(soon()).connect(&url)).await.unwrap();
+    let queue = Queue::new(broker.name("mine")).exclusive(true);
+    let mut consumer = within(transport.consumer(queue.clone()).start::<u32>()).await.unwrap();
+    let mut events = transport.events();
+    proxy.refuse(true);
+    proxy.vanish();
+    until(&mut events, Role::Consume, |event| matches!(event, Event::Disconnected(_))).await;
+    proxy.refuse(false);
+    let came =
+        until(&mut events, Role::Consume, |event| matches!(event, Event::Held { attempt: 2, .. })).await;
+    let Some(Event::Held { what, error, .. }) = came.last() else { panic!("{came:?}") };
+    assert_eq!(*what, format!("queue {:?}", queue.name()));
+    assert!(matches!(error, ClientError::QueueTaken { queue: of, .. } if of == queue.name()), "{error}");
+    proxy.release();
+    until(&mut events, Role::Consume, |event| matches!(event, Event::Released { .. })).await;
+    let other = broker.transport().await;
+    other.producer(Exchange::default()).ensure_publish(queue.name(), &7).await.unwrap();
+    assert_eq!(*within(consumer.recv()).await.unwrap().unwrap().body(), 7);
+}
+
 async fn waiting_for_a_first_connection_ends_at_its_limits_and_by_closing(broker: Broker) {
     let (mut proxy, url) = proxied(&broker).await;
     proxy.refuse(true).await.unwrap();
@@ -258,6 +338,8 @@ over_tcp! {
     one_that_recovers_is_the_only_one_and_is_told_of,
     closing_ends_one_that_is_being_recovered,
     a_first_connection_is_waited_for_where_that_is_wanted,
+    who_consumes_starts_before_the_broker_where_that_is_wanted,
+    what_the_broker_holds_for_a_lost_connection_is_told,
     waiting_for_a_first_connection_ends_at_its_limits_and_by_closing,
 }
 
