@@ -1,6 +1,7 @@
 //! Producers, consumers, RPC and notifications as their users use them: the same tests in memory,
 //! on the embedded broker over TCP, and on RabbitMQ.
 
+mod altered;
 mod compressions;
 mod connections;
 mod consume;
@@ -19,12 +20,14 @@ mod notify_failures;
 mod notify_programs;
 mod options;
 mod other_words;
+mod own_limits;
 mod produce;
 mod programs;
 mod publish_all;
 mod quickstart;
 mod redis;
 mod refused;
+mod returned_before;
 mod rpc;
 mod rpc_client;
 mod rpc_conflicts;
@@ -45,4 +48,4 @@ mod unanswered;
 mod weights;
 mod worker;
 
-use super::every_broker::{on_every_broker_and_redis, on_tcp_brokers};
+use super::every_broker::{on_every_broker, on_every_broker_and_redis, on_tcp_brokers};
