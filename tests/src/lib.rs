@@ -5,6 +5,7 @@
 //! installs and starts everything.
 
 mod cluster;
+mod command_proxy;
 pub mod disk;
 mod embedded;
 mod exit_code;
@@ -34,6 +35,7 @@ mod tls;
 mod usage;
 
 pub use cluster::Cluster;
+pub use command_proxy::{Chosen, CommandProxy, Until};
 pub use embedded::EmbeddedBroker;
 pub use exit_code::exit_code;
 pub use frame_link::{Break, FrameLinks, Kind, Passed, Place};

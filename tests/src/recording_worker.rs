@@ -42,7 +42,7 @@ impl RecordingWorker {
     /// # Errors
     /// When the program cannot be started.
     pub fn start(program: &Path, url: &str, queue: &str) -> io::Result<Self> {
-        Self::start_with(program, [url, queue], false)
+        Self::start_with(program, [url, queue], None)
     }
 
     /// Starts a worker that never finishes what it has recorded.
@@ -50,16 +50,33 @@ impl RecordingWorker {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_holding(program: &Path, url: &str, queue: &str) -> io::Result<Self> {
-        Self::start_with(program, [url, queue], true)
+        Self::start_with(program, [url, queue], Some("hold"))
     }
 
-    fn start_with(program: &Path, arguments: [&str; 2], holds: bool) -> io::Result<Self> {
+    /// Starts a worker that fails at what it has recorded: each message is retried once after 1 ms,
+    /// and then kept in `QUEUE.dead`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_failing(program: &Path, url: &str, queue: &str) -> io::Result<Self> {
+        Self::start_with(program, [url, queue], Some("fail"))
+    }
+
+    /// Starts a process that publishes 1 to the queue, and records it when it is confirmed.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_publishing(program: &Path, url: &str, queue: &str) -> io::Result<Self> {
+        Self::start_with(program, [url, queue], Some("publish"))
+    }
+
+    fn start_with(program: &Path, arguments: [&str; 2], what: Option<&str>) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("record");
         File::create(&path)?;
         let mut arguments: Vec<OsString> = arguments.map(OsString::from).into();
         arguments.push(path.clone().into());
-        arguments.extend(holds.then(|| "hold".into()));
+        arguments.extend(what.map(OsString::from));
         Ok(RecordingWorker {
             process: run(program, &arguments)?,
             program: program.to_owned(),

@@ -21,6 +21,9 @@ pub(crate) const SERVER: &str = "/usr/bin/redis-server";
 const START_DEADLINE: Duration = Duration::from_secs(120);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
+/// How often another port is tried.
+const MOST_TRIES: u32 = 5;
+
 /// A private Redis.
 ///
 /// # On drop
@@ -59,13 +62,20 @@ impl Redis {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_with(arguments: &[&str]) -> io::Result<Self> {
-        let folder = tempfile::tempdir()?;
         let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let server = serve(port, folder.path(), &arguments)?;
-        let mut redis = Redis { port, arguments, server, folder };
-        redis.answers().await?;
-        Ok(redis)
+        let mut tries = 0;
+        loop {
+            let folder = tempfile::tempdir()?;
+            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+            let server = serve(port, folder.path(), &arguments)?;
+            let mut redis = Redis { port, arguments: arguments.clone(), server, folder };
+            match redis.answers().await {
+                Ok(()) => return Ok(redis),
+                // It may have ended because another has taken the port meanwhile.
+                Err(_) if tries < MOST_TRIES && redis.server.ended()?.is_some() => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Its port on 127.0.0.1.
