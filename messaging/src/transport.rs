@@ -526,11 +526,8 @@ impl Transport {
     /// connection once.
     #[must_use]
     pub fn metrics(&self) -> TransportMetrics {
-        let undecodable_items = self.0.consuming.undecodable_items();
-        self.links().chain(self.0.slow.all()).map(LazyConnection::metrics).fold(
-            TransportMetrics { undecodable_items, ..TransportMetrics::default() },
-            TransportMetrics::and,
-        )
+        let redis = self.0.consuming.redis_metrics();
+        self.links().chain(self.0.slow.all()).map(LazyConnection::metrics).fold(redis, TransportMetrics::and)
     }
 
     fn links(&self) -> impl Iterator<Item = &LazyConnection> {

@@ -10,7 +10,7 @@ use amqp_client::{ConnectOptions, Connection, Uri};
 #[cfg(feature = "memory")]
 use tokio::io::DuplexStream;
 
-use crate::connection::setup_error::SetupError;
+use crate::connection::{metrics::TransportMetrics, setup_error::SetupError};
 
 /// The brokers of a transport.
 #[derive(Clone)]
@@ -31,8 +31,8 @@ pub(crate) struct Here {
     uri: Box<Uri>,
     /// The name that errors use for it.
     name: String,
-    /// Counts the items that could not be read, when the broker only connects AMQP with a Redis.
-    undecodable: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
+    /// Counts what only a Redis has, when the broker connects AMQP with one.
+    redis: Option<Arc<dyn Fn() -> TransportMetrics + Send + Sync>>,
 }
 
 /// Makes the streams to a broker in this process.
@@ -65,26 +65,26 @@ impl Brokers {
         let broker = name.to_owned();
         let streams = Streams::new(move || amqp_broker::memory(&broker).connect());
         let name = format!("memory://{name}");
-        Brokers::Here(Here { streams, uri: Box::default(), name, undecodable: None })
+        Brokers::Here(Here { streams, uri: Box::default(), name, redis: None })
     }
 
     /// Returns a way to a backend, which a broker in this process connects with AMQP; `name` is the
-    /// backend's in errors. With a Redis, `undecodable` counts the items that could not be read.
+    /// backend's in errors. With a Redis, `redis` counts what only it has.
     #[cfg(any(feature = "filesystem", feature = "redis"))]
     pub(crate) fn behind(
         backend: impl amqp_broker::backend::Backend,
         name: String,
-        undecodable: Option<Arc<dyn Fn() -> u64 + Send + Sync>>,
+        redis: Option<Arc<dyn Fn() -> TransportMetrics + Send + Sync>>,
     ) -> Self {
         let uri = Box::<Uri>::default();
         let broker = Broker::builder().backend(&uri.vhost, backend).build();
-        Brokers::Here(Here { streams: Streams::to(broker), uri, name, undecodable })
+        Brokers::Here(Here { streams: Streams::to(broker), uri, name, redis })
     }
 
     /// Returns a way over these streams; login, virtual host and options are those of the URI.
     pub(crate) fn here(streams: Streams, uri: Uri) -> Self {
         let (uri, name) = (Box::new(uri), "the broker in this process".to_owned());
-        Brokers::Here(Here { streams, uri, name, undecodable: None })
+        Brokers::Here(Here { streams, uri, name, redis: None })
     }
 }
 
@@ -94,16 +94,16 @@ impl Brokers {
         match self {
             Brokers::Network(_) => false,
             #[cfg(feature = "memory")]
-            Brokers::Here(here) => here.undecodable.is_some(),
+            Brokers::Here(here) => here.redis.is_some(),
         }
     }
 
-    /// Returns how many items of a Redis could not be read.
-    pub(crate) fn undecodable_items(&self) -> u64 {
+    /// Returns the counts that only a Redis has.
+    pub(crate) fn redis_metrics(&self) -> TransportMetrics {
         match self {
-            Brokers::Network(_) => 0,
+            Brokers::Network(_) => TransportMetrics::default(),
             #[cfg(feature = "memory")]
-            Brokers::Here(here) => here.undecodable.as_ref().map_or(0, |count| count()),
+            Brokers::Here(here) => here.redis.as_ref().map(|count| count()).unwrap_or_default(),
         }
     }
 

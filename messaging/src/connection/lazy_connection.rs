@@ -128,9 +128,9 @@ impl LazyConnection {
         self.shared.settings.brokers.is_redis()
     }
 
-    /// Returns how many items of a Redis could not be read, on this connection and others.
-    pub(crate) fn undecodable_items(&self) -> u64 {
-        self.shared.settings.brokers.undecodable_items()
+    /// Returns the counts that only a Redis has, of this connection and others.
+    pub(crate) fn redis_metrics(&self) -> TransportMetrics {
+        self.shared.settings.brokers.redis_metrics()
     }
 
     pub(crate) fn max_message_size(&self) -> u64 {

@@ -1,5 +1,7 @@
 //! Counts of a transport.
 
+#[cfg(feature = "redis")]
+use amqp_broker::redis::RedisMetrics;
 use amqp_client::Metrics;
 
 /// What a transport has done since it was made, over all its connections, and what it holds now.
@@ -25,6 +27,9 @@ pub struct TransportMetrics {
     /// Items in queues on a Redis that are none of kombu's messages: each was put into a list
     /// `QUEUE.undecodable`, or dropped if it came from a fanout exchange.
     pub undecodable_items: u64,
+    /// Messages of a Redis that were settled when another had already returned them to their queues,
+    /// because their claims had lapsed: they are handled twice.
+    pub settled_too_late: u64,
     /// Messages that now wait for the broker's confirm.
     pub unconfirmed: usize,
     /// Messages that were received and are not settled now.
@@ -32,6 +37,16 @@ pub struct TransportMetrics {
 }
 
 impl TransportMetrics {
+    /// The counts of a Redis alone.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_redis(redis: RedisMetrics) -> Self {
+        TransportMetrics {
+            undecodable_items: redis.undecodable,
+            settled_too_late: redis.settled_too_late,
+            ..TransportMetrics::default()
+        }
+    }
+
     /// Adds what a connection has done and holds.
     pub(crate) fn with(self, connection: &Metrics) -> Self {
         TransportMetrics {
@@ -67,6 +82,7 @@ impl TransportMetrics {
             acked: self.acked + other.acked,
             reconnects: self.reconnects + other.reconnects,
             undecodable_items: self.undecodable_items + other.undecodable_items,
+            settled_too_late: self.settled_too_late + other.settled_too_late,
             unconfirmed: self.unconfirmed + other.unconfirmed,
             unacked: self.unacked + other.unacked,
         }

@@ -12,6 +12,8 @@ use amqp_broker::redis::{Redis, RedisOptions};
 use amqp_client::Uri;
 
 use crate::connection::brokers::Brokers;
+#[cfg(feature = "redis")]
+use crate::connection::metrics::TransportMetrics;
 use crate::{
     error::url::UrlError,
     url::options::{self, Manner, decode},
@@ -43,7 +45,11 @@ impl From<TransportUrl> for Brokers {
             TransportUrl::Redis(options) => {
                 let (name, redis) = (options.address(), Redis::new(*options));
                 let counted = redis.clone();
-                Brokers::behind(redis, name, Some(Arc::new(move || counted.metrics().undecodable)))
+                Brokers::behind(
+                    redis,
+                    name,
+                    Some(Arc::new(move || TransportMetrics::of_redis(counted.metrics()))),
+                )
             }
             #[cfg(feature = "filesystem")]
             TransportUrl::Filesystem(options) => {

@@ -182,7 +182,7 @@ impl<'a> Claiming<'a> {
             self.found[index] += 1;
             match self.hub.read_envelope(&buffered.raw) {
                 Err(error) => {
-                    self.hub.count_undecodable(1);
+                    self.hub.counts.add_undecodable(1);
                     tracing::warn!(
                         queue = shown(source.queue),
                         error = shown(error),
@@ -244,7 +244,7 @@ impl<'a> Claiming<'a> {
             }
         }
         self.finish(moves).await?;
-        self.hub.count_undecodable(count);
+        self.hub.counts.add_undecodable(count);
         Ok(())
     }
 

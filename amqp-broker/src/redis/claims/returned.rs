@@ -75,7 +75,7 @@ pub(super) async fn place_in_front(hub: &Hub, queue: &str, envelope: &[u8]) -> R
 fn set_aside(hub: &Hub, moved: Move, raw: Vec<u8>) -> Move {
     let place = aside(hub, "unacked");
     tracing::warn!(tag = shown(&moved.tag), list = shown(&place.key), "set an undecodable claim aside");
-    hub.count_undecodable(1);
+    hub.counts.add_undecodable(1);
     Move { places: vec![place], raw, ..moved }
 }
 

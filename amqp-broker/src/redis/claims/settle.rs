@@ -129,7 +129,7 @@ async fn reject(
 fn settled(hub: &Hub, link: u64, settled: &[Settled], held: impl Iterator<Item = bool>) -> usize {
     hub.held.remove(link, settled.iter().map(|settled| settled.number));
     let missing = settled.iter().zip(held).filter(|(_, held)| !held);
-    missing
+    let missing = missing
         .map(|(settled, _)| {
             let id = settled.id.as_ref().and_then(|id| id.as_str().ok());
             tracing::warn!(
@@ -138,7 +138,9 @@ fn settled(hub: &Hub, link: u64, settled: &[Settled], held: impl Iterator<Item =
                 "another had returned a message to its queue before it was settled"
             );
         })
-        .count()
+        .count();
+    hub.counts.add_settled_too_late(missing);
+    missing
 }
 
 /// Groups claims by their queue, in their order.

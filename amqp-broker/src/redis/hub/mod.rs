@@ -3,6 +3,7 @@
 mod arrivals;
 mod buffer;
 mod channels;
+mod counts;
 mod envelopes;
 mod fanouts;
 mod held;
@@ -15,6 +16,7 @@ mod tracked;
 mod watches;
 
 pub(crate) use self::{
+    counts::Counts,
     leases::Leased,
     shared::{Hub, now_milliseconds, now_seconds, server_milliseconds},
 };

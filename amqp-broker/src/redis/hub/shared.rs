@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use redis::{Cmd, FromRedisValue, Pipeline, PushInfo, RedisError, RedisResult, aio::MultiplexedConnection};
 use uuid::Uuid;
 
-use super::{arrivals::Arrivals, channels::Channels, held::Held, leases::Leases};
+use super::{arrivals::Arrivals, channels::Channels, counts::Counts, held::Held, leases::Leases};
 use crate::{
     backend::BackendError,
     kombu::envelope::EnvelopeEncoder,
@@ -41,8 +41,7 @@ pub(crate) struct Hub {
     pub(crate) arrivals: Arc<Arrivals>,
     pub(crate) held: Held,
     pub(crate) leases: Leases,
-    /// The number of items that could not be read.
-    undecodable: Arc<AtomicU64>,
+    pub(crate) counts: Arc<Counts>,
     /// The holder of the queues and consumers of all links.
     pub(crate) holder: Holder,
     pub(super) encoder: Mutex<EnvelopeEncoder>,
@@ -65,13 +64,13 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Connects to Redis. Items that cannot be read are counted in `undecodable`.
+    /// Connects to Redis. What it does is counted together with what others do.
     ///
     /// # Errors
     /// When Redis cannot be reached or refuses the login.
     pub(crate) async fn connect(
         options: Arc<RedisOptions>,
-        undecodable: Arc<AtomicU64>,
+        counts: Arc<Counts>,
     ) -> Result<Arc<Self>, BackendError> {
         let keys = Keys::new(options.key_options());
         let dialer = Dialer::find(&options).await?;
@@ -97,7 +96,7 @@ impl Hub {
             arrivals,
             held: Held::default(),
             leases: Leases::default(),
-            undecodable,
+            counts,
             holder: Holder { id: Uuid::new_v4(), seat },
             subscribing: tokio::sync::Mutex::default(),
             commands,
@@ -110,11 +109,6 @@ impl Hub {
             next_claim: AtomicU64::new(0),
             next_link: AtomicU64::new(0),
         }))
-    }
-
-    /// Counts items that could not be read.
-    pub(crate) fn count_undecodable(&self, items: usize) {
-        self.undecodable.fetch_add(items as u64, Ordering::Relaxed);
     }
 
     /// A number that no other link of this hub has.

@@ -86,7 +86,7 @@ impl Mover {
             let letter = match self.hub.read_envelope(raw) {
                 Ok(envelope) => dead_letter(&self.hub, queue, envelope, Reason::Expired).await?,
                 Err(_) => {
-                    self.hub.count_undecodable(1);
+                    self.hub.counts.add_undecodable(1);
                     None
                 }
             };

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -20,7 +20,7 @@ use crate::{
     redis::{
         claims::return_claims,
         declared::Owner,
-        hub::{Hub, Leased},
+        hub::{Counts, Hub, Leased},
         options::RedisOptions,
         owners::remove_consumers,
         topology,
@@ -40,7 +40,7 @@ pub(super) struct Shared {
     current: Mutex<Option<Current>>,
     orphans: Arc<Orphans>,
     clearing: AtomicBool,
-    undecodable: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 #[derive(Debug)]
@@ -63,13 +63,16 @@ impl Shared {
             current: Mutex::default(),
             orphans: Arc::default(),
             clearing: AtomicBool::new(false),
-            undecodable: Arc::default(),
+            counts: Arc::default(),
         }
     }
 
     /// Returns what was done by all its hubs.
     pub(super) fn metrics(&self) -> RedisMetrics {
-        RedisMetrics { undecodable: self.undecodable.load(Ordering::Relaxed) }
+        RedisMetrics {
+            undecodable: self.counts.undecodable(),
+            settled_too_late: self.counts.settled_too_late(),
+        }
     }
 
     /// Starts the task that clears up after links, unless it runs.
@@ -89,7 +92,7 @@ impl Shared {
             return Ok(Arc::clone(&current.hub));
         }
         *current = None;
-        let hub = Hub::connect(Arc::clone(&self.options), Arc::clone(&self.undecodable)).await?;
+        let hub = Hub::connect(Arc::clone(&self.options), Arc::clone(&self.counts)).await?;
         let tasks = Tasks::start(&hub);
         *current = Some(Current { hub: Arc::clone(&hub), _tasks: tasks });
         Ok(hub)

@@ -38,19 +38,50 @@ async fn a_link_that_is_dropped_returns_its_messages_in_their_order() {
     assert_eq!(bodies, ["1", "2", "3"]);
 }
 
+/// Settles in each way what another has returned meanwhile; some of it has a queue for dead letters.
+async fn settle_what_others_have_returned(test: &str, scripting: bool) {
+    let Some(setting) = Setting::with(test, |options| options.scripting(scripting)).await else { return };
+    let mut client = setting.open().await;
+    client.declare("q", &[]).await;
+    let dead = [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", "dead".into())];
+    client.declare("buried", &dead).await;
+    for (queue, settlement, so_far) in [
+        ("q", Settlement::Ack, 2),
+        ("q", Settlement::Reject, 4),
+        ("buried", Settlement::Reject, 6),
+        ("q", Settlement::Requeue, 8),
+    ] {
+        for body in ["one", "two", "held"] {
+            client.publish("", queue, body).await;
+        }
+        let claimed = client.claim(queue, 3).await;
+        for claimed in claimed.iter().take(2) {
+            let claims: Vec<(String, String)> = setting.ask(&["HGETALL", "unacked"]).await;
+            let body = ["b25l", "dHdv"][usize::from(claimed.message.body == "two")];
+            let (tag, _) = claims.iter().find(|(_, claim)| claim.contains(body)).unwrap();
+            let _: u32 = setting.ask(&["HDEL", "unacked", tag]).await;
+        }
+        let claims = claimed.into_iter().map(|claimed| (claimed.claim.unwrap(), settlement));
+        assert_eq!(client.link.settle(claims.collect()).await, Ok(2), "{settlement:?} {queue}");
+        assert_eq!(setting.redis.metrics().settled_too_late, so_far);
+        for key in ["unacked", "buried"] {
+            assert_eq!(setting.ask::<u32>(&["EXISTS", key]).await, 0, "{key} after {settlement:?}");
+        }
+    }
+    let left: [u32; 2] = [setting.ask(&["LLEN", "q"]).await, setting.ask(&["LLEN", "dead"]).await];
+    assert_eq!(left, [1, 1], "what was held");
+}
+
 #[tokio::test]
 async fn what_others_have_returned_is_told_when_it_is_settled() {
-    let Some(setting) = Setting::new("what_others_have_returned_is_told_when_it_is_settled").await else {
-        return;
-    };
-    let mut client = setting.open().await;
-    client.publish("", "q", "one").await;
-    let mut claimed = client.claim("q", 1).await;
-    let _: () = setting.ask(&["DEL", "unacked", "unacked_index"]).await;
-    for settlement in [Settlement::Ack] {
-        let claim = claimed.pop().unwrap().claim.unwrap();
-        assert_eq!(client.link.settle(vec![(claim, settlement)]).await.unwrap(), 1);
-    }
+    let test = "what_others_have_returned_is_told_when_it_is_settled";
+    settle_what_others_have_returned(test, true).await;
+}
+
+#[tokio::test]
+async fn without_scripts_what_others_have_returned_is_told_when_it_is_settled() {
+    let test = "without_scripts_what_others_have_returned_is_told_when_it_is_settled";
+    settle_what_others_have_returned(test, false).await;
 }
 
 #[tokio::test]
