@@ -11,6 +11,7 @@ import time
 import warnings
 
 from kombu import Connection, Consumer, Exchange, Producer, Queue
+from kombu.common import Broadcast
 
 # What is not this far in time does not come at all.
 PATIENCE = 20
@@ -79,6 +80,32 @@ def consume(command):
     return got
 
 
+LISTENING = []
+
+
+def listen(command):
+    """Consumes from a Broadcast queue from now on."""
+
+    def on_message(body, message):
+        LISTENING.append(body)
+        message.ack()
+
+    queue = Broadcast(command["exchange"])
+    Consumer(connection.channel(), [queue], callbacks=[on_message], accept=["application/json", "text/plain"]).consume()
+    hear({"count": 1, "patience": 0.2})
+
+
+def hear(command):
+    """Waits until the Broadcast queue has had so many messages; returns their bodies."""
+    until = time.monotonic() + command.get("patience", PATIENCE)
+    while len(LISTENING) < command["count"] and time.monotonic() < until:
+        try:
+            connection.drain_events(timeout=0.2)
+        except TimeoutError:
+            pass
+    return LISTENING
+
+
 def restore(command):
     """Lets the transport return what others hold for too long."""
     channel = connection.channel()
@@ -97,7 +124,7 @@ def size(command):
     return queue(command["queue"])(connection.default_channel).queue_declare().message_count
 
 
-JOBS = {job.__name__: job for job in (declare, publish, consume, restore, size, sweep)}
+JOBS = {job.__name__: job for job in (declare, publish, consume, listen, hear, restore, size, sweep)}
 
 for line in sys.stdin:
     order = json.loads(line)

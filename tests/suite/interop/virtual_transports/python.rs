@@ -40,6 +40,16 @@ impl Kombu {
         self.ask("consume", command).await.as_array().unwrap().clone()
     }
 
+    /// Consumes from a Broadcast queue of this exchange from now on.
+    pub(super) async fn listen(&mut self, exchange: &str) {
+        self.ask("listen", json!({"exchange": exchange})).await;
+    }
+
+    /// The first so many messages of the Broadcast queue.
+    pub(super) async fn hear(&mut self, count: usize) -> Value {
+        self.ask("hear", json!({"count": count})).await
+    }
+
     /// Lets it return what others hold for too long.
     pub(super) async fn restore(&mut self) {
         self.ask("restore", json!({})).await;

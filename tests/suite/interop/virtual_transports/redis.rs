@@ -193,6 +193,62 @@ async fn a_fanout_of_kombu_reaches_every_queue_here() {
     peers.close().await;
 }
 
+/// A Broadcast consumer of kombu's own hears what is published on either side, and so does ours.
+async fn broadcasts_are_heard(test: &str, options: Value, query: &str) {
+    let Some(mut peers) = Peers::start_with(test, &options, query).await else { return };
+    peers.kombu.listen("news").await;
+    let subscribed = async {
+        while peers.redis("PUBSUB NUMPAT").await == ":0\r\n" {
+            sleep(POLL_INTERVAL).await;
+        }
+    };
+    within(subscribed).await;
+    let news = Exchange::fanout("news");
+    let ours = peers.transport.consumer(Queue::new("ours")).bind(&news, "");
+    let mut ours = within(ours.start::<Value>()).await.unwrap();
+    within(peers.transport.producer(news).ensure_publish("", &"by us")).await.unwrap();
+    let by_kombu = json!({"exchange": "news", "type": "fanout", "key": "", "bodies": ["by kombu"]});
+    peers.kombu.publish(by_kombu).await;
+    assert_eq!(peers.kombu.hear(2).await, json!(["by us", "by kombu"]));
+    assert_eq!(bodies(&mut ours, 2).await, ["by us", "by kombu"]);
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn broadcast_consumers_of_kombu_hear_fanouts_of_both() {
+    let test = "redis::broadcast_consumers_of_kombu_hear_fanouts_of_both";
+    broadcasts_are_heard(test, json!({}), "").await;
+}
+
+#[tokio::test]
+async fn with_a_prefix_broadcast_consumers_of_kombu_hear_fanouts_of_both() {
+    let test = "redis::with_a_prefix_broadcast_consumers_of_kombu_hear_fanouts_of_both";
+    let options = json!({"global_keyprefix": "{app}:"});
+    broadcasts_are_heard(test, options, "?global_keyprefix=%7Bapp%7D:").await;
+}
+
+#[tokio::test]
+async fn priorities_that_are_turned_round_have_kombus_order_for_kombu() {
+    let test = "redis::priorities_that_are_turned_round_have_kombus_order_for_kombu";
+    let Some(mut peers) = Peers::start_with(test, &json!({}), "?higher_first=true").await else { return };
+    for priority in [5, 0, 9] {
+        let producer = peers.transport.producer(Exchange::default());
+        let options = with_priority(priority);
+        within(producer.ensure_publish(("q", &options), &priority.to_string())).await.unwrap();
+    }
+    let got = peers.kombu.consume(json!("q"), 3).await;
+    let read: Vec<_> = got.iter().map(|message| (&message["body"], &message["priority"])).collect();
+    let expected = [("9", 0), ("5", 4), ("0", 9)].map(|(body, priority)| (json!(body), json!(priority)));
+    assert!(read.iter().copied().eq(expected.iter().map(|(body, priority)| (body, priority))), "{read:?}");
+    for priority in [5, 0, 9] {
+        let body = json!([priority.to_string()]);
+        peers.kombu.publish(json!({"key": "q", "bodies": body, "priority": priority})).await;
+    }
+    let mut consumer = peers.consumer("q").await;
+    assert_eq!(bodies(&mut consumer, 3).await, ["0", "5", "9"], "kombu's numbers have kombu's order");
+    peers.close().await;
+}
+
 #[tokio::test]
 async fn kombu_restores_what_a_process_of_ours_held() {
     let test = "redis::kombu_restores_what_a_process_of_ours_held";
