@@ -27,8 +27,8 @@ pub struct TransportMetrics {
     /// Items in queues on a Redis that are none of kombu's messages: each was put into a list
     /// `QUEUE.undecodable`, or dropped if it came from a fanout exchange.
     pub undecodable_items: u64,
-    /// Messages of a Redis that were settled when another had already returned them to their queues,
-    /// because their claims had lapsed: they are handled twice.
+    /// Messages of a Redis that were settled when another had already returned them to their
+    /// queues, because their claims had lapsed: they are handled twice.
     pub settled_too_late: u64,
     /// Messages that now wait for the broker's confirm.
     pub unconfirmed: usize,

@@ -57,17 +57,17 @@ impl<'a> Lock<'a> {
                 return hub.checked(answer).map(|renewed| renewed == 1);
             }
         }
-        let mut connection = hub.own_connection().await?;
-        hub.checked(redis::cmd("WATCH").arg(&self.key).exec_async(&mut connection).await)?;
-        let held: Option<String> = hub.checked(get(&self.key).query_async(&mut connection).await)?;
-        if held.as_ref() != Some(&self.token) {
-            return Ok(false);
-        }
-        let mut pipeline = redis::pipe();
-        pipeline.atomic().cmd("PEXPIRE").arg(&self.key).arg(lifetime);
-        // Nothing is answered when another has it meanwhile.
-        let done: Value = hub.checked(pipeline.query_async(&mut connection).await)?;
-        Ok(done != Value::Nil)
+        let mut reads = redis::pipe();
+        reads.add_command(get(&self.key));
+        let ours = [Value::BulkString(self.token.clone().into())];
+        let renewal = |held: Vec<Value>| {
+            let held = held == ours;
+            let mut renewing = redis::pipe();
+            renewing.cmd("PEXPIRE").arg(&self.key).arg(lifetime);
+            (held.then_some(renewing), held)
+        };
+        let (held, _) = hub.transact(std::slice::from_ref(&self.key), &reads, renewal).await?;
+        Ok(held)
     }
 }
 

@@ -45,10 +45,11 @@ async fn by_script(hub: &Hub, moves: &[Move]) -> Result<Option<Vec<bool>>, Backe
 }
 
 async fn by_transactions(hub: &Hub, moves: &[Move]) -> Result<Vec<bool>, BackendError> {
-    let mut connection = hub.own_connection().await?;
+    let mut spare = hub.transaction_connection().await?;
     let mut moved = Vec::with_capacity(moves.len());
     for one in moves {
-        moved.push(transaction::move_claim(hub, &mut connection, one).await?);
+        moved.push(transaction::move_claim(hub, &mut spare.connection, one).await?);
     }
+    hub.put_back(spare);
     Ok(moved)
 }

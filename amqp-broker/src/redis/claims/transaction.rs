@@ -27,20 +27,10 @@ pub(super) async fn take(
     wanted: &[Wanted],
     most_bytes: usize,
 ) -> Result<Haul, BackendError> {
-    let mut connection = hub.own_connection().await?;
+    let mut spare = hub.transaction_connection().await?;
     let mut taking = Taking { hub, number: first, room: most_bytes, haul: Haul::default() };
-    let mut left: Vec<_> = wanted.iter().map(|wanted| wanted.most).collect();
-    for step in 0..wanted.first().map_or(0, |wanted| wanted.lists.len()) {
-        for (source, wanted) in wanted.iter().enumerate() {
-            if taking.haul.full {
-                return Ok(taking.haul);
-            }
-            let (list, most) = (&wanted.lists[step], &mut left[source]);
-            if *most > 0 {
-                *most -= taking.list(&mut connection, source, wanted, list, *most).await?;
-            }
-        }
-    }
+    taking.lists(&mut spare.connection, wanted).await?;
+    hub.put_back(spare);
     Ok(taking.haul)
 }
 
@@ -52,6 +42,27 @@ struct Taking<'a> {
 }
 
 impl Taking<'_> {
+    /// Takes from all lists, until there is enough.
+    async fn lists(
+        &mut self,
+        connection: &mut MultiplexedConnection,
+        wanted: &[Wanted],
+    ) -> Result<(), BackendError> {
+        let mut left: Vec<_> = wanted.iter().map(|wanted| wanted.most).collect();
+        for step in 0..wanted.first().map_or(0, |wanted| wanted.lists.len()) {
+            for (source, wanted) in wanted.iter().enumerate() {
+                if self.haul.full {
+                    return Ok(());
+                }
+                let (list, most) = (&wanted.lists[step], &mut left[source]);
+                if *most > 0 {
+                    *most -= self.list(connection, source, wanted, list, *most).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Takes from one list; returns how many messages.
     async fn list(
         &mut self,

@@ -2,15 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisResult,
     aio::MultiplexedConnection,
 };
-use tokio::time;
+use tokio::{sync::watch, time};
 
 use super::{
     failure::{backend_error, unavailable},
+    listen::listen,
     sentinels::by_sentinel,
     tls::address,
 };
@@ -29,7 +29,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     client: Client,
-    login: Arc<Mutex<RedisLogin>>,
+    login: Arc<watch::Sender<RedisLogin>>,
     name: Option<String>,
     answer_time: Duration,
     connect_time: Duration,
@@ -50,17 +50,15 @@ impl Dialer {
             Server::Tcp(host, port) => direct(options, &login, address(options.tls.as_ref(), host, *port)?)?,
             Server::Socket(path) => direct(options, &login, ConnectionAddr::Unix(path.clone()))?,
             Server::Sentinels(sentinels) => {
-                // Each is asked twice at most.
-                let most = u32::try_from(sentinels.len()).unwrap_or(u32::MAX).saturating_mul(2);
-                let asking =
-                    time::timeout(connect_time.saturating_mul(most), by_sentinel(options, &login, sentinels));
-                asking.await.map_err(|_| unavailable("no sentinel answers in time".to_owned()))??
+                // The sentinel is connected to, and then the master.
+                let most = options.sentinel_timeout.unwrap_or(connect_time.saturating_mul(2));
+                by_sentinel(options, &login, sentinels, most).await?
             }
         };
         let answer_time = options.socket_timeout.unwrap_or(ANSWER_TIME);
         Ok(Dialer {
             client,
-            login: Arc::new(Mutex::new(login)),
+            login: Arc::new(watch::Sender::new(login)),
             name: options.client_name.clone(),
             answer_time,
             connect_time,
@@ -70,19 +68,25 @@ impl Dialer {
 
     /// Who logs in.
     pub(crate) fn login(&self) -> RedisLogin {
-        self.login.lock().clone()
+        self.login.borrow().clone()
     }
 
     /// Sets who logs in from now on.
     pub(crate) fn renew_login(&self, login: RedisLogin) {
-        *self.login.lock() = login;
+        self.login.send_replace(login);
+    }
+
+    /// Waits until another logs in than when this was called. It is cancel-safe.
+    pub(crate) async fn login_renewed(&self) {
+        // This keeps the sender, so that it does not end.
+        _ = self.login.subscribe().changed().await;
     }
 
     /// Returns the client to connect with, as whoever logs in now.
     fn client(&self) -> RedisResult<Client> {
         let info = self.client.get_connection_info();
         Client::open(
-            info.clone().set_redis_settings(logged_in(info.redis_settings().clone(), &self.login.lock())),
+            info.clone().set_redis_settings(logged_in(info.redis_settings().clone(), &self.login.borrow())),
         )
     }
 
@@ -129,22 +133,13 @@ impl Dialer {
     /// # Errors
     /// When Redis cannot be reached or refuses the login.
     pub(crate) async fn listen(&self) -> Result<redis::aio::PubSub, BackendError> {
-        match time::timeout(self.connect_time, self.client.get_async_pubsub()).await {
+        let client = self.client().map_err(|error| backend_error(&error))?;
+        let login = self.login();
+        match time::timeout(self.connect_time, listen(&client, &login, self.name.as_deref())).await {
             Ok(opened) => opened.map_err(|error| backend_error(&error)),
             Err(_) => Err(unavailable("Redis does not answer in time".to_owned())),
         }
     }
-}
-
-/// The commands that log a connection in again.
-pub(crate) fn authentication(login: &RedisLogin) -> Option<redis::Cmd> {
-    let password = login.password.as_ref()?;
-    let mut command = redis::cmd("AUTH");
-    if let Some(user) = &login.user {
-        command.arg(user);
-    }
-    command.arg(password);
-    Some(command)
 }
 
 fn direct(

@@ -1,7 +1,9 @@
 //! Connections to Redis: what their errors mean, and what they carry.
 
+mod authentication;
 mod dial;
 mod failure;
+mod listen;
 mod repeatable;
 mod scripts;
 mod seat;
@@ -11,11 +13,12 @@ mod tls;
 mod transaction;
 
 pub(crate) use self::{
-    dial::{Dialer, authentication},
+    authentication::authentication,
+    dial::Dialer,
     failure::{backend_error, is_forbidden, is_lost},
     repeatable::is_repeatable,
     scripts::{claim_script, drop_script, due_script, move_script, renew_script},
     seat::{Seat, seated},
-    spares::Spares,
+    spares::{Spare, Spares},
     transaction::{Decision, transact},
 };

@@ -1,9 +1,13 @@
 //! Finding the master by its sentinels.
 
+use std::{collections::HashMap, time::Duration};
+
 use redis::{
-    Client, TlsMode,
+    Client, RedisResult, TlsMode,
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
+
+use tokio::time;
 
 use super::{
     failure::{backend_error, unavailable},
@@ -14,32 +18,47 @@ use crate::{
     redis::options::{RedisLogin, RedisOptions},
 };
 
-/// Asks the sentinels for the master.
+/// Asks one sentinel after the other for the master, each for so long at most. As in redis-py, the
+/// next is asked when one does not answer, or knows no master, or too few other sentinels.
 pub(super) async fn by_sentinel(
     options: &RedisOptions,
     login: &RedisLogin,
     sentinels: &[(String, u16)],
+    most: Duration,
 ) -> Result<Client, BackendError> {
     let name = options.master_name.as_deref().unwrap_or_default();
-    let mut client = sentinel_client(options, login, sentinels, name)?;
-    if options.min_other_sentinels > 0 {
-        enough_others(&mut client, name, options.min_other_sentinels).await?;
+    let mut failures = Vec::new();
+    for sentinel in sentinels {
+        let client = sentinel_client(options, login, sentinel, name)?;
+        let failure = match time::timeout(most, ask(client, name, options.min_other_sentinels)).await {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(failure)) => failure,
+            Err(_) => "it does not answer in time".to_owned(),
+        };
+        failures.push(format!("{}:{}: {failure}", sentinel.0, sentinel.1));
     }
-    client
-        .async_get_client()
-        .await
-        .map_err(|error| unavailable(format!("no sentinel knows the master '{name}': {error}")))
+    Err(unavailable(format!("no sentinel knows the master '{name}': {}", failures.join("; "))))
+}
+
+/// Asks a sentinel for the master. One that is cut off from the others is not believed.
+async fn ask(mut client: SentinelClient, name: &str, least: u32) -> Result<Client, String> {
+    if least > 0 {
+        let others = others(&mut client, name).await.map_err(|error| error.to_string())?;
+        if others < least {
+            return Err(format!("it knows {others} other sentinels, and {least} are needed"));
+        }
+    }
+    client.async_get_client().await.map_err(|error| error.to_string())
 }
 
 fn sentinel_client(
     options: &RedisOptions,
     login: &RedisLogin,
-    sentinels: &[(String, u16)],
+    (host, port): &(String, u16),
     name: &str,
 ) -> Result<SentinelClient, BackendError> {
     let tls = options.tls_to_sentinels();
-    let addresses = sentinels.iter().map(|(host, port)| address(tls.as_ref(), host, *port));
-    let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+    let addresses = [address(tls.as_ref(), host, *port)?];
     let built = SentinelClientBuilder::new(addresses, name, SentinelServerType::Master);
     let mut builder = built.map_err(|error| backend_error(&error))?;
     builder = builder
@@ -67,19 +86,11 @@ fn sentinel_client(
     builder.build().map_err(|error| backend_error(&error))
 }
 
-/// A sentinel that is cut off from the others is not believed.
-async fn enough_others(client: &mut SentinelClient, name: &str, least: u32) -> Result<(), BackendError> {
-    let sentinel = client.async_get_sentinel_client().await.map_err(|error| backend_error(&error))?;
-    let opened = sentinel.get_multiplexed_async_connection().await;
-    let mut connection = opened.map_err(|error| backend_error(&error))?;
+/// How many other sentinels a sentinel knows.
+async fn others(client: &mut SentinelClient, name: &str) -> RedisResult<u32> {
+    let sentinel = client.async_get_sentinel_client().await?;
+    let mut connection = sentinel.get_multiplexed_async_connection().await?;
     let master = redis::cmd("SENTINEL").arg("MASTER").arg(name).query_async(&mut connection).await;
-    let master: std::collections::HashMap<String, String> = master.map_err(|error| backend_error(&error))?;
-    let others = master.get("num-other-sentinels").and_then(|others| others.parse::<u32>().ok());
-    match others {
-        Some(others) if others >= least => Ok(()),
-        _ => Err(unavailable(format!(
-            "the sentinel knows {} other sentinels, and {least} are needed",
-            others.unwrap_or_default()
-        ))),
-    }
+    let master: HashMap<String, String> = master?;
+    Ok(master.get("num-other-sentinels").and_then(|others| others.parse().ok()).unwrap_or_default())
 }

@@ -130,6 +130,11 @@ impl Fanouts {
         names
     }
 
+    /// All patterns that are listened to.
+    pub(crate) fn patterns(&self) -> Vec<String> {
+        self.state.lock().patterns.keys().cloned().collect()
+    }
+
     /// Takes a queue's messages, at most so many.
     pub(crate) fn take(&self, queue: &str, most: usize) -> Vec<Buffered> {
         let mut state = self.state.lock();

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use redis::{Pipeline, RedisResult, Value};
 
-use super::shared::Hub;
+use super::{channels::Channels, shared::Hub};
 use crate::{
     backend::{BackendError, Binding},
     redis::{
-        connect::{Decision, transact},
+        connect::{Decision, authentication, transact},
         declared::{Declared, DeclaredExchange},
+        options::RedisLogin,
         wire::BindingTable,
     },
 };
@@ -111,6 +112,31 @@ impl Hub {
         self.checked(unsubscribed)
     }
 
+    /// Logs all connections in again, and those that are opened from now on.
+    ///
+    /// # Errors
+    /// When Redis refuses the login.
+    pub(crate) async fn authenticate(&self, login: &RedisLogin) -> Result<(), BackendError> {
+        let Some(command) = authentication(login) else { return Ok(()) };
+        self.checked(command.exec_async(&mut self.commands()).await)?;
+        self.checked(command.exec_async(&mut self.listening()).await)?;
+        self.dialer().renew_login(login.clone());
+        self.waiting.clear();
+        self.transactions.clear();
+        match &self.channels {
+            None => Ok(()),
+            Some(channels) => self.replace_channels(channels).await,
+        }
+    }
+
+    /// Listens to the same channels on a new connection, because one that listens cannot log in
+    /// again.
+    async fn replace_channels(&self, channels: &Channels) -> Result<(), BackendError> {
+        let _one_after_the_other = self.subscribing.lock().await;
+        let connection = self.dialer().listen().await?;
+        self.checked(channels.replace(connection, &self.arrivals.fanouts.patterns()).await)
+    }
+
     /// Passes on what arrives on a connection for channels alone, until it is lost.
     pub(crate) async fn listen(&self) {
         let Some(channels) = &self.channels else { return };
@@ -130,9 +156,9 @@ impl Hub {
         reads: &Pipeline,
         mut decide: impl FnMut(Vec<Value>) -> Decision<T> + Send,
     ) -> Result<(T, Value), BackendError> {
-        let mut spare = self.transactions.take(self.own_connection()).await?;
+        let mut spare = self.transaction_connection().await?;
         let decided = self.checked(transact(&mut spare.connection, keys, reads, &mut decide).await)?;
-        self.transactions.put(spare);
+        self.put_back(spare);
         decided.ok_or_else(|| {
             BackendError::Unavailable("others change the same keys of Redis all the time".to_owned())
         })

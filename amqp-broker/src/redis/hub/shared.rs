@@ -1,6 +1,7 @@
 //! The connections to Redis that all links use.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,11 +18,9 @@ use crate::{
     backend::BackendError,
     kombu::envelope::EnvelopeEncoder,
     redis::{
-        connect::{
-            Dialer, Seat, Spares, authentication, backend_error, is_forbidden, is_lost, is_repeatable,
-        },
+        connect::{Dialer, Seat, Spare, Spares, backend_error, is_forbidden, is_lost, is_repeatable},
         declared::Holder,
-        options::{RedisLogin, RedisOptions},
+        options::RedisOptions,
         wire::Keys,
     },
 };
@@ -31,6 +30,9 @@ const UNTRACKED: Duration = Duration::from_secs(1);
 
 /// The most transactions that run at once, each on a connection of its own.
 const MOST_TRANSACTIONS: u32 = 4;
+
+/// The most exchanges that are remembered for the log.
+const MOST_NOTED: usize = 1000;
 
 /// What the links of a [`Redis`](crate::redis::Redis) share. It lives until its connections are
 /// lost; the next link that is opened makes a new one.
@@ -42,6 +44,8 @@ pub(crate) struct Hub {
     pub(crate) held: Held,
     pub(crate) leases: Leases,
     pub(crate) counts: Arc<Counts>,
+    /// Exchanges that were taken for direct ones, which was logged.
+    taken_for_direct: Mutex<HashSet<String>>,
     /// The holder of the queues and consumers of all links.
     pub(crate) holder: Holder,
     pub(super) encoder: Mutex<EnvelopeEncoder>,
@@ -97,6 +101,7 @@ impl Hub {
             held: Held::default(),
             leases: Leases::default(),
             counts,
+            taken_for_direct: Mutex::default(),
             holder: Holder { id: Uuid::new_v4(), seat },
             subscribing: tokio::sync::Mutex::default(),
             commands,
@@ -109,6 +114,15 @@ impl Hub {
             next_claim: AtomicU64::new(0),
             next_link: AtomicU64::new(0),
         }))
+    }
+
+    /// Notes that an exchange is taken for a direct one; tells whether that is new.
+    pub(crate) fn takes_for_direct(&self, exchange: &str) -> bool {
+        let mut taken = self.taken_for_direct.lock();
+        if taken.len() >= MOST_NOTED {
+            taken.clear();
+        }
+        !taken.contains(exchange) && taken.insert(exchange.to_owned())
     }
 
     /// A number that no other link of this hub has.
@@ -158,23 +172,19 @@ impl Hub {
     }
 
     /// Opens a connection of its own, for transactions that watch keys.
-    pub(crate) async fn own_connection(&self) -> Result<MultiplexedConnection, BackendError> {
+    async fn own_connection(&self) -> Result<MultiplexedConnection, BackendError> {
         let opened = self.dialer.open(&self.dialer.config()).await;
         opened.inspect_err(|error| self.lost_by(error))
     }
 
-    /// Logs both connections in again, and all others that are opened from now on.
-    ///
-    /// # Errors
-    /// When Redis refuses the login.
-    pub(crate) async fn authenticate(&self, login: &RedisLogin) -> Result<(), BackendError> {
-        let Some(command) = authentication(login) else { return Ok(()) };
-        self.checked(command.exec_async(&mut self.commands()).await)?;
-        self.checked(command.exec_async(&mut self.listening()).await)?;
-        self.dialer.renew_login(login.clone());
-        self.waiting.clear();
-        self.transactions.clear();
-        Ok(())
+    /// Takes a connection for transactions that watch keys, as soon as one may be taken. It goes
+    /// back by [`put_back`](Self::put_back) if it watches nothing any more.
+    pub(crate) async fn transaction_connection(&self) -> Result<Spare, BackendError> {
+        self.transactions.take(self.own_connection()).await
+    }
+
+    pub(crate) fn put_back(&self, spare: Spare) {
+        self.transactions.put(spare);
     }
 
     /// Sends a command, and waits for its answer.

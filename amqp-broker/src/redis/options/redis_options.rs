@@ -44,7 +44,7 @@ macro_rules! options {
         /// |---|---|
         /// | `virtual_host` | the database |
         /// | `ssl`, `ssl_cert_reqs`, `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname` | TLS, which each of them turns on: `none`, `optional` or `required`, which are both strict; PEM files. The name of a master that sentinels tell of is always checked |
-        /// | `sentinel_kwargs` | a JSON object with `username`, `password`, `ssl` and the other options of TLS for the sentinels themselves; files that it does not name are those of the master's TLS |
+        /// | `sentinel_kwargs` | a JSON object with `username`, `password`, `socket_timeout` (after so many seconds without an answer the next sentinel is asked), `ssl` and the other options of TLS for the sentinels themselves; files that it does not name are those of the master's TLS |
         /// | `socket_keepalive_options` | a JSON object with `TCP_KEEPIDLE`, `TCP_KEEPINTVL` and `TCP_KEEPCNT`, or their numbers on Linux 4, 5 and 6: the times of `socket_keepalive` |
         /// | `protocol` | 3, the default, or 2: the version of Redis's protocol |
         /// | `body_encoding` | `base64`, the default, or `utf-8`: how bodies are written |
@@ -69,6 +69,8 @@ macro_rules! options {
             pub(crate) login: RedisLogin,
             pub(crate) credentials: Option<Credentials>,
             pub(crate) sentinel_login: RedisLogin,
+            /// How long a sentinel may take, until the next is asked.
+            pub(crate) sentinel_timeout: Option<Duration>,
             pub(crate) tls: Option<RedisTls>,
             /// TLS with sentinels, if there is any.
             pub(crate) sentinel_ssl: RedisTls,
@@ -88,6 +90,7 @@ macro_rules! options {
                     login: RedisLogin::default(),
                     credentials: None,
                     sentinel_login: RedisLogin::default(),
+                    sentinel_timeout: None,
                     tls: None,
                     sentinel_ssl: RedisTls::default(),
                     keep_alive: KeepAlive::default(),
@@ -180,7 +183,8 @@ options! {
     /// Sets how often [`credentials`](Self::credentials) are asked again while a connection lasts.
     /// The default is 10 s.
     reauth_check_interval: Duration [Duration] = Duration::from_secs(10);
-    /// Sets how many other sentinels a sentinel must know to be believed. The default is 0.
+    /// Sets how many other sentinels a sentinel must know to be believed; else the next one is
+    /// asked. The default is 0.
     min_other_sentinels: u32 [u32] = 0;
     /// Sets whether TLS is spoken with the sentinels, with the certificates that TLS with the
     /// master has; `sentinel_kwargs` may name others. The default is false.

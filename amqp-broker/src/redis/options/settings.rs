@@ -123,11 +123,15 @@ impl RedisOptions {
     fn set_sentinel(&mut self, option: &str, value: &str) -> Result<()> {
         // The reason might quote a password.
         let arguments: SentinelArguments = serde_json::from_str(value).map_err(|_| {
-            let expected = "a JSON object with username, password, ssl and the options of ssl, each optional";
+            let expected = "a JSON object with username, password, socket_timeout, ssl and the options of ssl, each optional";
             RedisOptionsError::value(option, expected)
         })?;
         self.sentinel_login = RedisLogin { user: arguments.username, password: arguments.password };
         (self.sentinel_tls, self.sentinel_ssl) = (arguments.ssl.unwrap_or(false), RedisTls::default());
+        self.sentinel_timeout = match arguments.socket_timeout {
+            Some(time) => Some(seconds("socket_timeout in sentinel_kwargs", &time.to_string())?),
+            None => None,
+        };
         let check_hostname = arguments.ssl_check_hostname.map(|wanted| wanted.to_string());
         for (name, text) in [
             ("ssl_cert_reqs", arguments.ssl_cert_reqs),
@@ -151,6 +155,7 @@ impl RedisOptions {
 struct SentinelArguments {
     username: Option<String>,
     password: Option<String>,
+    socket_timeout: Option<f64>,
     ssl: Option<bool>,
     ssl_cert_reqs: Option<String>,
     ssl_check_hostname: Option<bool>,

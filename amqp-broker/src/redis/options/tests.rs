@@ -83,6 +83,11 @@ fn the_sentinels_own_login_is_read() {
     let error =
         RedisOptions::default().set("sentinel_kwargs", r#"{"password":"hunter2","x":1}"#).unwrap_err();
     assert!(!error.to_string().contains("hunter2"));
+    for (value, time) in [("0.5", Some(Duration::from_millis(500))), ("null", None)] {
+        let arguments = format!(r#"{{"socket_timeout":{value}}}"#);
+        assert_eq!(parse("sentinel://a").set("sentinel_kwargs", &arguments).unwrap().sentinel_timeout, time);
+    }
+    assert!(parse("sentinel://a").set("sentinel_kwargs", r#"{"socket_timeout":-1}"#).is_err());
 }
 
 #[test]

@@ -117,10 +117,11 @@ impl Mover {
                 return self.hub.checked(answer).map(|_| ());
             }
         }
-        let mut connection = self.hub.own_connection().await?;
+        let mut spare = self.hub.transaction_connection().await?;
         for (raw, (place, moved)) in due.iter().zip(moves) {
-            self.commit_one(&mut connection, key, raw, place, moved).await?;
+            self.commit_one(&mut spare.connection, key, raw, place, moved).await?;
         }
+        self.hub.put_back(spare);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use crate::{
         hub::Hub,
         places::{expire, place},
     },
+    shown::shown,
 };
 
 /// Publishes messages; returns what became of each, up to the first that is refused. When it
@@ -42,16 +43,42 @@ async fn add(
 ) -> Result<Published, BackendError> {
     match route(hub, message).await? {
         Route::Channel => {
-            let exchange = message.exchange.as_str().unwrap_or_default();
-            let key = message.routing_key.as_str().unwrap_or_default();
-            let legacy =
-                hub.keys.legacy_channel(exchange, key).filter(|_| hub.options.sentinel_fanout_compat);
-            batch.tell(owner, hub.keys.channel(exchange, key), legacy, hub.write_envelope(message)?.json);
+            let (channel, legacy) = channels(hub, message);
+            batch.tell(owner, channel, legacy, hub.write_envelope(message)?.json);
             Ok(Published::Routed)
         }
-        Route::Queues(queues) if queues.is_empty() => Ok(Published::Unroutable),
+        Route::ChannelOrQueues(_) if is_heard(hub, message).await? => Ok(Published::Routed),
+        Route::ChannelOrQueues(queues) => add_to_queues(hub, batch, owner, message, &queues).await,
         Route::Queues(queues) => add_to_queues(hub, batch, owner, message, &queues).await,
     }
+}
+
+/// The channel of a message, and the one that old versions use, if that is wanted.
+fn channels(hub: &Hub, message: &Message) -> (String, Option<String>) {
+    let exchange = message.exchange.as_str().unwrap_or_default();
+    let key = message.routing_key.as_str().unwrap_or_default();
+    let legacy = hub.keys.legacy_channel(exchange, key).filter(|_| hub.options.sentinel_fanout_compat);
+    (hub.keys.channel(exchange, key), legacy)
+}
+
+/// Publishes a message to an exchange that may be a fanout exchange of kombu's; tells whether
+/// anybody listens, as nobody does to a direct one.
+async fn is_heard(hub: &Hub, message: &Message) -> Result<bool, BackendError> {
+    let (channel, legacy) = channels(hub, message);
+    let json = hub.write_envelope(message)?.json;
+    let mut listeners: u64 = hub.command(redis::cmd("PUBLISH").arg(channel).arg(&json)).await?;
+    if let Some(legacy) = legacy {
+        listeners += hub.command::<u64>(redis::cmd("PUBLISH").arg(legacy).arg(&json)).await?;
+    }
+    let exchange = message.exchange.as_str().unwrap_or_default();
+    if listeners == 0 && hub.takes_for_direct(exchange) {
+        tracing::warn!(
+            exchange = shown(exchange),
+            "takes an exchange for a direct one that kombu alone has declared: nobody listens to it; declare it \
+             if it is a fanout exchange"
+        );
+    }
+    Ok(listeners > 0)
 }
 
 async fn add_to_queues(

@@ -12,6 +12,9 @@ pub(super) enum Route {
     Queues(Vec<String>),
     /// To whoever listens to the exchange.
     Channel,
+    /// The same, or into these queues if nobody listens: kombu alone has declared the exchange, and
+    /// its bindings do not show whether it is a fanout exchange.
+    ChannelOrQueues(Vec<String>),
 }
 
 /// Routes a message.
@@ -28,15 +31,22 @@ pub(super) async fn route(hub: &Hub, message: &Message) -> Result<Route, Backend
         return Ok(Route::Channel);
     }
     let members = hub.bindings(exchange).await?;
+    let is_unclear = kind == ExchangeKind::Direct
+        && members.may_be_fanout()
+        && !exchange.starts_with("amq.")
+        && hub.exchange(exchange).await?.is_none();
     let mut queues: Vec<_> = members.route(kind, key).into_iter().map(str::to_owned).collect();
     if queues.is_empty() {
         queues.extend(hub.options.deadletter_queue.clone());
+    }
+    if is_unclear {
+        return Ok(Route::ChannelOrQueues(queues));
     }
     Ok(Route::Queues(queues))
 }
 
 /// The kind of an exchange: the one that it was declared with here, or the one that its bindings
-/// show. Kombu stores no kinds, and a fanout exchange cannot be told from a direct one.
+/// show. Kombu stores no kinds, and the bindings of a fanout exchange look like a direct one's.
 ///
 /// # Errors
 /// When Redis fails.

@@ -68,7 +68,15 @@ async fn wait(hub: Arc<Hub>, queue: String, list: String, wanted: Arc<Notify>) {
         if !armed {
             wanted.notified().await;
         }
-        match wait_once(&hub, &mut connection, &list).await {
+        let waited = tokio::select! {
+            waited = wait_once(&hub, &mut connection, &list) => waited,
+            // A connection that waits cannot log in again. Another takes its place.
+            () = hub.dialer().login_renewed() => {
+                connection = None;
+                continue;
+            }
+        };
+        match waited {
             Ok(true) => hub.arrivals.watches.wake(&queue),
             Ok(false) => {}
             Err(error) => {

@@ -1,9 +1,13 @@
 //! Purging and deleting queues.
 
+use std::collections::BTreeSet;
+
 use redis::{Pipeline, Value};
 
 use super::{
-    fanouts, members,
+    fanouts,
+    kombu_exchanges::bound_exchanges,
+    members,
     queues::{count, known_exchanges, numbers},
 };
 use crate::{
@@ -17,17 +21,32 @@ const GONE_LEAST: u64 = 60_000;
 /// The most time that it does so: many such queues may come and go.
 const GONE_MOST: u64 = 3_600_000;
 
-/// Deletes a queue; returns how many messages it held. While its bindings are removed it still has
-/// its owner, so that nobody makes it anew meanwhile.
+/// Deletes a queue, also its bindings to exchanges that kombu alone has declared; returns how many
+/// messages it held.
 ///
 /// # Errors
 /// When Redis fails.
 pub(crate) async fn delete_queue(hub: &Hub, name: &str) -> Result<u32, BackendError> {
+    remove_queue(hub, name, bound_exchanges(hub).await?).await
+}
+
+/// Deletes a queue that nobody else can have bound, or that goes by itself.
+///
+/// # Errors
+/// When Redis fails.
+pub(super) async fn delete_own_queue(hub: &Hub, name: &str) -> Result<u32, BackendError> {
+    remove_queue(hub, name, BTreeSet::new()).await
+}
+
+/// Removes a queue, and its bindings to known exchanges and these. While they are removed it still
+/// has its owner, so that nobody makes it anew meanwhile.
+async fn remove_queue(hub: &Hub, name: &str, mut exchanges: BTreeSet<String>) -> Result<u32, BackendError> {
     let stored: Option<Vec<u8>> = hub.command(redis::cmd("GET").arg(hub.keys.queue(name))).await?;
     let declared = stored.and_then(|stored| Declared::read(&stored)).unwrap_or_default();
     hub.leases.remove_queue(name);
     fanouts::remove(hub, name).await?;
-    for exchange in known_exchanges(hub).await? {
+    exchanges.extend(known_exchanges(hub).await?);
+    for exchange in exchanges {
         let members = hub.bindings(&exchange).await?;
         let members: Vec<_> = members.iter().filter(|member| member.queue == name).collect();
         members::remove(hub, &exchange, &members).await?;
@@ -90,7 +109,7 @@ fn held(answers: &[Value]) -> u32 {
 /// When Redis fails.
 pub(crate) async fn leave_queue(hub: &Hub, link: u64, queue: &str) -> Result<(), BackendError> {
     if hub.arrivals.fanouts.leave_one(link, queue) {
-        delete_queue(hub, queue).await?;
+        delete_own_queue(hub, queue).await?;
     }
     Ok(())
 }

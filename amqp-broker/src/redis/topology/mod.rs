@@ -5,6 +5,7 @@ mod declaring;
 mod deleting;
 mod exchanges;
 mod fanouts;
+mod kombu_exchanges;
 mod members;
 mod overdue;
 mod owned;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 use tokio::time::{self, Instant};
 
-use super::deleting::delete_queue;
+use super::deleting::delete_own_queue;
 use crate::{
     backend::BackendError,
     core::rabbitmq::refusal::Refusal,
@@ -109,7 +109,7 @@ pub(crate) async fn delete_owned(hub: &Hub, queue: &str, owner: &Owner) -> Resul
     });
     if taken.await?.0 {
         tracing::debug!(queue = shown(queue), "deletes an exclusive queue whose connection is gone");
-        delete_queue(hub, queue).await?;
+        delete_own_queue(hub, queue).await?;
     }
     Ok(())
 }

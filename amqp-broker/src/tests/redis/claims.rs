@@ -38,7 +38,7 @@ async fn a_link_that_is_dropped_returns_its_messages_in_their_order() {
     assert_eq!(bodies, ["1", "2", "3"]);
 }
 
-/// Settles in each way what another has returned meanwhile; some of it has a queue for dead letters.
+/// Settles in each way what another has returned meanwhile; some has a queue for dead letters.
 async fn settle_what_others_have_returned(test: &str, scripting: bool) {
     let Some(setting) = Setting::with(test, |options| options.scripting(scripting)).await else { return };
     let mut client = setting.open().await;

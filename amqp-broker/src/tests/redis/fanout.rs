@@ -97,3 +97,25 @@ async fn with_old_versions_both_channels_are_used_and_a_message_arrives_once() {
     let channels: u32 = setting.ask(&["PUBLISH", "/{db}.f", "old"]).await;
     assert_eq!(channels, 1);
 }
+
+/// Kombu stores no kinds. Who listens shows that an exchange is a fanout exchange.
+#[tokio::test]
+async fn a_fanout_exchange_that_kombu_alone_has_declared_is_recognised() {
+    let test = "a_fanout_exchange_that_kombu_alone_has_declared_is_recognised";
+    let Some(setting) = Setting::new(test).await else { return };
+    let _: () = setting.ask(&["SADD", "_kombu.binding.news", "\x06\x16\x06\x16bcast.1"]).await;
+    let (mut client, mut kombu) = (setting.open().await, setting.open().await);
+    assert_eq!(client.publish("news", "", "as if it were direct").await, Published::Routed);
+    assert_eq!(setting.ask::<u32>(&["LLEN", "bcast.1"]).await, 1);
+    // The plain connection of another gateway stands for kombu: nothing is declared.
+    kombu.exchange("other", ExchangeKind::Fanout).await;
+    kombu.bind("other", "", "heard").await;
+    kombu.watch("heard").await;
+    let _: () = setting.ask(&["SADD", "_kombu.binding.other", "\x06\x16\x06\x16bcast.2"]).await;
+    let _: () = setting.ask(&["HDEL", "_amqp.exchanges", "other"]).await;
+    for body in ["1", "2"] {
+        assert_eq!(client.publish("other", "", body).await, Published::Routed);
+        assert_eq!(kombu.next("heard").await.message.body, body);
+    }
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "bcast.2", "heard"]).await, 0);
+}

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Broker,
-    backend::{Backend, BackendError, ExchangeKind, Link, Published, Settlement, Wakes},
+    backend::{BackendError, ExchangeKind, Link, Published, Settlement},
     redis::{Redis, RedisLogin, RedisOptions},
     tests::peer::Peer,
 };
@@ -94,7 +94,7 @@ async fn a_publish_that_waits_for_replicas_holds_up_no_other_client() {
 
 /// Makes the users `old` and `new`. Returns options whose credentials are those of `old` until the
 /// flag is set.
-async fn rotating(setting: &Setting) -> (Arc<AtomicBool>, RedisOptions) {
+pub(super) async fn rotating(setting: &Setting) -> (Arc<AtomicBool>, RedisOptions) {
     for (user, word) in [("old", ">one"), ("new", ">two")] {
         let _: () = setting.ask(&["ACL", "SETUSER", user, "on", word, "~*", "&*", "+@all"]).await;
     }
@@ -109,7 +109,7 @@ async fn rotating(setting: &Setting) -> (Arc<AtomicBool>, RedisOptions) {
 }
 
 /// Sets the flag, waits until no connection is of the user `old`, and deletes that user.
-async fn rotate(setting: &Setting, rotated: &AtomicBool) {
+pub(super) async fn rotate(setting: &Setting, rotated: &AtomicBool) {
     rotated.store(true, Ordering::Relaxed);
     let changed = async {
         while setting.ask::<String>(&["CLIENT", "LIST"]).await.contains("user=old") {
@@ -231,33 +231,6 @@ async fn connections_have_the_clients_name() {
     let _client = setting.open().await;
     let clients: String = setting.ask(&["CLIENT", "LIST"]).await;
     assert_eq!(clients.matches("name=gateway-7 ").count(), 2, "{clients}");
-}
-
-#[tokio::test]
-async fn the_master_is_found_by_its_sentinels() {
-    let test = "the_master_is_found_by_its_sentinels";
-    let Some(setting) = Setting::new(test).await else { return };
-    let Some(sentinel) = RedisServer::sentinel(test, "shop", setting.server.port()).await else { return };
-    let url = format!("sentinel://127.0.0.1:{}/0?master_name=", sentinel.port());
-    let redis = Redis::new(RedisOptions::parse(&format!("{url}shop")).unwrap());
-    let mut client = Client::open(&redis).await;
-    assert_eq!(client.publish("", "q", "m").await, Published::Routed);
-    assert_eq!(setting.ask::<u32>(&["LLEN", "q"]).await, 1);
-    for (query, told) in [("other", "other"), ("shop&min_other_sentinels=1", "1 are needed")] {
-        let redis = Redis::new(RedisOptions::parse(&format!("{url}{query}")).unwrap());
-        let refused = redis.open(Wakes::default()).await.unwrap_err();
-        assert!(matches!(&refused, BackendError::Unavailable(text) if text.contains(told)), "{refused}");
-    }
-}
-
-#[tokio::test]
-async fn without_the_name_of_a_master_no_sentinel_is_asked() {
-    let redis = Redis::new(RedisOptions::parse("sentinel://127.0.0.1:1").unwrap());
-    let refused = redis.open(Wakes::default()).await.unwrap_err();
-    assert!(
-        matches!(&refused, BackendError::Unavailable(text) if text.contains("`master_name`")),
-        "{refused}"
-    );
 }
 
 #[tokio::test]

@@ -207,3 +207,30 @@ async fn without_scripts_a_claim_under_the_tag_of_an_earlier_one_keeps_its_entry
     let test = "without_scripts_a_claim_under_the_tag_of_an_earlier_one_keeps_its_entry";
     a_claim_that_is_made_meanwhile_is_found(test, false).await;
 }
+
+#[tokio::test]
+async fn no_more_lapsed_claims_are_returned_in_a_round_than_are_wanted() {
+    let test = "no_more_lapsed_claims_are_returned_in_a_round_than_are_wanted";
+    let limited = |options: RedisOptions| options.unacked_restore_limit(Some(3));
+    let Some(setting) = Setting::with(test, limited).await else { return };
+    for number in 0..7 {
+        let tag = number.to_string();
+        let claim = format!(r#"[{}, "", "q"]"#, envelope("", "q", &tag));
+        let _: () = setting.ask(&["HSET", "unacked", &tag, &claim]).await;
+        let _: () = setting.ask(&["ZADD", "unacked_index", &(1000 + number).to_string(), &tag]).await;
+    }
+    // Each has one round, and the next one only after minutes.
+    for returned in [3, 6, 7] {
+        let mut client =
+            Client::open(&Redis::new(limited(RedisOptions::parse(&setting.server.url()).unwrap()))).await;
+        while setting.ask::<u32>(&["LLEN", "q"]).await < returned {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        while setting.ask::<u32>(&["EXISTS", "unacked_mutex"]).await > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(setting.ask::<u32>(&["LLEN", "q"]).await, returned);
+        assert_eq!(setting.ask::<u32>(&["HLEN", "unacked"]).await, 7 - returned);
+        client.declare("still-here", &[]).await;
+    }
+}

@@ -199,3 +199,25 @@ async fn an_exclusive_queue_goes_with_its_connection_and_an_auto_delete_queue_st
     assert_eq!(refusal(&mut other, passive("own")).await.0, ReplyCode::NOT_FOUND);
     assert_eq!(ask::<u32>(&plain, &["EXISTS", "_amqp.queue.shared"]).await, 1);
 }
+
+/// RabbitMQ's page on consumer priorities: the others get messages while those of a higher priority
+/// may get none.
+#[tokio::test]
+async fn consumers_of_a_higher_priority_come_first() {
+    let Some(server) = RedisServer::start("consumers_of_a_higher_priority_come_first").await else { return };
+    let mut peer = Peer::open(&broker(&server)).await;
+    peer.declare("q").await;
+    peer.call(1, basic::Qos { prefetch_count: 2, ..Default::default() }).await;
+    for (tag, priority) in [("low", -1), ("high", 5), ("usual", 0)] {
+        let arguments = table([("x-priority", priority.into())]);
+        let (queue, consumer_tag) = (short("q"), short(tag));
+        peer.call(1, basic::Consume { queue, consumer_tag, arguments, ..Default::default() }).await;
+    }
+    let mut tags = Vec::new();
+    for number in 0..6 {
+        peer.publish("", "q", &number.to_string()).await;
+        let came = peer.expect_content::<basic::Deliver>().await;
+        tags.push(came.method.consumer_tag.as_str().unwrap().to_owned());
+    }
+    assert_eq!(tags, ["high", "high", "usual", "usual", "low", "low"]);
+}

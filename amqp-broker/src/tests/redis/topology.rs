@@ -1,7 +1,10 @@
 //! Exchanges, queues and bindings.
 
 use super::support::{Client, Setting, binding, bodies, exchange, message, queue};
-use crate::backend::{BackendError, ExchangeKind, Link, Published, QueueDeclaration, Settlement, Source};
+use crate::{
+    backend::{BackendError, ExchangeKind, Link, Published, QueueDeclaration, Settlement, Source},
+    redis::RedisOptions,
+};
 
 #[tokio::test]
 async fn topics_route_by_the_rules_of_amqp_and_are_written_for_kombu() {
@@ -241,4 +244,80 @@ async fn priorities_are_kombus_steps() {
     keys.sort();
     assert_eq!(keys, ["q", "q\x06\x163", "q\x06\x166", "q\x06\x169"]);
     assert_eq!(bodies(&client.claim("q", 9).await), ["0", "2", "5", "6", "9"]);
+}
+
+#[tokio::test]
+async fn a_deleted_queue_leaves_no_binding_on_exchanges_that_kombu_alone_has_declared() {
+    let test = "a_deleted_queue_leaves_no_binding_on_exchanges_that_kombu_alone_has_declared";
+    let prefixed = |options: RedisOptions| options.global_keyprefix("a[1]*:");
+    let Some(setting) = Setting::with(test, prefixed).await else { return };
+    let mut pipeline = redis::pipe();
+    for exchange in 0..1500 {
+        for table in ["binding", "binding_permanent"] {
+            let key = format!("a[1]*:_kombu.{table}.x{exchange}");
+            pipeline.cmd("SADD").arg(key).arg("k\x06\x16\x06\x16q").arg("k\x06\x16\x06\x16other").ignore();
+        }
+    }
+    pipeline.cmd("SADD").arg("a1:_kombu.binding.x").arg("k\x06\x16\x06\x16q").ignore();
+    pipeline.exec_async(&mut setting.plain.clone()).await.unwrap();
+    let mut client = setting.open().await;
+    client.declare("q", &[]).await;
+    client.link.delete_queue("q").await.unwrap();
+    for (key, left) in [
+        ("a[1]*:_kombu.binding.x0", 1),
+        ("a[1]*:_kombu.binding.x1499", 1),
+        ("a[1]*:_kombu.binding_permanent.x7", 1),
+        ("a1:_kombu.binding.x", 1),
+    ] {
+        assert_eq!(setting.ask::<u32>(&["SCARD", key]).await, left, "{key}");
+    }
+    let of_others: Vec<String> = setting.ask(&["SMEMBERS", "a1:_kombu.binding.x"]).await;
+    assert_eq!(of_others, ["k\x06\x16\x06\x16q"], "another prefix");
+}
+
+/// What kombu does after a reply: nothing of the queue is left that another would stumble over.
+#[tokio::test]
+async fn a_reply_queue_leaves_neither_lists_nor_bindings() {
+    let Some(setting) = Setting::new("a_reply_queue_leaves_neither_lists_nor_bindings").await else { return };
+    let mut client = setting.open().await;
+    let (exchange, queue) = ("reply.celery.pidbox", "1f2e.reply.celery.pidbox");
+    client.exchange(exchange, ExchangeKind::Direct).await;
+    client.bind(exchange, "kept", "other.reply.celery.pidbox").await;
+    client.declare(queue, &[("x-expires", 10_000.into())]).await;
+    client.bind(exchange, "1f2e", queue).await;
+    for priority in [0, 3, 6, 9] {
+        let mut reply = message(exchange, "1f2e", "pong");
+        reply.properties.priority = Some(priority);
+        assert_eq!(client.link.publish(&[reply]).await.unwrap(), [Published::Routed]);
+    }
+    let members: Vec<String> = setting.ask(&["SMEMBERS", "_kombu.binding.reply.celery.pidbox"]).await;
+    assert_eq!(members.len(), 2, "{members:?}");
+    assert_eq!(setting.ask::<Vec<String>>(&["KEYS", "1f2e*"]).await.len(), 4);
+    assert_eq!(client.link.delete_queue(queue).await, Ok(4));
+    assert_eq!(setting.ask::<Vec<String>>(&["KEYS", "1f2e*"]).await, [""; 0]);
+    for table in ["binding", "binding_permanent"] {
+        let key = format!("_kombu.{table}.reply.celery.pidbox");
+        let members: Vec<String> = setting.ask(&["SMEMBERS", &key]).await;
+        assert_eq!(members, ["kept\x06\x16\x06\x16other.reply.celery.pidbox"], "{key}");
+    }
+    // A late reply makes no list.
+    assert_eq!(client.publish("", queue, "late").await, Published::Unroutable);
+    assert_eq!(setting.ask::<u32>(&["EXISTS", queue]).await, 0);
+}
+
+/// Kombu sets no time to live where others push to its queue for replies.
+#[tokio::test]
+async fn the_lists_of_kombus_reply_queues_live_for_an_hour() {
+    let Some(setting) = Setting::new("the_lists_of_kombus_reply_queues_live_for_an_hour").await else {
+        return;
+    };
+    let mut client = setting.open().await;
+    for queue in ["1f2e.reply.celery.pidbox", "w1.celery.pidbox", "1f2e.reply"] {
+        client.publish("", queue, "pong").await;
+    }
+    let left: i64 = setting.ask(&["PTTL", "1f2e.reply.celery.pidbox"]).await;
+    assert!((3_500_000..=3_600_000).contains(&left), "{left}");
+    for queue in ["w1.celery.pidbox", "1f2e.reply"] {
+        assert_eq!(setting.ask::<i64>(&["PTTL", queue]).await, -1, "{queue}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Servers that run no scripts.
 
-use super::support::{Setting, bodies};
+use super::super::support::{Setting, bodies};
 use crate::backend::{Link, Settlement};
 
 /// A login that may do everything except running scripts.
@@ -63,4 +63,35 @@ async fn transactions_of_several_consumers_take_each_message_once() {
     all.sort_by_key(|body| body.parse::<u32>().unwrap());
     assert_eq!(all, numbers);
     assert_eq!(setting.ask::<u32>(&["HLEN", "unacked"]).await, 60);
+}
+
+#[tokio::test]
+async fn transactions_use_their_connections_again() {
+    let Some(setting) = Setting::new("transactions_use_their_connections_again").await else { return };
+    forbid_scripts(&setting).await;
+    let mut client = setting.open().await;
+    let opened = async || -> u32 {
+        let stats: String = setting.ask(&["INFO", "stats"]).await;
+        let count = stats.split_once("total_connections_received:").unwrap().1;
+        count.lines().next().unwrap().parse().unwrap()
+    };
+    let dead = [
+        ("x-message-ttl", 1.into()),
+        ("x-dead-letter-exchange", "".into()),
+        ("x-dead-letter-routing-key", "q".into()),
+    ];
+    client.declare("later", &dead).await;
+    client.watch("q").await;
+    client.publish("", "later", "m").await;
+    let first = client.next("q").await;
+    client.link.settle(vec![(first.claim.unwrap(), Settlement::Requeue)]).await.unwrap();
+    let before = opened().await;
+    for settlement in [Settlement::Requeue, Settlement::Reject, Settlement::Ack].repeat(5) {
+        client.publish("", "later", "m").await;
+        let claim = client.next("q").await.claim.unwrap();
+        assert_eq!(client.link.settle(vec![(claim, settlement)]).await, Ok(0));
+    }
+    // As many at most as may run at once.
+    let more = opened().await - before;
+    assert!(more <= 4, "{more} more connections");
 }
