@@ -208,9 +208,9 @@ options! {
 
 impl RedisOptions {
     /// Sets the name that connections have in Redis's client list. The default is none. With the
-    /// second version of the protocol and TLS, the connection that listens to channels has none; nor
-    /// has it, with a name, the keep-alive of [`socket_keepalive`](Self::socket_keepalive): it is
-    /// tried by health checks.
+    /// second version of the protocol and TLS, the connection that listens to channels has none;
+    /// nor has it, with a name, the keep-alive of [`socket_keepalive`](Self::socket_keepalive): it
+    /// is tried by health checks.
     #[must_use]
     pub fn client_name(mut self, name: impl Into<String>) -> Self {
         self.client_name = Some(name.into());
