@@ -113,6 +113,7 @@ mod shown;
 mod simulated_disk;
 mod sockets;
 mod store;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod users;

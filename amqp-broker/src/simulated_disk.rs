@@ -7,7 +7,6 @@ use std::{
 };
 
 use amqp_codec::ShortString;
-use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
         vhost::{Vhost, restore::Restoration},
     },
     store::{Disk, DiskQueue, DiskReport},
+    sync::Mutex,
 };
 
 /// The bytes that may wait to be written, and the bytes that are written together.

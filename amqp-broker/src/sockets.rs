@@ -1,12 +1,11 @@
 //! Limits connections by the open files of the process, because the store and the accepting of
 //! connections need some too.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use tokio::sync::Notify;
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many files are kept free for accepting, for listeners and for temporary files.
 const RESERVE: usize = 8;

@@ -1,14 +1,12 @@
 //! Users, passwords and permissions, which may change while the broker runs.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::atomic::{AtomicU64, Ordering},
-};
-
-use parking_lot::RwLock;
+use std::{collections::BTreeMap, fmt};
 
 use crate::core::rabbitmq::access::{Access, Permissions};
+use crate::sync::{
+    RwLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// The users of a broker.
 #[derive(Default)]

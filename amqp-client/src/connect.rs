@@ -9,7 +9,6 @@ pub(crate) mod uri;
 
 use std::{io, sync::Arc};
 
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
@@ -31,6 +30,7 @@ use crate::{
         shared::{Shared, now},
         trace::Trace,
     },
+    sync::{Mutex, spawn},
 };
 
 /// Connects with default options; see [`ConnectOptions::connect`].
@@ -138,7 +138,7 @@ impl ConnectOptions {
         let dialed = first_connect(&dialer, &shared).await?;
         let handle = Arc::new(ConnectionHandle::new(shared.clone(), self.call_timeout));
         let task = ConnectionTask { shared, handle: Arc::downgrade(&handle), dialer };
-        tokio::spawn(task.run(dialed));
+        spawn(task.run(dialed));
         Ok(Connection::new(handle))
     }
 }

@@ -93,6 +93,9 @@ mod proto;
 mod publisher;
 mod recovery;
 mod runtime;
+#[cfg(all(test, shuttle))]
+mod schedules;
+mod sync;
 mod topology;
 
 pub use amqp_codec::{Array, Properties, ReplyCode, Report, Secret, ShortString, Table, Value};

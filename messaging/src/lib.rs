@@ -39,8 +39,11 @@ mod publish;
 mod retry;
 #[cfg(feature = "oslo")]
 pub mod rpc;
+#[cfg(all(test, shuttle))]
+mod schedules;
 mod serialize;
 mod simple_queue;
+mod sync;
 pub mod tagged;
 mod trace_context;
 mod transport;

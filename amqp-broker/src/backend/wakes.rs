@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, mem, sync::Arc};
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::backend_error::BackendError;
+use crate::sync::Mutex;
 
 /// Wakes one AMQP connection. Clones wake the same connection.
 #[derive(Clone, Debug, Default)]

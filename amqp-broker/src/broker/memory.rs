@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use parking_lot::Mutex;
-
 use super::Broker;
+use crate::sync::Mutex;
 
 static BROKERS: Mutex<Option<HashMap<String, Broker>>> = Mutex::new(None);
 

@@ -1,18 +1,14 @@
 //! The planned faults of connections.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::publish_faults::PublishFaults;
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 /// The direction of a frame, as the broker sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,8 +1,9 @@
 //! The planned faults of publishes and confirms, for tests of clients.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-
-use parking_lot::Mutex;
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
 
 /// A fault that happens instead of a publish, which gets into no queue; see
 /// [`Faults::at_publish`](crate::Faults::at_publish). Earlier publishes are executed and answered;

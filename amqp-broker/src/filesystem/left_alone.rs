@@ -2,9 +2,8 @@
 
 use std::{collections::HashSet, fmt::Display};
 
-use parking_lot::Mutex;
-
 use crate::shown::shown;
+use crate::sync::Mutex;
 
 /// The most names of such files that are remembered, so that each is logged once.
 const MOST: usize = 1000;

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
         QueueDeclaration, Settlement, Source, Wakes,
     },
     kombu::binding_member::BindingMember,
+    sync::Mutex,
 };
 
 use super::{

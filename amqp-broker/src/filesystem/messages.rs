@@ -9,7 +9,6 @@ use std::{
 };
 
 use amqp_codec::PERSISTENT;
-use parking_lot::Mutex;
 
 use crate::{
     backend::{BackendError, Message, Settlement},
@@ -17,6 +16,7 @@ use crate::{
         envelope::{BodyEncoding, Envelope, EnvelopeEncoder, decode, mark_redelivered},
         priorities::PriorityOrder,
     },
+    sync::Mutex,
 };
 
 use super::{

@@ -3,9 +3,7 @@
 
 use std::collections::HashMap;
 
-use parking_lot::Mutex;
-
-use crate::{backend::QueueDeclaration, core::rabbitmq::refusal::Refusal};
+use crate::{backend::QueueDeclaration, core::rabbitmq::refusal::Refusal, sync::Mutex};
 
 /// The queues that connections of this virtual host have claimed or consume from.
 #[derive(Debug)]

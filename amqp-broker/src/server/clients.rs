@@ -2,19 +2,19 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
-use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::origin::Origin;
 use crate::{
     core::{entities::ids::ConnectionId, rabbitmq::refusal::Refusal},
     session::command::Command,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 /// The clients of a broker.

@@ -2,17 +2,22 @@
 
 use std::{
     sync::Arc,
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     task::Waker,
     time::{Duration, SystemTime},
 };
 
-use parking_lot::{Mutex, MutexGuard};
 use tokio::{sync::Notify, time::Instant};
 
 #[cfg(any(feature = "durable", feature = "simulation"))]
 use crate::store::DiskReport;
-use crate::{session::shared::Shared, store::Disk};
+use crate::{
+    session::shared::Shared,
+    store::Disk,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
 
 /// A virtual host with its lock and its clock.
 pub(crate) struct Host {

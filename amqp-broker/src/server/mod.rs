@@ -45,6 +45,7 @@ use crate::{
         handshake::{Agreed, Handshake, Refused},
     },
     sockets::{Socket, Sockets},
+    sync::spawn,
 };
 
 /// Accepts TLS connections.
@@ -113,7 +114,7 @@ where
     S: AsyncRead + AsyncWrite + HangUp + Unpin + Send + 'static,
 {
     if let Some(admitted) = admit(origin, socket, broker) {
-        tokio::spawn(run(stream, None, admitted));
+        spawn(run(stream, None, admitted));
     }
 }
 
@@ -122,7 +123,7 @@ where
 fn serve_tls(stream: TcpStream, origin: Origin, socket: Socket, tls: &Acceptor, broker: &Arc<Instance>) {
     let tls = tls.clone();
     let Some(mut admitted) = admit(origin, Some(socket), broker) else { return };
-    tokio::spawn(async move {
+    spawn(async move {
         let accepted = tokio::select! {
             accepted = timeout(admitted.broker.config.login_timeout, tls.accept(stream)) => accepted,
             _ = admitted.commands.recv() => return,
@@ -302,7 +303,7 @@ async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
 fn start_clock(host: &Arc<Host>, broker: &Instance) {
     let Some(clock) = Host::claim_clock(host) else { return };
     let mut ending = broker.ending();
-    tokio::spawn(async move {
+    spawn(async move {
         tokio::select! {
             () = clock.run() => {}
             () = ended(&mut ending) => {}

@@ -1,14 +1,12 @@
 //! The memory that each connection of a virtual host holds: incomplete content that it sent, and
 //! output that it has not read.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::core::entities::ids::ConnectionId;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 use super::command::Command;
 

@@ -1,19 +1,15 @@
 //! The disk of a virtual host, as operations see it.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
-
-use parking_lot::{Condvar, Mutex};
-use tokio::sync::watch;
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     core::journal::records::{Changes, Stored},
     failure::Failure,
+    sync::{
+        Condvar, Mutex,
+        atomic::{AtomicU64, Ordering},
+        watch,
+    },
 };
 
 /// A report of the disk.
@@ -155,8 +151,8 @@ impl DiskQueue {
             backlog: AtomicU64::new(0),
             room,
             batch,
-            written: watch::Sender::default(),
-            closed: watch::Sender::default(),
+            written: watch::channel(0).0,
+            closed: watch::channel(false).0,
         }
     }
 

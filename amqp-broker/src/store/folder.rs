@@ -11,7 +11,6 @@ use std::{
 };
 
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode};
-use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 pub(crate) use self::watch::WatchReport;
@@ -26,6 +25,7 @@ use super::{
     repair::{Aside, repair},
     room::Room,
 };
+use crate::sync::{Mutex, MutexGuard};
 
 /// The suffix of the keyspaces in which batches put their numbers.
 const NUMBERED: &str = ".messages";
@@ -359,7 +359,7 @@ fn open_store(path: &Path, room: Room, is_used: bool) -> Result<Database, DataEr
     }
 }
 
-mod watch;
+pub(super) mod watch;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,8 @@ mod rebuild;
 mod repair;
 #[cfg(feature = "durable")]
 mod room;
+#[cfg(all(test, shuttle, feature = "durable"))]
+mod schedules;
 #[cfg(feature = "durable")]
 mod writer;
 

@@ -1,8 +1,15 @@
 //! The thread that writes the changes of a virtual host to its files.
 
-use std::{io, path::PathBuf, sync::Arc, thread};
+use std::{io, path::PathBuf, sync::Arc};
 
-use crate::{core::vhost::Vhost, failure::Failure};
+use crate::{
+    core::{
+        journal::records::{Changes, Stored},
+        vhost::Vhost,
+    },
+    failure::Failure,
+    sync::thread,
+};
 
 use super::{
     disk::{Added, Disk, DiskQueue, DiskReport},
@@ -56,8 +63,38 @@ impl Writer {
     }
 }
 
+/// Where changes are written to.
+pub(super) trait Written {
+    /// Writes changes, as [`Files::write`] does.
+    fn write(&mut self, changes: Changes) -> fjall::Result<()>;
+
+    /// Waits, as [`Files::wait_for_flush`] does.
+    fn wait_for_flush(&self);
+
+    /// Ends, as [`Files::finish`] does.
+    fn finish(&mut self, redelivered: &[Stored]) -> fjall::Result<()>;
+}
+
+impl Written for Files {
+    fn write(&mut self, changes: Changes) -> fjall::Result<()> {
+        Files::write(self, changes)
+    }
+
+    fn wait_for_flush(&self) {
+        Files::wait_for_flush(self);
+    }
+
+    fn finish(&mut self, redelivered: &[Stored]) -> fjall::Result<()> {
+        Files::finish(self, redelivered)
+    }
+}
+
 /// Writes until the end. The files are closed when this returns.
-fn write(queue: &DiskQueue, mut files: Files, tell: &impl Fn(DiskReport)) -> fjall::Result<()> {
+pub(super) fn write(
+    queue: &DiskQueue,
+    mut files: impl Written,
+    tell: &impl Fn(DiskReport),
+) -> fjall::Result<()> {
     loop {
         let mut waiting = queue.waiting.lock();
         while waiting.is_paused || waiting.added.is_empty() && !waiting.ends {

@@ -2,16 +2,15 @@
 
 use std::{
     ops::Range,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
-
-use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::proto::publishing::confirms::{Confirms, Progress, Settled};
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// What the handles of a channel see without the engine's lock, and after the channel's end.
 #[derive(Debug, Default)]

@@ -1,13 +1,6 @@
 //! The handles that own a connection and a channel together.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use amqp_codec::{
     Arguments as _, Method, Request,
@@ -28,6 +21,7 @@ use crate::{
         shared::{Shared, now},
         waiting::Answer,
     },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// A function that sends the open of a channel.

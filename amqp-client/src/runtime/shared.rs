@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, task::Waker, time::Instant};
 
-use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use crate::{
     event::{Event, KEPT},
     proto::connection::Engine,
     runtime::trace::Trace,
+    sync::Mutex,
 };
 
 /// Returns the time of the runtime's clock, which tests may stop.

@@ -2,12 +2,12 @@
 //! in it, and events for rare occurrences. There are no events for single messages, and no secrets.
 
 use amqp_codec::Report;
-use parking_lot::Mutex;
 use tracing::{Span, debug, debug_span, field, info, info_span, warn};
 
 use crate::{
     error::Error,
     event::{Event, Skipped},
+    sync::Mutex,
 };
 
 #[derive(Debug)]

@@ -1,13 +1,6 @@
 //! Emits the events of a node.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use amqp_client::Report;
 use serde_json::{Map, Value, json};
@@ -21,6 +14,7 @@ use crate::{
     error::Error,
     publish::{options::PublishOptions, producer::Producer},
     retry::RetryPolicy,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 /// How long an event is retried: a later one tells more.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use crate::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The unit of counting in bytes, because a semaphore takes at most `u32` permits at once.
 const UNIT: u64 = 1024;

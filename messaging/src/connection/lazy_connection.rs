@@ -1,17 +1,9 @@
 //! A connection of a transport: opened on first use, and again when it has ended.
 
-use std::{
-    iter,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{iter, sync::Arc, time::Duration};
 
 use amqp_client::{Channel, ConnectOptions, Connection, Event, Recovery, Report, State};
 use futures_util::future::join_all;
-use parking_lot::Mutex;
 use tokio::{
     sync::MutexGuard,
     task::JoinHandle,
@@ -31,6 +23,10 @@ use crate::{
         state::{ConnectionState, Role},
     },
     error::Error,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 /// A connection that is opened when it is asked for.

@@ -4,11 +4,11 @@
 //! Otherwise, a caller that waits only for the time of one attempt would never see the end of work
 //! that takes longer.
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::connection::setup_error::SetupError;
+use crate::sync::Mutex;
 
 /// The work that makes a connection, a channel or a declaration, if it is in progress.
 ///

@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::sync::Mutex;
 
 /// How long a caller waits for an answer of a connection that can be replaced.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);

@@ -4,11 +4,7 @@
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use amqp_client::{Delivery, Report};
-use parking_lot::Mutex;
-use tokio::{
-    sync::watch,
-    task::{JoinSet, coop::consume_budget},
-};
+use tokio::task::{JoinSet, coop::consume_budget};
 
 use crate::{
     consume::{
@@ -20,6 +16,7 @@ use crate::{
         source::Source,
     },
     error::Error,
+    sync::{Mutex, watch},
 };
 
 /// A running service.

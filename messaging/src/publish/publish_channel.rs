@@ -2,19 +2,18 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock, Weak},
 };
 
 use amqp_client::{Channel, Exchange, Publisher};
-use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     connection::{entity::Entities, lazy_connection::LazyConnection, setup::Setup, setup_error::SetupError},
     publish::slow::{Slow, SlowConnections},
+    sync::{
+        Mutex, OwnedSemaphorePermit, Semaphore,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// The most channels for messages that are published apart from others. A connection has room for

@@ -1,19 +1,15 @@
 //! Routing keys for which the broker sends no confirms while it confirms others, for example a
 //! quorum queue without a majority.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::connection::lazy_connection::LazyConnection;
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 /// How long messages of such a key use another channel before one is tried with the others again.
 const PAUSE: Duration = Duration::from_secs(10);

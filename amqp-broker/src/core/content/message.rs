@@ -1,12 +1,11 @@
 //! A message: it is kept byte for byte as it was published, and stored once for all queues that
 //! hold it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
+
+use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// The memory that a message takes besides its octets: its entry in a queue, and the allocator's
 /// overhead. An estimate.

@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use parking_lot::Mutex;
-
 use super::{
     lock::Lock,
     moved::Move,
@@ -19,6 +17,7 @@ use crate::{
         publish::exchange_kind,
     },
     shown::shown,
+    sync::Mutex,
 };
 
 /// The most claims that are looked at in one round if the options do not say it.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use redis::{RedisResult, aio::MultiplexedConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::backend::BackendError;
+use crate::sync::Mutex;
 
 /// Idle connections. Each is used by one at a time, who takes it out meanwhile.
 #[derive(Debug)]

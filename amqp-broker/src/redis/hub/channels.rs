@@ -1,13 +1,6 @@
 //! Listening to channels with the second version of the protocol.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    future::poll_fn,
-    pin::Pin,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{collections::VecDeque, fmt, future::poll_fn, pin::Pin, time::Duration};
 
 use futures_core::Stream;
 use redis::{
@@ -19,12 +12,17 @@ use tokio::{
     time,
 };
 
+use crate::sync::{
+    self,
+    atomic::{AtomicBool, Ordering},
+};
+
 /// Connections that can do nothing but listen to channels: one, and now and then the next.
 pub(super) struct Channels {
     sink: Mutex<PubSubSink>,
     /// What arrives on each connection, one after the other.
     next: mpsc::UnboundedSender<PubSubStream>,
-    streams: parking_lot::Mutex<Option<mpsc::UnboundedReceiver<PubSubStream>>>,
+    streams: sync::Mutex<Option<mpsc::UnboundedReceiver<PubSubStream>>>,
     /// Whether the next connection may get the same messages as this one.
     overlapping: AtomicBool,
     answer_time: Duration,
@@ -38,7 +36,7 @@ impl Channels {
         Channels {
             sink: Mutex::new(sink),
             next,
-            streams: parking_lot::Mutex::new(Some(streams)),
+            streams: sync::Mutex::new(Some(streams)),
             overlapping: AtomicBool::new(false),
             answer_time,
         }

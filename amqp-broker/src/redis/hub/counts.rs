@@ -1,6 +1,6 @@
 //! What all hubs of a backend count together.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts since the backend was made.
 #[derive(Debug, Default)]

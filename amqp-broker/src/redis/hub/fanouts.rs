@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use super::{
     buffer::{Buffer, Buffered},
     recent::Recent,
 };
 use crate::backend::Binding;
+use crate::sync::Mutex;
 
 /// The most bytes that wait for one queue.
 const MOST_BYTES: usize = 16 << 20;

@@ -5,7 +5,7 @@ use std::{
     ops::Range,
 };
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 /// The claims of all links, by link and number.
 #[derive(Debug, Default)]

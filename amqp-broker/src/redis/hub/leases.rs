@@ -1,13 +1,12 @@
 //! What in Redis lives only while it is renewed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::atomic::{AtomicBool, Ordering},
-};
-
-use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::backend::Binding;
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// The queues that expire, all bindings, and all consumers, by their link.
 #[derive(Debug, Default)]

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use parking_lot::Mutex;
-
 use crate::backend::{BackendError, Wakes};
+use crate::sync::Mutex;
 
 /// Whether Redis is lost. Once it is, it stays so: a new hub takes over.
 #[derive(Debug, Default)]

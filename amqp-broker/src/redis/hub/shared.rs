@@ -2,14 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use parking_lot::Mutex;
 use redis::{Cmd, FromRedisValue, Pipeline, PushInfo, RedisError, RedisResult, aio::MultiplexedConnection};
 use uuid::Uuid;
 
@@ -22,6 +18,10 @@ use crate::{
         declared::Holder,
         options::RedisOptions,
         wire::Keys,
+    },
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 

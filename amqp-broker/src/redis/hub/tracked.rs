@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 /// The most values that are kept. Beyond that all are read again.
 const MOST: usize = 10_000;

@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::backend::Wakes;
+use crate::sync::Mutex;
 
 /// The watched queues of all links.
 #[derive(Debug, Default)]

@@ -1,7 +1,5 @@
 //! The key that a message for a queue is put into.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use amqp_codec::ShortString;
 use redis::ScriptInvocation;
 
@@ -11,6 +9,7 @@ use crate::{
         declared::Declared,
         hub::{Hub, now_milliseconds},
     },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// How long the list of a queue for replies lives that was declared by kombu, which sets no limit

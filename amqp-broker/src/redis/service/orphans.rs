@@ -1,13 +1,14 @@
 //! What links leave behind that ended without being closed.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
     backend::Binding,
     redis::declared::{Holder, Owner},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Claims to return, bindings to remove, and so on, as soon as Redis can be reached.

@@ -1,10 +1,7 @@
 //! What the links of a backend share and leave to each other.
 
 use std::{
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -25,6 +22,7 @@ use crate::{
         owners::remove_consumers,
         topology,
     },
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// The longest pause between two attempts to clear up after lost connections.

@@ -5,15 +5,15 @@ use std::{
     fs::File,
     io,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{
+    Condvar, Mutex,
+    atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 /// The pauses between two checks of free space. As in RabbitMQ, they are shorter when space may run
 /// out sooner.
@@ -86,7 +86,7 @@ impl Watch {
         builder.spawn(move || watch.run(&folder, limit, &tell)).map(drop)
     }
 
-    fn run(&self, folder: &Path, limit: u64, tell: &impl Fn(WatchReport)) {
+    pub(in crate::store) fn run(&self, folder: &Path, limit: u64, tell: &impl Fn(WatchReport)) {
         let mut is_low = false;
         let (mut look_at, mut sync_at) = (Instant::now(), Instant::now());
         while self.wait(look_at, sync_at) {
@@ -153,6 +153,14 @@ fn free(folder: &Path) -> io::Result<u64> {
 
 fn look_again(free: u64, limit: u64) -> Duration {
     Duration::from_millis(free.abs_diff(limit) / FASTEST_DISK * 2).clamp(OFTEN, SELDOM)
+}
+
+#[cfg(all(test, shuttle))]
+impl Watch {
+    /// Tells whether the last change is synced.
+    pub(in crate::store) fn is_synced(&self) -> bool {
+        !self.has_changed.load(Ordering::Acquire) && !self.state.lock().has_changed
+    }
 }
 
 #[cfg(test)]

@@ -5,17 +5,16 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Poll, Waker},
 };
 
-use parking_lot::Mutex;
-
 use crate::error::Error;
 use crate::proto::consuming::{delivery::RawDelivery, subscription::Subscription};
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// How many bytes of deliveries wait for their user, over the whole connection: those that no
 /// prefetch bounds, and all of them.

@@ -1,13 +1,11 @@
 //! How a consumer was started, and is started again on a new connection.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::Arc;
 
 use amqp_codec::{ShortString, Value, method::basic};
 
 use crate::proto::consuming::delivery::OFFSET;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Subscription {

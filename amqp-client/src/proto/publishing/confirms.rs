@@ -6,10 +6,7 @@
 use std::{
     collections::BTreeMap,
     ops::Range,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Poll, Waker},
 };
 
@@ -27,6 +24,7 @@ use crate::proto::{
         wire_tags::WireTags,
     },
 };
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How many publishes that were given up are remembered, so that their returns are recognised.
 const GIVEN_UP_KEPT: usize = 64;

@@ -1,10 +1,10 @@
 //! Messages that are kept unacknowledged because they cannot be moved where they belong: how many
 //! there are, and when the consumer should be replaced, so that they do not block others.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
 use futures_util::FutureExt as _;
 use tokio::sync::Notify;
+
+use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// The most messages for which a consumer is replaced; further ones stay where they are and block
 /// others.

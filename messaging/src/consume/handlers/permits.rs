@@ -1,19 +1,15 @@
 //! The limit on how many messages are handled at once, and the signal to stop.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{Semaphore, watch},
-    time::sleep,
-};
+use tokio::time::sleep;
 
 use crate::consume::handlers::held::Held;
+use crate::sync::{
+    Semaphore,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+    watch,
+};
 
 /// The permits of a service.
 pub(crate) struct Permits {

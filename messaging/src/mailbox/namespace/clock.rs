@@ -1,8 +1,8 @@
 //! The logical clock that the nodes and callers of a mailbox share.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 use amqp_client::{Table, Value};
+
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The header that carries the sender's time.
 pub(crate) const HEADER: &str = "clock";

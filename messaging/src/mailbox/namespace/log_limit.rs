@@ -1,11 +1,11 @@
 //! Limits on log lines that peers cause.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 /// The least time between two lines of a kind.
 const PAUSE: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! What a mailbox has counted.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Counts of a mailbox since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::{
     hash::BuildHasher as _,
 };
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 /// The most peers that are remembered. A peer may take any number of names, so beyond these none is
 /// logged.

@@ -4,16 +4,12 @@ use std::{
     collections::HashMap,
     fmt,
     future::poll_fn,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
 
 use amqp_client::{Event, Report, Table};
-use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
 use uuid::Uuid;
@@ -23,6 +19,10 @@ use crate::{
     consume::{consumer::Delivery, handlers::handling::shown, typed_consumer::Consumer},
     error::{Error, Malformed},
     mailbox::namespace::{clock, namespace::Namespace, reply::Reply, reply_error::ReplyError, wire},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 /// How many replies the broker sends before they are sorted.

@@ -1,13 +1,6 @@
 //! A node: it takes the commands of a mailbox that are for it, and answers them.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use amqp_client::{Report, Table};
 use serde::{Serialize, de::DeserializeOwned};
@@ -32,6 +25,7 @@ use crate::{
             stop::Stop,
         },
     },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 /// How many commands are handled at once by default.

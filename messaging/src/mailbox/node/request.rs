@@ -1,17 +1,12 @@
 //! A command as its handler sees it.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-};
+use std::{fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::mailbox::{namespace::wire, node::stop::Stop};
+use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// A command for a handler.
 #[derive(Clone, Debug)]

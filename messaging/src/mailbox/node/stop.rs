@@ -1,11 +1,9 @@
 //! The request to stop a node, which a handler may make before the node has started completely.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, Ordering::SeqCst},
-};
+use std::sync::OnceLock;
 
 use crate::consume::service::Stopper;
+use crate::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 #[derive(Debug, Default)]
 pub(super) struct Stop {

@@ -1,10 +1,7 @@
 //! The entities of RPC and notifications. Names, flags and arguments are exactly oslo.messaging's,
 //! because both sides of a system declare them, and a broker refuses a declaration that differs.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use amqp_client::{ConsumeOptions, Exchange, Queue, StreamOffset};
 use amqp_codec::Value;
@@ -15,6 +12,7 @@ use crate::{
         id::Id,
         target::{CONTROL_EXCHANGE, Target},
     },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// How the entities of RPC and notifications are declared. All parts of a system must agree on it.

@@ -1,16 +1,11 @@
 //! Unique ids of requests, messages and reply queues.
 
-use std::{
-    fmt,
-    hash::Hasher,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt, hash::Hasher, sync::OnceLock};
 
 use serde::{Serialize, Serializer};
 use uuid::{Uuid, fmt::Simple as SimpleUuid};
+
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// An id in the form of a UUID.
 ///

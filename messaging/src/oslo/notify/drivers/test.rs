@@ -2,14 +2,13 @@
 
 use std::{collections::VecDeque, future::ready, sync::Arc};
 
-use parking_lot::Mutex;
-
 use crate::{
     oslo::notify::{
         driver::{Driver, Emitting},
         notification::Notification,
     },
     retry::RetryPolicy,
+    sync::Mutex,
 };
 
 /// The most notifications that are kept.

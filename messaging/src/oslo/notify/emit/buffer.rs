@@ -15,7 +15,7 @@ use crate::oslo::notify::{
     },
     notification::Notification,
 };
-use crate::{error::Error, retry::RetryPolicy};
+use crate::{error::Error, retry::RetryPolicy, sync};
 
 /// The settings of a bounded buffer, in memory or on disk, that is to be put before a driver.
 ///
@@ -151,7 +151,7 @@ impl Buffer {
         let (waiting, _) = watch::channel(backlog.len());
         let emitter = Arc::new(Emitter {
             driver: Box::new(driver),
-            backlog: parking_lot::Mutex::new(backlog),
+            backlog: sync::Mutex::new(backlog),
             keeping: tokio::sync::RwLock::new(keeping),
             waiting,
             in_flight: self.in_flight,

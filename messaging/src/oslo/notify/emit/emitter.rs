@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use amqp_client::{Error as Client, Report};
 use futures_util::future::{join, join_all, pending};
-use parking_lot::Mutex;
 use tokio::{
     sync::{RwLock, watch},
     time::{Instant, sleep_until},
@@ -22,6 +21,7 @@ use crate::oslo::notify::{
 use crate::{
     error::{Error, Outcome},
     retry::{Retry, RetryPolicy},
+    sync::Mutex,
 };
 
 /// A callback for notifications that are given up.

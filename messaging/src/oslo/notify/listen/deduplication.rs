@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, hash::BuildHasherDefault, sync::Arc};
 
-use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::oslo::wire::{
@@ -10,6 +9,7 @@ use crate::oslo::wire::{
     fingerprint::Fingerprint,
     id::IdHasher,
 };
+use crate::sync::Mutex;
 
 /// The notifications of a queue that were handled recently, and those that are being handled.
 pub(super) struct Deduplication(Mutex<State>);

@@ -1,6 +1,6 @@
 //! The counts of a server's requests.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The requests of a server since it started, counted by outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use amqp_client::Message;
 use amqp_client::Report;
-use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -22,6 +21,7 @@ use crate::{
         wire::envelope,
     },
     publish::{json_message::json_message, options::compressed, producer::Producer},
+    sync::Mutex,
 };
 
 /// For how long, and at which interval, a reply is retried whose queue does not exist: the client

@@ -3,7 +3,6 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use amqp_client::{Acker, Delivery, Report};
-use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use crate::{
@@ -27,6 +26,7 @@ use crate::{
             fingerprint::Fingerprint,
         },
     },
+    sync::Mutex,
 };
 
 /// Handles the requests of a server.

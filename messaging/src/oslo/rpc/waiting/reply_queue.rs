@@ -3,15 +3,11 @@
 use std::{
     collections::HashMap,
     hash::BuildHasherDefault,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use amqp_client::{ConsumeOptions, DeleteOptions, Delivery, Queue, Report};
-use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, oneshot},
     task::AbortHandle,
@@ -31,6 +27,10 @@ use crate::{
         wire::id::{Id, IdHasher},
     },
     retry::{Retry, RetryPolicy},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 /// The pauses between attempts to consume from the queue again, as long as a call waits for a

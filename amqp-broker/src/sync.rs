@@ -1,0 +1,95 @@
+//! The locks and atomics of this crate, and how its threads and tasks begin.
+//!
+//! Built with `--cfg shuttle` they are those of shuttle, which decides at each of them who goes on:
+//! `schedules` looks for an order in which something goes wrong.
+
+#[cfg(not(shuttle))]
+pub(crate) use {
+    parking_lot::{Condvar, Mutex, MutexGuard, RwLock},
+    std::sync::atomic,
+    tokio::{spawn, sync::watch},
+};
+
+#[cfg(shuttle)]
+pub(crate) use {
+    shuttle::sync::atomic,
+    shuttle_parking_lot::{Mutex, MutexGuard, RwLock},
+    shuttle_tokio::{spawn, sync::watch},
+};
+
+#[cfg(shuttle)]
+pub(crate) use self::condvar::Condvar;
+#[cfg(all(feature = "durable", shuttle))]
+pub(crate) use shuttle::thread;
+#[cfg(all(feature = "durable", not(shuttle)))]
+pub(crate) use std::thread;
+
+/// shuttle's condition variable for the locks of its parking_lot, which has none.
+#[cfg(shuttle)]
+mod condvar {
+    use std::{sync::PoisonError, time::Instant};
+
+    use shuttle::sync;
+    use shuttle_parking_lot::MutexGuard;
+
+    #[derive(Default)]
+    pub(crate) struct Condvar {
+        turn: sync::Mutex<()>,
+        told: sync::Condvar,
+    }
+
+    impl Condvar {
+        pub(crate) fn new() -> Self {
+            Condvar::default()
+        }
+
+        /// Waits until it is told. It has its turn before it releases the lock of the caller, so
+        /// that it hears whoever takes that lock afterwards.
+        pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            MutexGuard::unlocked(guard, || drop(self.told.wait(turn)));
+        }
+
+        /// Waits as [`wait`](Self::wait) does: no time passes while schedules are searched.
+        pub(crate) fn wait_until<T>(&self, guard: &mut MutexGuard<'_, T>, _: Instant) {
+            self.wait(guard);
+        }
+
+        pub(crate) fn notify_one(&self) {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            self.told.notify_one();
+        }
+    }
+}
+
+/// Searches schedules in which `run` goes wrong: for each seed of `AMQP_TEST_SEEDS`, such as
+/// `0..500`, a hundred by chance, and a hundred that prefer some task and hold it up at a few
+/// points. A failure prints its seed. Without the variable there are five.
+#[cfg(all(test, shuttle))]
+pub(crate) fn search(run: impl Fn() + Send + Sync + 'static) {
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    use shuttle::{Config, Runner, scheduler::PctScheduler, scheduler::RandomScheduler};
+
+    let seeds = std::env::var("AMQP_TEST_SEEDS").unwrap_or_else(|_| "0..5".to_owned());
+    let (first, end) = seeds.split_once("..").unwrap();
+    let mut config = Config::new();
+    // Tasks of a debug build need more than the 32 KiB of shuttle.
+    config.stack_size = 1 << 20;
+    // Timers need the clock of a runtime. Nothing drives it: no time passes, and what nobody wakes
+    // waits for ever.
+    let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _clock = clock.enter();
+    let run = std::sync::Arc::new(run);
+    for seed in first.parse().unwrap()..end.parse().unwrap() {
+        let (by_chance, bounded) = (run.clone(), run.clone());
+        let searched = catch_unwind(AssertUnwindSafe(|| {
+            Runner::new(RandomScheduler::new_from_seed(seed, 100), config.clone()).run(move || by_chance());
+            Runner::new(PctScheduler::new_from_seed(seed, 3, 100), config.clone()).run(move || bounded());
+        }));
+        if let Err(panic) = searched {
+            eprintln!("seed {seed}");
+            resume_unwind(panic);
+        }
+    }
+}
