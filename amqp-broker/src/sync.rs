@@ -66,6 +66,7 @@ mod condvar {
 /// `0..500`, a hundred by chance, and a hundred that prefer some task and hold it up at a few
 /// points. A failure prints its seed. Without the variable there are five.
 #[cfg(all(test, shuttle))]
+#[allow(clippy::unwrap_used)]
 pub(crate) fn search(run: impl Fn() + Send + Sync + 'static) {
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 

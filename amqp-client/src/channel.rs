@@ -12,7 +12,6 @@ use tokio::time::timeout;
 use crate::{
     consume_options::{ConsumeOptions, DEFAULT_PREFETCH},
     consumer::Consumer,
-    declare::{Bind, Declare, Unbind, short},
     delivery::Delivery,
     error::{Error, Result},
     message::Message,
@@ -30,7 +29,10 @@ use crate::{
         handles::{ChannelHandle, drain},
         shared::now,
     },
-    topology::Binding,
+    topology::{
+        Binding,
+        declare::{Bind, Declare, Unbind, short},
+    },
 };
 
 /// A channel of a connection. All handles share it; cloning is cheap.

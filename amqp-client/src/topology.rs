@@ -1,5 +1,7 @@
 //! Exchanges, queues and bindings as values: they can be declared, published to and consumed from.
 
+pub(crate) mod declare;
+
 use std::time::Duration;
 
 use amqp_codec::{Table, Value};

@@ -1,5 +1,7 @@
 //! Searches for orders of tasks in which a permit or a part of a limit is lost, or is there twice.
 
+#![allow(clippy::panic, clippy::unwrap_used)]
+
 use std::{sync::Arc, time::Duration};
 
 use shuttle::{
@@ -9,7 +11,7 @@ use shuttle::{
 
 use crate::{
     compress::room::Room,
-    consume::handlers::permits::Permits,
+    consume::handlers::permits::{Permit, Permits},
     sync::{search, watch},
 };
 
@@ -139,5 +141,5 @@ async fn all_are_free(permits: &Arc<Permits>) {
     for _ in 0..AT_ONCE {
         taken.push(permits.permit().await);
     }
-    assert!(taken.iter().all(|permit| permit.is_to_spare()));
+    assert!(taken.iter().all(Permit::is_to_spare));
 }

@@ -359,7 +359,9 @@ fn open_store(path: &Path, room: Room, is_used: bool) -> Result<Database, DataEr
     }
 }
 
-pub(super) mod watch;
+#[cfg(all(test, shuttle))]
+mod schedules;
+mod watch;
 #[cfg(test)]
 mod tests {
     use super::*;

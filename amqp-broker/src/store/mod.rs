@@ -26,8 +26,6 @@ mod rebuild;
 mod repair;
 #[cfg(feature = "durable")]
 mod room;
-#[cfg(all(test, shuttle, feature = "durable"))]
-mod schedules;
 #[cfg(feature = "durable")]
 mod writer;
 

@@ -6,6 +6,8 @@ pub(crate) mod driver;
 pub(crate) mod handles;
 pub(crate) mod read_buffer;
 pub(crate) mod resubscribe;
+#[cfg(all(test, shuttle))]
+mod schedules;
 pub(crate) mod secret;
 pub(crate) mod shared;
 pub(crate) mod trace;

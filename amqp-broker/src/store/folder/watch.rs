@@ -86,7 +86,7 @@ impl Watch {
         builder.spawn(move || watch.run(&folder, limit, &tell)).map(drop)
     }
 
-    pub(in crate::store) fn run(&self, folder: &Path, limit: u64, tell: &impl Fn(WatchReport)) {
+    pub(super) fn run(&self, folder: &Path, limit: u64, tell: &impl Fn(WatchReport)) {
         let mut is_low = false;
         let (mut look_at, mut sync_at) = (Instant::now(), Instant::now());
         while self.wait(look_at, sync_at) {
@@ -158,7 +158,7 @@ fn look_again(free: u64, limit: u64) -> Duration {
 #[cfg(all(test, shuttle))]
 impl Watch {
     /// Tells whether the last change is synced.
-    pub(in crate::store) fn is_synced(&self) -> bool {
+    pub(super) fn is_synced(&self) -> bool {
         !self.has_changed.load(Ordering::Acquire) && !self.state.lock().has_changed
     }
 }

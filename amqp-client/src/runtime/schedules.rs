@@ -1,6 +1,8 @@
 //! Searches for orders of the client's tasks, and of the broker's beside them, in which a wake-up
 //! is lost, a window leaks, or a buffer is overwritten while a delivery still uses it.
 
+#![allow(clippy::panic, clippy::unwrap_used)]
+
 use std::{collections::VecDeque, sync::Arc};
 
 use amqp_broker::Broker;

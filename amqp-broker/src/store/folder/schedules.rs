@@ -1,17 +1,19 @@
 //! Searches for orders of operations, the writing thread and the watching thread in which a change
 //! is not written, or somebody waits for ever.
 
+#![allow(clippy::panic, clippy::unwrap_used)]
+
 use std::{io, path::Path, sync::Arc, time::Duration};
 
 use shuttle::future::block_on;
 
-use super::{
-    disk::{Disk, DiskReport},
-    folder::watch::Watch,
-    writer::{Written, write},
-};
+use super::watch::Watch;
 use crate::{
     core::journal::records::{Changes, Record, Stored},
+    store::{
+        disk::{Disk, DiskReport},
+        writer::{Written, write},
+    },
     sync::{Mutex, search, thread},
 };
 
