@@ -226,8 +226,8 @@ fn look_at_version(folder: &Path, damage: &mut Vec<String>) -> Result<bool, Data
                 Err(DataError::newer(folder, format!("the store's format {format} (known: {STORE_FORMAT})")))
             }
             [b'F', b'J', b'L', STORE_FORMAT] => Ok(true),
-            // The file was created and not written yet.
-            [] => Ok(false),
+            // The first start was interrupted while it wrote the file.
+            ref written if STORE_VERSION.starts_with(written) => Ok(false),
             _ => {
                 damage.push(format!("the file `{VERSION}` cannot be read"));
                 Ok(false)

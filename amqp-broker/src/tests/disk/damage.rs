@@ -345,6 +345,20 @@ async fn a_first_start_that_was_cut_short_is_begun_again() {
 }
 
 #[tokio::test]
+async fn a_first_start_whose_version_was_written_in_part_is_begun_again() {
+    for written in ["", "F", "FJ", "FJL"] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("version"), written).unwrap();
+        let broker = build(folder.path(), false).unwrap_or_else(|error| panic!("{written:?}: {error}"));
+        publish(&mut confirming(&broker).await, "", "nowhere", "0").await;
+    }
+    // Where messages are, it is damage.
+    let folder = killed(5).await;
+    fs::write(folder.path().join("version"), "FJL").unwrap();
+    refused(folder.path(), "the file `version` is missing");
+}
+
+#[tokio::test]
 async fn a_folder_from_before_is_taken_over() {
     let folder = killed(5).await;
     for file in ["contents", "synced"] {
