@@ -14,7 +14,7 @@ pub(crate) use {
 pub(crate) use {
     shuttle::sync::atomic,
     shuttle_parking_lot::{Mutex, MutexGuard, RwLock},
-    shuttle_tokio::{spawn, sync::watch},
+    shuttle_tokio::sync::watch,
 };
 
 #[cfg(shuttle)]
@@ -60,6 +60,13 @@ mod condvar {
             self.told.notify_one();
         }
     }
+}
+
+/// Begins a task, which has to end before the schedule does.
+#[cfg(shuttle)]
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    // A task whose handle is dropped is cut off at the end, with the locks that it holds.
+    std::mem::forget(shuttle::future::spawn(task));
 }
 
 /// Searches schedules in which `run` goes wrong: for each seed of `AMQP_TEST_SEEDS`, such as

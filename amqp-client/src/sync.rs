@@ -7,7 +7,14 @@
 pub(crate) use {parking_lot::Mutex, std::sync::atomic, tokio::spawn};
 
 #[cfg(shuttle)]
-pub(crate) use {shuttle::sync::atomic, shuttle_parking_lot::Mutex, shuttle_tokio::spawn};
+pub(crate) use {shuttle::sync::atomic, shuttle_parking_lot::Mutex};
+
+/// Begins a task, which has to end before the schedule does.
+#[cfg(shuttle)]
+pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    // A task whose handle is dropped is cut off at the end, with the locks that it holds.
+    std::mem::forget(shuttle::future::spawn(task));
+}
 
 /// Searches schedules in which `run` goes wrong: for each seed of `AMQP_TEST_SEEDS`, such as
 /// `0..500`, a hundred by chance, and a hundred that prefer some task and hold it up at a few
