@@ -18,7 +18,7 @@ use crate::{
 const AT_ONCE: usize = 2;
 const UNIT: u64 = 1024;
 
-/// How many go on at a time.
+/// The weight of all that go on at a time.
 #[derive(Clone, Default)]
 struct Running(Arc<AtomicUsize>);
 

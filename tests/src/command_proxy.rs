@@ -20,7 +20,7 @@ const UNNOTED: [&str; 6] = ["AUTH", "CLIENT", "HELLO", "INFO", "PING", "SELECT"]
 /// The command that Redis may answer late: it waits for a message.
 const WAITS: &str = "BLMOVE";
 
-/// How much of the chosen command passes.
+/// The part of the chosen command that passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// Redis has executed it, and its answer does not get through.
@@ -56,9 +56,9 @@ struct State {
     counts: BTreeMap<String, usize>,
     /// The number of commands that Redis is to answer at once, and has not answered yet.
     open: usize,
-    /// Whether the chosen command has come.
+    /// Set when the chosen command has come.
     closed: bool,
-    /// Whether so much of it has passed as is to pass.
+    /// Set when so much of it has passed as is to pass.
     stopped: bool,
 }
 
@@ -98,7 +98,7 @@ impl CommandProxy {
         _ = self.passing.state.subscribe().wait_for(|state| state.stopped && state.open == 0).await;
     }
 
-    /// How many commands of each name have passed.
+    /// Returns the number of commands that have passed, by name.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, usize> {
         self.passing.state.borrow().counts.clone()

@@ -104,14 +104,14 @@ struct State {
     /// The methods that are to be taken out, each once.
     taking: Vec<(Direction, MethodId, Taking)>,
     taken: usize,
-    /// How often what is kept back has been released.
+    /// The number of releases of what is kept back.
     releases: watch::Sender<u64>,
     replacing: Vec<(Direction, Vec<u8>, Vec<u8>)>,
     /// The methods that came over all links, in their order, with their channels.
     methods: Vec<(Direction, MethodId, u16)>,
 }
 
-/// What happens to a frame that is taken out of a link's stream.
+/// The fate of a frame that is taken out of a link's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Taking {
     Lost,
@@ -181,7 +181,7 @@ impl FrameLinks {
         self.with(|state| state.replacing.push((direction, bytes.to_vec(), others.to_vec())));
     }
 
-    /// How many methods have been lost or kept back.
+    /// Returns the number of methods that have been lost or kept back.
     #[must_use]
     pub fn taken(&self) -> usize {
         self.with(|state| state.taken)

@@ -21,7 +21,7 @@ pub(crate) const SERVER: &str = "/usr/bin/redis-server";
 const START_DEADLINE: Duration = Duration::from_secs(120);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How often another port is tried.
+/// The number of ports that are tried.
 const MOST_TRIES: u32 = 5;
 
 /// A private Redis.

@@ -86,8 +86,8 @@ impl BindingTable {
         (!self.is_empty()).then_some(kind)
     }
 
-    /// Whether this may be a fanout exchange of kombu's: all its bindings have an empty key, as
-    /// those of a direct exchange seldom have.
+    /// Tells whether this may be a fanout exchange of kombu's: all its bindings have an empty key,
+    /// as those of a direct exchange seldom have.
     pub(crate) fn may_be_fanout(&self) -> bool {
         let is_empty = |member: &BindingMember| member.routing_key.is_empty() && member.pattern.is_empty();
         !self.is_empty() && self.members.iter().all(is_empty)

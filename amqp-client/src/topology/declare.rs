@@ -12,7 +12,7 @@ use crate::{
 
 /// A value that can be declared on a channel: [`Exchange`] or [`Queue`], or a reference to one.
 pub trait Declare {
-    /// What the broker reports about the declared entity.
+    /// The broker's report about the declared entity.
     type Info;
 
     #[doc(hidden)]

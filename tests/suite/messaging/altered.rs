@@ -181,7 +181,7 @@ async fn a_consumer_whose_broker_ignores_the_prefetch_begins_again_and_receives_
     while numbers.len() < MANY as usize {
         let message = within(consumer.recv()).await.unwrap().unwrap();
         numbers.insert(*message.body());
-        // What an ended consumer had goes back to the queue.
+        // Messages of an ended consumer go back to the queue.
         let _ = message.ack().await;
     }
     is_told_and_alone(&log, &transport, &broker).await;

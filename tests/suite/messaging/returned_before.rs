@@ -53,7 +53,7 @@ async fn a_quorum_queues_count_is_there_after_a_retry_and_when_set_aside(broker:
     within(consumer.cancel()).await.unwrap();
     let message = Message::with_encoded_properties(set_aside.body().clone(), set_aside.encoded_properties());
     channel.publish(("", &dead), &message).await.unwrap();
-    // Who reads the queue later finds the header as it was.
+    // A later reader of the queue finds the header as it was.
     let mut dead_letters = transport.consumer(Queue::durable(&dead)).start::<u32>().await.unwrap();
     let message = within(dead_letters.recv()).await.unwrap().unwrap();
     assert_eq!(count(&message.properties().unwrap().headers.unwrap(), COUNT), Some(1));

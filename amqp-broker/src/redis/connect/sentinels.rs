@@ -86,7 +86,7 @@ fn sentinel_client(
     builder.build().map_err(|error| backend_error(&error))
 }
 
-/// How many other sentinels a sentinel knows.
+/// Returns the number of other sentinels that a sentinel knows.
 async fn others(client: &mut SentinelClient, name: &str) -> RedisResult<u32> {
     let sentinel = client.async_get_sentinel_client().await?;
     let mut connection = sentinel.get_multiplexed_async_connection().await?;

@@ -20,10 +20,10 @@ use crate::sync::{
 /// Connections that can do nothing but listen to channels: one, and now and then the next.
 pub(super) struct Channels {
     sink: Mutex<PubSubSink>,
-    /// What arrives on each connection, one after the other.
+    /// The messages of each connection, one connection after the other.
     next: mpsc::UnboundedSender<PubSubStream>,
     streams: sync::Mutex<Option<mpsc::UnboundedReceiver<PubSubStream>>>,
-    /// Whether the next connection may get the same messages as this one.
+    /// Set while the next connection may get the same messages as this one.
     overlapping: AtomicBool,
     answer_time: Duration,
 }
@@ -83,7 +83,7 @@ impl Channels {
         while let Some(mut messages) = next.take() {
             let mut before = Before(std::mem::take(&mut last));
             loop {
-                // What has arrived comes before the next connection.
+                // Messages that have arrived come before the next connection.
                 let message = tokio::select! {
                     biased;
                     message = next_message(&mut messages) => message,
@@ -124,7 +124,7 @@ async fn next_message(messages: &mut PubSubStream) -> Option<Msg> {
 struct Before(VecDeque<(String, Vec<u8>)>);
 
 impl Before {
-    /// Whether a message has come before, and so have all in front of it.
+    /// Tells whether a message has come before, and so have all in front of it.
     fn has(&mut self, pattern: &str, message: &Msg) -> bool {
         let is_same =
             |(other, raw): &(String, Vec<u8>)| other == pattern && raw == message.get_payload_bytes();

@@ -1,4 +1,4 @@
-//! What all hubs of a backend count together.
+//! The counts that all hubs of a backend share.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 

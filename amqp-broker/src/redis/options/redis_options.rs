@@ -69,7 +69,7 @@ macro_rules! options {
             pub(crate) login: RedisLogin,
             pub(crate) credentials: Option<Credentials>,
             pub(crate) sentinel_login: RedisLogin,
-            /// How long a sentinel may take, until the next is asked.
+            /// The time that a sentinel may take, until the next is asked.
             pub(crate) sentinel_timeout: Option<Duration>,
             pub(crate) tls: Option<RedisTls>,
             /// TLS with sentinels, if there is any.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{backend::BackendError, redis::hub::Hub};
 
-/// How many keys Redis looks at for one answer.
+/// The number of keys that Redis looks at for one answer.
 const SCANNED: u32 = 1000;
 
 /// All exchanges that have bindings. Redis looks at all its keys for that.

@@ -19,7 +19,7 @@ use crate::{
 
 const ROOM: u64 = 1 << 20;
 
-/// What has been written, in order, and how it ended.
+/// The changes that have been written, in order, and the end.
 #[derive(Default)]
 struct Log {
     serials: Vec<u64>,

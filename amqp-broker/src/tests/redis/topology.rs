@@ -275,7 +275,7 @@ async fn a_deleted_queue_leaves_no_binding_on_exchanges_that_kombu_alone_has_dec
     assert_eq!(of_others, ["k\x06\x16\x06\x16q"], "another prefix");
 }
 
-/// What kombu does after a reply: nothing of the queue is left that another would stumble over.
+/// As with kombu, nothing of the queue is left after a reply that another would stumble over.
 #[tokio::test]
 async fn a_reply_queue_leaves_neither_lists_nor_bindings() {
     let Some(setting) = Setting::new("a_reply_queue_leaves_neither_lists_nor_bindings").await else { return };

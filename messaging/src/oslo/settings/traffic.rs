@@ -8,8 +8,8 @@ pub(crate) struct Traffic {
     /// How many messages of a queue are sent before they are acknowledged; 0 means no limit.
     pub(crate) prefetch: Option<u16>,
     pub(crate) compression: Option<Compression>,
-    /// How many bytes the messages that one server or listener handles, or the replies to all
-    /// calls, may take together after decompression.
+    /// The bytes that the messages of one server or listener, or the replies to all calls, may take
+    /// together after decompression.
     pub(crate) decompressed: u64,
 }
 

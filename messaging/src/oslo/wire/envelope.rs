@@ -78,7 +78,7 @@ fn opened(properties: &ContentProperties<'_>, (body, room): Decompressed<'_>) ->
     Ok(Opened { text, trace: TraceContext::read(properties), room })
 }
 
-/// Whether the message of a delivery may need room from the budget.
+/// Tells whether the message of a delivery may need room from the budget.
 pub(crate) fn is_compressed(delivery: &Delivery) -> bool {
     delivery.content_properties().is_ok_and(|properties| compress::named_or_none(&properties).is_some())
 }

@@ -26,7 +26,7 @@ const LOOK: &str = r#"EVAL "return {redis.call('LLEN', 'q'), redis.call('HLEN', 
 /// others.
 const LAPSE: &str = r#"EVAL "redis.call('DEL', 'unacked_mutex') for _, tag in ipairs(redis.call('HKEYS', 'unacked')) do redis.call('ZADD', 'unacked_index', 1000, tag) end" 0"#;
 
-/// How many copies of the message are in each place.
+/// The copies of the message in each place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Places {
     queued: usize,
@@ -49,13 +49,13 @@ impl Places {
     }
 }
 
-/// What a process does until it is killed.
+/// The work of a process until it is killed.
 #[derive(Clone, Copy)]
 struct Work {
     start: fn(&Path, &str, &str) -> io::Result<RecordingWorker>,
-    /// Whether a message is there for it.
+    /// Set when a message is there for it.
     given: bool,
-    /// Whether it is at its end, by what is where and how often it has recorded something.
+    /// Tells whether it is at its end, by what is where and how often it has recorded something.
     is_done: fn(Places, usize) -> bool,
 }
 
@@ -79,7 +79,7 @@ struct Setting {
     options: &'static str,
 }
 
-/// What is found after a kill.
+/// The state after a kill.
 struct Killed {
     places: Places,
     recorded: usize,

@@ -216,7 +216,7 @@ async fn consume(queue: Weak<Inner>, mut raw: RawConsumer) {
     }
 }
 
-/// What the task of the queue waits for.
+/// An event that the task of the queue waits for.
 enum Arrived {
     Delivery(Delivery),
     /// A reply that had to wait for room.

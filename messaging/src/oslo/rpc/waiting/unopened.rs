@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// How many bytes of compressed replies may wait. At this bound, reading pauses.
+/// The bytes of compressed replies that may wait. At this bound, reading pauses.
 const LIMIT: usize = 64 * 1024 * 1024;
 /// The longest pause in which no room becomes free. Then replies that would have to wait are
 /// refused, so that others get through.
@@ -27,7 +27,7 @@ pub(super) struct Reply {
     pub(super) read: Read,
 }
 
-/// What is in a reply.
+/// The content of a reply.
 pub(super) enum Read {
     Reply(ReceivedReply),
     Malformed(Malformed),
@@ -46,7 +46,7 @@ pub(super) struct Unopened {
     bytes: usize,
     /// The end of the present pause.
     paused_until: Option<Instant>,
-    /// Whether a pause has ended without any room, and none has become free since.
+    /// Set when a pause has ended without any room, until some becomes free.
     stuck: bool,
 }
 
@@ -67,7 +67,7 @@ impl Unopened {
         Unopened { budget, first, others, bytes, paused_until, stuck }
     }
 
-    /// Whether no other reply should be read at the moment.
+    /// Tells whether no other reply should be read at the moment.
     pub(super) fn is_full(&self) -> bool {
         self.paused_until.is_some()
     }
