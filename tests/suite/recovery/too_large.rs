@@ -4,8 +4,8 @@ use std::{future::ready, time::Duration};
 
 use amqp_broker::Broker;
 use amqp_client::{
-    Backoff, ConnectOptions, ConsumeOptions, Error, Event, Events, GetOptions, Message, Queue, Recovery,
-    Table, Uri,
+    Backoff, Channel, ConnectOptions, ConsumeOptions, Error, Event, Events, GetOptions, Message, Queue,
+    Recovery, Table, Uri,
 };
 use amqp_codec::Error as CodecError;
 use futures_util::FutureExt as _;
@@ -21,6 +21,14 @@ use super::{
 const SOON: Duration = Duration::from_secs(60);
 
 const FRAME_MAX: u32 = 8 * 1024 * 1024;
+
+/// Publishes a message with headers of 2 MiB, and one without.
+async fn publish_large_and_small(publishing: &Channel) {
+    let mut headers = Table::new();
+    headers.insert("large", "x".repeat(2 * 1024 * 1024)).unwrap();
+    publishing.publish(("", "jobs"), Message::new("large").headers(headers)).await.unwrap();
+    publishing.publish(("", "jobs"), Message::new("small")).await.unwrap();
+}
 
 /// Headers of 2 MiB can only be published with larger frames.
 #[tokio::test(start_paused = true)]
@@ -39,10 +47,7 @@ async fn headers_over_all_bounds_are_told_and_met_again_after_longer_and_longer_
     let mut events = connection.events();
     let channel = connection.open_channel().await.unwrap();
     let mut consumer = channel.consume("jobs", ConsumeOptions::new()).await.unwrap();
-    let mut headers = Table::new();
-    headers.insert("large", "x".repeat(2 * 1024 * 1024)).unwrap();
-    publishing.publish(("", "jobs"), Message::new("large").headers(headers)).await.unwrap();
-    publishing.publish(("", "jobs"), Message::new("small")).await.unwrap();
+    publish_large_and_small(&publishing).await;
     for pause in [2, 4, 4, 4] {
         assert_eq!(loss_and_pause(&mut events).await, Duration::from_secs(pause));
     }
@@ -75,10 +80,7 @@ async fn headers_over_all_bounds_are_told_with_rabbitmq_and_met_again_after_long
     let mut events = connection.events();
     let channel = connection.open_channel().await.unwrap();
     let mut consumer = channel.consume("jobs", ConsumeOptions::new()).await.unwrap();
-    let mut headers = Table::new();
-    headers.insert("large", "x".repeat(2 * 1024 * 1024)).unwrap();
-    publishing.publish(("", "jobs"), Message::new("large").headers(headers)).await.unwrap();
-    publishing.publish(("", "jobs"), Message::new("small")).await.unwrap();
+    publish_large_and_small(&publishing).await;
     let mut pauses = Vec::new();
     for _ in 0..5 {
         pauses.push(timeout(SOON, loss_and_pause(&mut events)).await.unwrap().as_millis());
