@@ -95,9 +95,9 @@ impl Budget {
         (compression, body, limit): (Compression, &[u8], u64),
     ) -> Attempt {
         match compression.decompress(body, room.min(limit)) {
-            // Any error may be due to the little room, because a dictionary can be larger than the
-            // body.
-            Err(_) if room < limit => Attempt::Needs(room.saturating_mul(GROWTH).min(limit)),
+            Err(reason) if room < limit && may_want_room(compression, &reason) => {
+                Attempt::Needs(room.saturating_mul(GROWTH).min(limit))
+            }
             Err(reason) => Attempt::Done(Err(reason), taken),
             Ok(body) => match weight(&body).min(self.total) {
                 weight if weight > room => Attempt::Needs(weight),
@@ -108,6 +108,12 @@ impl Budget {
             },
         }
     }
+}
+
+/// Tells whether a failure may be due to little room. With xz any may, because its dictionary, which
+/// is refused as any fault is, can be larger than the body.
+fn may_want_room(compression: Compression, reason: &Malformed) -> bool {
+    compression == Compression::Xz || matches!(reason, Malformed::TooLarge { .. })
 }
 
 fn expected(body: &[u8], limit: u64) -> u64 {
@@ -158,6 +164,14 @@ mod tests {
         let body = zeros(4 * MIB);
         let (_, room) = budget.try_decompress(ZLIB, &body, 100 * MIB).unwrap().unwrap();
         assert!(room.is_some());
+    }
+
+    #[test]
+    fn a_broken_body_waits_for_no_more_room() {
+        let budget = Budget::new(4 * MIB);
+        let _room = budget.try_decompress(ZLIB, &zeros(1), 100 * MIB);
+        let refused = budget.decompress(ZLIB, b"broken", 100 * MIB).now_or_never().unwrap();
+        assert!(matches!(refused, Err(Malformed::Compression(_))), "{refused:?}");
     }
 
     #[test]

@@ -146,3 +146,86 @@ fn read(opened: Result<Opened, Malformed>) -> Read {
     });
     reply.map_or_else(Read::Malformed, Read::Reply)
 }
+
+#[cfg(all(test, feature = "memory"))]
+mod tests {
+    use amqp_broker::Broker;
+    use amqp_client::{ConnectOptions, Connection, ConsumeOptions, Message, Queue, Uri};
+    use amqp_codec::Table;
+
+    use super::*;
+    use crate::compress::{Compression, HEADER, room::Taken};
+
+    const TOTAL: u64 = 1024 * 1024;
+    /// The length of a reply; two of them reach the bound.
+    const HALF: usize = LIMIT / 2;
+
+    /// Returns deliveries of these lengths, whose header says that they are compressed.
+    async fn compressed(lengths: &[usize]) -> (Connection, Vec<Delivery>) {
+        let stream = Broker::builder().build().connect();
+        let connection = ConnectOptions::new().connect_stream(stream, &Uri::default()).await.unwrap();
+        let channel = connection.open_channel().await.unwrap();
+        channel.declare(&Queue::new("replies")).await.unwrap();
+        let mut consumer = channel.consume("replies", ConsumeOptions::new()).await.unwrap();
+        let publisher = channel.publisher().await.unwrap();
+        let mut deliveries = Vec::new();
+        for &length in lengths {
+            let mut headers = Table::new();
+            headers.insert(HEADER, "zlib").unwrap();
+            let message = Message::new(vec![0; length]).headers(headers);
+            publisher.publish(("", "replies"), message).await.unwrap().await.unwrap();
+            deliveries.push(consumer.recv().await.unwrap().unwrap());
+        }
+        (connection, deliveries)
+    }
+
+    /// Takes room, so that none is left for a large reply.
+    fn some_room(budget: &Budget) -> Option<Taken> {
+        let body = Compression::Zlib.compress(&[0; 1000]).unwrap();
+        budget.try_decompress(Some(Compression::Zlib), &body, TOTAL).unwrap().unwrap().1
+    }
+
+    fn is_refused(reply: Option<Reply>) -> bool {
+        matches!(reply.unwrap().read, Read::Refused)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reading_pauses_at_the_bound_and_those_without_room_are_refused_when_it_lasts() {
+        let (connection, deliveries) = compressed(&[HALF, HALF, HALF, 1]).await;
+        let [first, second, third, small] = <[Delivery; 4]>::try_from(deliveries).unwrap();
+        let budget = Budget::new(TOTAL);
+        let mut unopened = Unopened::new(budget.clone());
+        let room = some_room(&budget);
+        let until = Instant::now() + 10 * PATIENCE;
+
+        assert!(unopened.open(first, until).is_none() && !unopened.is_full());
+        assert!(unopened.open(second, until).is_none() && unopened.is_full());
+        let paused = Instant::now();
+        assert!(unopened.next().await.is_none());
+        assert!((PATIENCE..PATIENCE * 2).contains(&paused.elapsed()));
+        assert!(!unopened.is_full() && is_refused(unopened.open(third, until)));
+
+        drop(room);
+        assert!(!is_refused(unopened.next().await) && !is_refused(unopened.next().await));
+        assert_eq!(unopened.bytes, 0);
+        assert!(!is_refused(unopened.open(small, until)));
+        connection.close().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn none_waits_longer_than_its_call() {
+        let (connection, deliveries) = compressed(&[HALF, 1]).await;
+        let [large, small] = <[Delivery; 2]>::try_from(deliveries).unwrap();
+        let budget = Budget::new(TOTAL);
+        let mut unopened = Unopened::new(budget.clone());
+        let _room = some_room(&budget);
+        let now = Instant::now();
+
+        assert!(unopened.open(large, now + PATIENCE / 2).is_none());
+        assert!(unopened.open(small, now + PATIENCE).is_none());
+        assert!(is_refused(unopened.next().await));
+        assert!((PATIENCE / 2..PATIENCE).contains(&now.elapsed()));
+        assert!(!is_refused(unopened.next().await));
+        connection.close().await.unwrap();
+    }
+}
