@@ -110,8 +110,8 @@ impl Budget {
     }
 }
 
-/// Tells whether a failure may be due to little room. With xz any may, because its dictionary, which
-/// is refused as any fault is, can be larger than the body.
+/// Tells whether a failure may be due to little room. With xz any may: a dictionary that is larger
+/// than the room is an error like any other.
 fn may_want_room(compression: Compression, reason: &Malformed) -> bool {
     compression == Compression::Xz || matches!(reason, Malformed::TooLarge { .. })
 }

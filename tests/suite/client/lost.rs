@@ -196,7 +196,9 @@ async fn an_exclusive_queue_of_a_connection_that_lingers_is_had_back_when_it_goe
     let queue = Queue::new(broker.name("mine")).exclusive(true);
     channel.declare(&queue).await.unwrap();
     let mut consumer = channel.consume(&queue, ConsumeOptions::new()).await.unwrap();
-    lose(&proxy, &mut events, async {}).await;
+    let is_recovering = async { assert!(!connection.is_open() && !connection.is_closed()) };
+    lose(&proxy, &mut events, is_recovering).await;
+    assert!(connection.is_open() && !connection.is_closed());
     let Event::Held { what, attempt: 1, error, .. } =
         until(&mut events, |event| matches!(event, Event::Held { .. })).await
     else {

@@ -10,6 +10,7 @@ mod dropped;
 mod fixture;
 mod lost;
 mod lost_confirms;
+mod prefetch;
 mod publish;
 mod tls;
 mod topology;

@@ -40,6 +40,7 @@ mod rpc_topology;
 mod rpc_wire;
 mod set_aside;
 mod slow_keys;
+mod stowed_headers;
 mod subscriptions;
 mod traces;
 mod traffic;

@@ -1,5 +1,5 @@
 //! A broker with other error texts than RabbitMQ: those of LavinMQ, which a proxy puts into the
-//! embedded broker's answers.
+//! answers of the embedded broker and of RabbitMQ.
 
 use amqp_client::{Exchange, Queue, ReplyCode, Uri};
 use amqp_codec::{
@@ -18,12 +18,12 @@ use tokio::{
 
 use super::{
     fixture::{Broker, within},
+    on_tcp_brokers,
     rpc_conflicts::{durable_entities_fall_back_to_what_exists, the_exchange_of_fanouts_falls_back_too},
 };
 
-/// The embedded broker behind a proxy that replaces its texts.
-async fn rewording() -> Broker {
-    let mut broker = Broker::embedded().await;
+/// The broker behind a proxy that replaces its texts.
+async fn rewording(mut broker: Broker) -> Broker {
     let address = Uri::parse(&broker.url).unwrap().address();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     broker.url = broker.url.replacen(&address, &listener.local_addr().unwrap().to_string(), 1);
@@ -72,27 +72,25 @@ fn in_other_words(mut frame: Frame) -> Frame {
     frame
 }
 
-#[tokio::test]
-async fn durable_entities_fall_back_all_the_same() {
-    durable_entities_fall_back_to_what_exists(rewording().await).await;
+async fn durable_entities_fall_back_all_the_same(broker: Broker) {
+    durable_entities_fall_back_to_what_exists(rewording(broker).await).await;
 }
 
-#[tokio::test]
-async fn the_exchange_of_fanouts_falls_back_all_the_same() {
-    the_exchange_of_fanouts_falls_back_too(rewording().await).await;
+async fn the_exchange_of_fanouts_falls_back_all_the_same(broker: Broker) {
+    the_exchange_of_fanouts_falls_back_too(rewording(broker).await).await;
 }
 
-#[tokio::test]
-async fn a_conflict_is_told_from_arguments_that_cannot_be() {
-    let broker = rewording().await;
+async fn a_conflict_is_told_from_arguments_that_cannot_be(broker: Broker) {
+    let broker = rewording(broker).await;
     let transport = within(Transport::connect(&broker.url)).await.unwrap();
     let channel = broker.channel().await;
-    channel.declare(&Queue::durable("q")).await.unwrap();
-    channel.declare(&Exchange::topic("e")).await.unwrap();
-    let of_queue = within(transport.consumer(Queue::new("q")).start::<u32>()).await.err().unwrap();
-    let bound = transport.consumer(Queue::new("other")).bind(&Exchange::fanout("e"), "");
+    let (queue, exchange, other) = (broker.name("q"), broker.name("e"), broker.name("other"));
+    channel.declare(&Queue::durable(&queue)).await.unwrap();
+    channel.declare(&Exchange::topic(&exchange)).await.unwrap();
+    let of_queue = within(transport.consumer(Queue::new(&queue)).start::<u32>()).await.err().unwrap();
+    let bound = transport.consumer(Queue::new(&other)).bind(&Exchange::fanout(&exchange), "");
     let of_exchange = within(bound.start::<u32>()).await.err().unwrap();
-    for (error, kind, name) in [(of_queue, "queue", "q"), (of_exchange, "exchange", "e")] {
+    for (error, kind, name) in [(of_queue, "queue", &queue), (of_exchange, "exchange", &exchange)] {
         let Error::Conflict(conflict) = error else { panic!("{error}") };
         let said = format!("PRECONDITION_FAILED - Existing {kind} declared with other arguments");
         assert_eq!(
@@ -102,7 +100,13 @@ async fn a_conflict_is_told_from_arguments_that_cannot_be() {
         let Conflict { argument, wanted, existing, .. } = *conflict;
         assert_eq!([argument, wanted, existing], [const { String::new() }; 3]);
     }
-    let impossible = Queue::new("new").arg("x-message-ttl", -1).unwrap();
+    let impossible = Queue::new(broker.name("new")).arg("x-message-ttl", -1).unwrap();
     let error = within(transport.consumer(impossible).start::<u32>()).await.err().unwrap();
     assert!(matches!(&error, Error::Broker { .. }), "{error}");
 }
+
+on_tcp_brokers!(
+    durable_entities_fall_back_all_the_same,
+    the_exchange_of_fanouts_falls_back_all_the_same,
+    a_conflict_is_told_from_arguments_that_cannot_be,
+);

@@ -9,7 +9,7 @@ use messaging::{
     Error, Exchange, Outcome, Producer, PublishOptions, Published, Queue, Report, RetryPolicy, Transport,
     Undelivered,
 };
-use tests::RabbitMq;
+use tests::{Node, RabbitMq};
 
 use super::{
     fixture::{Broker, impatient, within},
@@ -189,12 +189,30 @@ async fn a_message_that_is_to_be_published_once_is_not_published_again_for_anoth
     let (transport, producer, channel, queue) = scene(&broker).await;
     let producer = producer.retry(RetryPolicy::never());
     let wrong = PublishOptions::new().user_id("somebody").unwrap();
-    for outcome in publish(&producer, &queue, 50, (&[25], &wrong)).await {
+    let outcomes = publish(&producer, &queue, 50, (&[25], &wrong)).await;
+    let mut delivered = BTreeSet::new();
+    for (number, outcome) in (0..).zip(outcomes) {
         match outcome {
-            Ok(delivered) => assert_eq!(delivered.attempts, 1),
-            Err(error) => assert_eq!(undelivered(Err(error)).attempts, 1),
+            Ok(published) => {
+                assert!(published.attempts == 1 && number != 25);
+                delivered.insert(number);
+            }
+            Err(error) => {
+                let error = undelivered(Err(error));
+                // Nobody can tell which of them was refused without publishing them again.
+                assert!(
+                    error.attempts == 1 && (error.outcome != Outcome::Rejected || number == 25),
+                    "{error}"
+                );
+            }
         }
     }
+    let stored = channel.declare(Queue::new(&queue).passive(true)).await.unwrap().messages as usize;
+    let there = bodies(&channel, &queue).await;
+    assert_eq!(stored, there.len(), "none is there twice");
+    assert!(delivered.is_subset(&there) && !there.contains(&25), "{delivered:?} of {there:?}");
+    // The broker has those that came before it, whether it could still say so or not.
+    assert!(there.is_superset(&(0..25).collect()), "{there:?}");
     channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
     transport.close().await.unwrap();
 }
@@ -312,6 +330,57 @@ async fn streams_that_idle_after_a_refusal_hold_up_no_other(url: &str) {
     }
     drop(idle);
     transport.close().await.unwrap();
+}
+
+/// The user may not configure queues of this name. `setup` declares the queue that takes messages.
+async fn a_declaration_that_is_not_permitted_among_200_is_told_alone(limited: &str, setup: &str) {
+    let queue = format!("permitted-{}", std::process::id());
+    let owner = amqp_client::connect(setup).await.unwrap().open_channel().await.unwrap();
+    owner.declare(&Queue::new(&queue)).await.unwrap();
+    let transport = within(Transport::connect(limited)).await.unwrap();
+    let producer = transport.producer(Exchange::default()).mandatory(true);
+    let forbidden = PublishOptions::new().declare(&Queue::new("forbidden"));
+    let outcomes = publish(&producer, &queue, 200, (&[100], &forbidden)).await;
+    for (number, outcome) in (0..).zip(outcomes) {
+        match number {
+            100 => {
+                let error = undelivered(outcome);
+                assert_eq!(error.outcome, Outcome::NotSent, "{error}");
+                assert!(Report(&error).to_string().contains("ACCESS_REFUSED"), "{}", Report(&error));
+            }
+            _ => drop(outcome.unwrap()),
+        }
+    }
+    assert!(bodies(&owner, &queue).await.into_iter().eq((0..200).filter(|number| *number != 100)));
+    owner.delete_queue(&queue, DeleteOptions::new()).await.unwrap();
+    transport.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_declaration_that_the_embedded_broker_does_not_permit_is_told_alone() {
+    let permissions = amqp_broker::Permissions::new("^permitted", ".*", ".*").unwrap();
+    let broker = amqp_broker::Broker::builder()
+        .user("limited", "secret")
+        .permissions("limited", "/", permissions)
+        .user("owner", "secret")
+        .permissions("owner", "/", amqp_broker::Permissions::new(".*", ".*", ".*").unwrap())
+        .build();
+    let listener = broker.listen("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr();
+    let [limited, owner] = ["limited", "owner"].map(|user| format!("amqp://{user}:secret@{address}/"));
+    a_declaration_that_is_not_permitted_among_200_is_told_alone(&limited, &owner).await;
+}
+
+#[tokio::test]
+async fn a_declaration_that_rabbitmq_does_not_permit_is_told_alone() {
+    let test = "messaging::refused::a_declaration_that_rabbitmq_does_not_permit_is_told_alone";
+    let Some(node) = Node::require(test) else { return };
+    let user = format!("limited-{}", std::process::id());
+    node.ctl(&["add_user", &user, "secret"]).await.unwrap();
+    node.ctl(&["set_permissions", &user, "^permitted", ".*", ".*"]).await.unwrap();
+    let limited = node.uri_for(&user, "secret", "/");
+    a_declaration_that_is_not_permitted_among_200_is_told_alone(&limited, node.uri()).await;
+    node.ctl(&["delete_user", &user]).await.unwrap();
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ impl<'a> MakeWriter<'a> for Logged {
 }
 
 /// A worker with one message at a time, which reports its messages and fails on `bad` ones.
-async fn failing(
+pub(super) async fn failing(
     transport: &Transport,
     queue: Queue,
     later: RetryLater,
@@ -98,14 +98,14 @@ async fn ready(channel: &Channel, queue: &str) -> u32 {
 }
 
 /// The message that is in the queue, or is about to be.
-async fn taken(channel: &Channel, queue: &Queue) -> amqp_client::Delivery {
+pub(super) async fn taken(channel: &Channel, queue: &Queue) -> amqp_client::Delivery {
     channel.declare(queue).await.unwrap();
     let options = amqp_client::ConsumeOptions::new().no_ack(true);
     let mut consumer = channel.consume(queue, options).await.unwrap();
     within(consumer.recv()).await.unwrap().unwrap()
 }
 
-fn json(body: &str) -> Message {
+pub(super) fn json(body: &str) -> Message {
     Message::new(format!("{body:?}")).content_type("application/json")
 }
 
@@ -301,7 +301,7 @@ fn texts(texts: &[&str]) -> Array {
 }
 
 /// Headers that brokers act on, and one that they do not.
-fn acting_headers(other: &str) -> Table {
+pub(super) fn acting_headers(other: &str) -> Table {
     let mut death = Table::new();
     for (name, value) in
         [("count", Value::I64(3)), ("reason", "rejected".into()), ("queue", "elsewhere".into())]

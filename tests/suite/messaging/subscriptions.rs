@@ -7,7 +7,7 @@ use messaging::{
     Consumer, ConsumerBuilder, Error, Exchange, Incoming, Queue, ReplyCode, StreamOffset, Transport,
     TransportOptions, Worker, WorkerBuilder,
 };
-use tests::Lingering;
+use tests::{Lingering, Node};
 use tokio::sync::mpsc;
 
 use super::{
@@ -245,21 +245,52 @@ async fn a_stream_whose_consumer_is_cancelled_is_gone_on_with_unless_it_was_dele
     }
 }
 
+/// `forbid` takes the permission to consume away, and ends the connections.
+async fn it_ends_when_its_user_may_not_consume_any_more(
+    (kind, queue): (&'static str, &str),
+    url: &str,
+    forbid: impl Future<Output = ()>,
+) {
+    let transport = Transport::connect(url).await.unwrap();
+    let mut taking = Taking::start(kind, &transport, Queue::new(queue).auto_delete(true)).await.unwrap();
+    publish(&transport, queue, [1]).await;
+    assert_eq!(taking.next().await, 1);
+    forbid.await;
+    let error = taking.end().await;
+    let Error::ConsumerEnded { source: Some(source), .. } = &error else { panic!("{kind}: {error}") };
+    assert_eq!(source.reply_code(), Some(ReplyCode::ACCESS_REFUSED), "{kind}: {error}");
+    assert!(!source.is_taken());
+}
+
 #[tokio::test]
-async fn it_ends_when_its_user_may_not_consume_any_more_and_does_not_try_again() {
+async fn it_ends_when_its_user_may_not_consume_any_more_from_the_embedded_broker() {
     for kind in Taking::KINDS {
         let broker = amqp_broker::Broker::builder().build();
         let listener = broker.listen("127.0.0.1:0").await.unwrap();
-        let transport = Transport::connect(&format!("amqp://{}/", listener.local_addr())).await.unwrap();
-        let mut taking = Taking::start(kind, &transport, Queue::new("q")).await.unwrap();
-        publish(&transport, "q", [1]).await;
-        assert_eq!(taking.next().await, 1);
-        let may = amqp_broker::Permissions::new(".*", ".*", "^other$").unwrap();
-        broker.set_permissions("guest", "/", may);
-        broker.faults().drop_connections();
-        let error = taking.end().await;
-        let Error::ConsumerEnded { source: Some(source), .. } = &error else { panic!("{kind}: {error}") };
-        assert_eq!(source.reply_code(), Some(ReplyCode::ACCESS_REFUSED), "{kind}: {error}");
-        assert!(!source.is_taken());
+        let url = format!("amqp://{}/", listener.local_addr());
+        let forbid = async {
+            let may = amqp_broker::Permissions::new(".*", ".*", "^other$").unwrap();
+            broker.set_permissions("guest", "/", may);
+            broker.faults().drop_connections();
+        };
+        it_ends_when_its_user_may_not_consume_any_more((kind, "q"), &url, forbid).await;
+    }
+}
+
+#[tokio::test]
+async fn it_ends_when_its_user_may_not_consume_any_more_from_rabbitmq() {
+    let test = concat!(module_path!(), "::it_ends_when_its_user_may_not_consume_any_more_from_rabbitmq");
+    let Some(node) = Node::require(test) else { return };
+    for kind in Taking::KINDS {
+        let user = format!("consumer-{}-{kind}", std::process::id());
+        node.ctl(&["add_user", &user, "secret"]).await.unwrap();
+        node.ctl(&["set_permissions", &user, ".*", ".*", ".*"]).await.unwrap();
+        let forbid = async {
+            node.ctl(&["set_permissions", &user, ".*", ".*", "^other$"]).await.unwrap();
+            node.ctl(&["close_all_user_connections", &user, "test"]).await.unwrap();
+        };
+        let url = node.uri_for(&user, "secret", "/");
+        it_ends_when_its_user_may_not_consume_any_more((kind, &user), &url, forbid).await;
+        node.ctl(&["delete_user", &user]).await.unwrap();
     }
 }
