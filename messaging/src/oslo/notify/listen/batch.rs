@@ -75,9 +75,9 @@ impl BatchEndpoint {
     }
 
     /// Passes those notifications of a level that the endpoint wants to its handler. Returns for
-    /// each whether it failed.
-    pub(super) async fn handle(&self, level: Level, events: &[&Event]) -> Vec<bool> {
-        let Some(handler) = self.handlers.get(&level) else { return vec![false; events.len()] };
+    /// each why it could not be handled, if it could not.
+    pub(super) async fn handle(&self, level: Level, events: &[&Event]) -> Vec<Option<&'static str>> {
+        let Some(handler) = self.handlers.get(&level) else { return vec![None; events.len()] };
         let wanted: Vec<_> = events.iter().map(|event| self.filter.fits(event)).collect();
         let chosen: Vec<_> = events
             .iter()
@@ -86,25 +86,28 @@ impl BatchEndpoint {
             .map(|(event, _)| (*event).clone())
             .collect();
         if chosen.is_empty() {
-            return vec![false; events.len()];
+            return vec![None; events.len()];
         }
         let handling = AssertUnwindSafe(async { handler(chosen).await });
-        let result = handling.catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(%level, "the handler of a batch of notifications panicked");
-            BatchResult::Requeue
-        });
+        let (result, failure) = match handling.catch_unwind().await {
+            Ok(result) => (result, "its handler requested a requeue"),
+            Err(_) => {
+                tracing::error!(%level, "the handler of a batch of notifications panicked; what happens to each follows");
+                (BatchResult::Requeue, "its handler panicked")
+            }
+        };
         let mut place = 0;
-        let failed = wanted.into_iter().map(|wanted| {
-            let failed = wanted
+        let failures = wanted.into_iter().map(|wanted| {
+            let has_failed = wanted
                 && match &result {
                     BatchResult::Handled => false,
                     BatchResult::Requeue => true,
                     BatchResult::RequeueOnly(places) => places.contains(&place),
                 };
             place += usize::from(wanted);
-            failed
+            has_failed.then_some(failure)
         });
-        failed.collect()
+        failures.collect()
     }
 }
 

@@ -39,6 +39,7 @@ use crate::{
         },
         wire::{envelope, fingerprint::Fingerprint},
     },
+    trace_context::TraceContext,
     transport::Transport,
 };
 
@@ -263,8 +264,10 @@ struct Readable {
     arrived: Arrived,
     unique_id: Option<Fingerprint>,
     event: Event,
+    trace: Option<TraceContext>,
     _room: Option<Taken>,
-    failed: bool,
+    /// The reason why it could not be handled.
+    failure: Option<&'static str>,
 }
 
 /// The task that gathers batches and has them handled.
@@ -345,18 +348,18 @@ impl Gathering {
                 self.again = batch;
                 return readable;
             };
-            let Read { unique_id, event, _room, .. } = match opened.and_then(|opened| read(opened, &received))
-            {
-                Ok(read) => read,
-                Err(reason) => {
-                    let reason = Report(&reason).to_string();
-                    let unreadable = queue.settling.unreadable(Some(&received), acker, &reason);
-                    if let Err(stuck) = unreadable.await {
-                        let _ = settled.send((stuck, received));
+            let Read { unique_id, event, trace, _room } =
+                match opened.and_then(|opened| read(opened, &received)) {
+                    Ok(read) => read,
+                    Err(reason) => {
+                        let reason = Report(&reason).to_string();
+                        let unreadable = queue.settling.unreadable(Some(&received), acker, &reason);
+                        if let Err(stuck) = unreadable.await {
+                            let _ = settled.send((stuck, received));
+                        }
+                        continue;
                     }
-                    continue;
-                }
-            };
+                };
             let Some(event) = event else {
                 tracing::warn!(
                     queue = queue.settling.queue,
@@ -382,7 +385,7 @@ impl Gathering {
                 }
             }
             let arrived = Arrived { received, acker, queue, settled };
-            readable.push(Readable { arrived, unique_id, event, _room, failed: false });
+            readable.push(Readable { arrived, unique_id, event, trace, _room, failure: None });
         }
         readable
     }
@@ -391,24 +394,26 @@ impl Gathering {
     /// passed to the endpoints after that.
     async fn show(&self, level: Level, group: &mut [Readable]) {
         for endpoint in &self.endpoints {
-            let mut left: Vec<_> = group.iter_mut().filter(|readable| !readable.failed).collect();
+            let mut left: Vec<_> = group.iter_mut().filter(|readable| readable.failure.is_none()).collect();
             let events: Vec<_> = left.iter().map(|readable| readable.event.clone()).collect();
             let queues = left.iter().map(|readable| &*readable.arrived.queue.settling.queue);
             let handling = Handling::of_batch(queues, events.len());
             let events: Vec<_> = events.iter().collect();
-            let failed = handling.around(endpoint.handle(level, &events)).await;
-            for (readable, failed) in left.iter_mut().zip(failed) {
-                readable.failed = failed;
+            let failures = handling.around(endpoint.handle(level, &events)).await;
+            for (readable, failure) in left.iter_mut().zip(failures) {
+                readable.failure = failure;
             }
         }
     }
 }
 
 async fn settle(readable: Readable) {
-    let Readable { arrived: Arrived { received, acker, queue, settled }, unique_id, failed, .. } = readable;
-    if failed {
-        let failing = queue.settling.failed(Some(&received), acker, "its handler requested a requeue");
-        if let Err(stuck) = failing.await {
+    let Readable { arrived, unique_id, event, trace, _room, failure } = readable;
+    let Arrived { received, acker, queue, settled } = arrived;
+    if let Some(failure) = failure {
+        let handling = Handling::of_notification(&queue.settling.queue, event.message_id(), trace);
+        let failing = queue.settling.failed(Some(&received), acker, failure);
+        if let Err(stuck) = handling.around(failing).await {
             // The receiver is gone only when the listener is: the notification then goes back to
             // its queue.
             let _ = settled.send((stuck, received));

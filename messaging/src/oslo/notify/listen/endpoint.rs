@@ -93,7 +93,7 @@ impl Endpoint {
             Ok(NotificationResult::Handled) => Ok(()),
             Ok(NotificationResult::Requeue) => Err("its handler requested a requeue"),
             Err(_) => {
-                tracing::error!(?event, "the handler of a notification panicked");
+                tracing::error!(?event, "the handler of a notification panicked; what happens to it follows");
                 Err("its handler panicked")
             }
         }

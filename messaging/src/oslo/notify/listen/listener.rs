@@ -21,7 +21,7 @@ use crate::{
         notify::{
             level::Level,
             listen::{
-                deduplication::Deduplication,
+                deduplication::{Deduplication, Entry},
                 endpoint::{Endpoint, NotificationResult},
                 event::Event,
                 sources::{Sources, sources},
@@ -234,7 +234,17 @@ impl NotificationHandler {
             },
         };
         let handling = Handling::of_notification(&self.settling.queue, event.message_id(), trace);
-        match handling.around(self.handle(&event)).await {
+        handling.around(self.handle_and_settle(&event, entry, received, acker)).await
+    }
+
+    async fn handle_and_settle(
+        &self,
+        event: &Event,
+        entry: Option<Entry<'_>>,
+        received: &Received,
+        acker: Acker,
+    ) -> Result<(), Stuck> {
+        match self.handle(event).await {
             Ok(()) => {
                 if let Some(entry) = entry {
                     entry.handled();
