@@ -118,7 +118,7 @@ fn write(database: &Database, keyspace: &Keyspace, orders: &mpsc::Receiver<Order
         let mode = if waiting.is_empty() { PersistMode::Buffer } else { PersistMode::SyncData };
         let written = batch.durability(Some(mode)).commit().map_err(Arc::new);
         if let Err(error) = &written {
-            tracing::error!(error = %Report(error), "cannot write notifications to disk");
+            tracing::error!(error = %Report(error), "cannot write notifications to disk; new ones are refused, and emitted ones may be emitted again");
         }
         for done in waiting {
             let _ = done.send(written.clone());

@@ -107,9 +107,7 @@ impl Replies {
             Err(error) => {
                 let failure = self.failure(id, is_failure, &error)?;
                 let told = self.attempt(queue, failure.message).await;
-                told.inspect_err(|error| tracing::error!(error = %Report(error), "cannot send the failure in place of the reply"))
-                    .ok()
-                    .flatten()
+                told.inspect_err(not_told).ok().flatten()
             }
         }
     }
@@ -117,15 +115,15 @@ impl Replies {
     /// Returns a failure in place of a result that cannot be sent; `None` if it was a failure
     /// already.
     fn failure(&self, id: &str, is_failure: bool, error: &Error) -> Option<Leaving> {
-        tracing::error!(error = %Report(error), "cannot send a reply");
         if is_failure {
+            tracing::error!(error = %Report(error), "cannot send a failure; its caller waits until its deadline");
             return None;
         }
+        tracing::error!(error = %Report(error), "cannot send a reply; its caller receives a failure instead");
         let failure =
             Failure::new("RuntimeError", format!("the result could not be sent: {}", Report(error)));
         let told = self.encode_answer(id, &Err(failure));
-        let message =
-            told.inspect_err(|error| tracing::error!(error = %Report(error), "cannot send the failure in place of the reply")).ok()?;
+        let message = told.inspect_err(not_told).ok()?;
         Some(Leaving { message, is_failure: true })
     }
 
@@ -163,7 +161,7 @@ impl Replies {
                     Err(error) if is_unroutable(&error) => {}
                     Ok(_) => return true,
                     Err(error) => {
-                        tracing::error!(error = %Report(&error), "cannot send a reply");
+                        tracing::error!(error = %Report(&error), "cannot send a reply; its caller waits until its deadline");
                         return true;
                     }
                 }
@@ -182,6 +180,11 @@ impl Leaving {
     fn weight(&self) -> u64 {
         weight(&self.message)
     }
+}
+
+/// Logs why a caller gets no failure either.
+fn not_told(error: &Error) {
+    tracing::error!(error = %Report(error), "cannot send the failure in place of the reply; its caller waits until its deadline");
 }
 
 fn weight(message: &Message) -> u64 {

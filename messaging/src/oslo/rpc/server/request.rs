@@ -7,7 +7,10 @@ use tokio::time::sleep;
 
 use crate::{
     compress::Budget,
-    consume::handlers::{handling::Handling, permits::Permit},
+    consume::{
+        handlers::{handling::Handling, permits::Permit},
+        settle::stuck::message_id,
+    },
     error::Malformed,
     oslo::{
         rpc::{
@@ -84,12 +87,12 @@ impl RequestHandler {
         let (received, acker) = delivery.split();
         let Opened { text, trace, room: _room } = match envelope::open(&received, &self.budget).await {
             Ok(opened) => opened,
-            Err(reason) => return self.refuse(acker, &reason).await,
+            Err(reason) => return self.refuse(&received, acker, &reason).await,
         };
         let mut strict = String::new();
         let mut request = match Received::from_json(&text, &mut strict) {
             Ok(request) => request,
-            Err(error) => return self.refuse(acker, &error.into()).await,
+            Err(error) => return self.refuse(&received, acker, &error.into()).await,
         };
         let id = request.unique_id.as_deref();
         let method = request.method.as_ref().and_then(Field::as_text);
@@ -151,8 +154,14 @@ impl RequestHandler {
     }
 
     /// Rejects a malformed request, for which there is no reply.
-    async fn refuse(&self, acker: Acker, reason: &Malformed) -> Option<Unclaimed> {
-        tracing::error!(reason = %Report(reason), "a request cannot be decoded; it is rejected");
+    async fn refuse(
+        &self,
+        refused: &amqp_client::Received,
+        acker: Acker,
+        reason: &Malformed,
+    ) -> Option<Unclaimed> {
+        let (queue, id) = (&*refused.routing_key(), message_id(refused));
+        tracing::error!(queue, id, reason = %Report(reason), "a request cannot be decoded; it is rejected");
         count(&self.counts.unreadable);
         settled(&acker.reject(false).await);
         None

@@ -274,7 +274,7 @@ impl Inner {
                 acker.ack().await
             }
             Read::Malformed(reason) => {
-                tracing::warn!(queue = self.queue.name(), reason = %Report(&reason), "a reply cannot be decoded; it is rejected");
+                tracing::warn!(queue = self.queue.name(), reason = %Report(&reason), "a reply cannot be decoded; it is rejected, and its call ends at its deadline");
                 acker.reject(false).await
             }
             Read::Refused => {
