@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use amqp_client::{Confirm, Confirmation, Message, Route};
+use amqp_client::{Confirm, Confirmation, Message, Report, Route};
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
 
@@ -288,7 +288,7 @@ impl Publishing {
                 fate.add(&fault);
                 if fault.is_of_another || self.is_worth_a_retry(&fault) {
                     let (outcome, attempts) = (fault.outcome, retry.attempts());
-                    let error = fault.source.as_ref().map(tracing::field::display);
+                    let error = fault.source.as_deref().map(|error| tracing::field::display(Report(error)));
                     tracing::debug!(
                         routing_key,
                         attempts,
