@@ -8,6 +8,7 @@ use tests::Proxy;
 
 use super::{
     fixture::{Broker, within},
+    odd_headers::{assert_nested, with_nested},
     on_every_broker_and_redis,
 };
 
@@ -80,6 +81,44 @@ async fn an_undecodable_message_is_an_item_that_can_be_settled_and_the_consumer_
     assert_eq!(ready(&broker, "q").await, 0);
 }
 
+/// The limit is the consumer's own, not its transport's.
+async fn a_body_over_the_limit_of_the_consumer_is_an_item_that_can_be_settled(broker: Broker) {
+    let transport = broker.transport().await;
+    let consumer = transport.consumer(Queue::new(broker.name("q"))).max_message_size(1000);
+    let mut jobs = within(consumer.start::<Job>()).await.unwrap();
+    for name in ["before", &"x".repeat(300_000), "after"] {
+        publish(&broker, "q", &job(name)).await;
+    }
+    within(jobs.recv()).await.unwrap().unwrap().ack().await.unwrap();
+    let Some(Err(Error::Undecodable(large))) = within(jobs.recv()).await else { panic!("it was read") };
+    assert!(matches!(large.reason, Malformed::Withheld { size: 300_011 }), "{}", large.reason);
+    assert!(large.delivery.properties().unwrap().content_type.is_some());
+    large.ack().await.unwrap();
+    let after = within(jobs.recv()).await.unwrap().unwrap();
+    assert_eq!(after.body(), &job("after"));
+    after.ack().await.unwrap();
+    jobs.close().await.unwrap();
+    assert_eq!(ready(&broker, "q").await, 0);
+}
+
+async fn headers_that_cannot_be_read_come_as_the_bytes_they_are_with_an_item_that_can_be_settled(
+    broker: Broker,
+) {
+    let mut jobs = start(&broker, "q").await;
+    let deep = with_nested(&Message::new(r#"{"name": "deep"}"#).content_type("application/json"));
+    broker.channel().await.publish(("", &broker.name("q")), &deep).await.unwrap();
+    publish(&broker, "q", &job("after")).await;
+    let Some(Err(Error::Undecodable(undecodable))) = within(jobs.recv()).await else { panic!("it was read") };
+    assert!(matches!(undecodable.reason, Malformed::Properties(_)), "{}", undecodable.reason);
+    assert_nested(&undecodable.delivery);
+    undecodable.ack().await.unwrap();
+    let after = within(jobs.recv()).await.unwrap().unwrap();
+    assert_eq!(after.body(), &job("after"));
+    after.ack().await.unwrap();
+    jobs.close().await.unwrap();
+    assert_eq!(ready(&broker, "q").await, 0);
+}
+
 async fn prefetch_bounds_what_is_not_settled(broker: Broker) {
     let mut jobs = start(&broker, "q").await;
     for name in ["a", "b"] {
@@ -108,6 +147,8 @@ on_every_broker_and_redis! {
     an_undecodable_message_is_an_item_that_can_be_settled_and_the_consumer_goes_on,
     prefetch_bounds_what_is_not_settled,
     the_broker_names_a_queue_without_a_name,
+    a_body_over_the_limit_of_the_consumer_is_an_item_that_can_be_settled;
+    headers_that_cannot_be_read_come_as_the_bytes_they_are_with_an_item_that_can_be_settled,
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
-use tracing::{Dispatch, dispatcher, subscriber::DefaultGuard};
+use tracing::{Dispatch, Level, dispatcher, subscriber::DefaultGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Collects the log of this thread.
@@ -14,18 +14,23 @@ pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     pub(super) fn listen() -> (Self, DefaultGuard) {
+        Log::listen_from(Level::INFO)
+    }
+
+    /// Collects what has at least this level.
+    pub(super) fn listen_from(level: Level) -> (Self, DefaultGuard) {
         // While a process has one subscriber, a thread without it that comes by a log line first
         // decides for all threads that nobody wants it.
         static SECOND: OnceLock<Dispatch> = OnceLock::new();
-        SECOND.get_or_init(|| Log::default().subscriber());
+        SECOND.get_or_init(|| Log::default().subscriber(Level::INFO));
         let log = Log::default();
-        let guard = dispatcher::set_default(&log.subscriber());
+        let guard = dispatcher::set_default(&log.subscriber(level));
         (log, guard)
     }
 
-    fn subscriber(&self) -> Dispatch {
+    fn subscriber(&self, level: Level) -> Dispatch {
         let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::INFO)
+            .with_max_level(level)
             .with_ansi(false)
             .with_writer(self.clone())
             .finish();

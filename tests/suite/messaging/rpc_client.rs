@@ -4,15 +4,22 @@
 use std::time::Duration;
 
 use messaging::{
-    Error, OsloError, Queue, Target, Transport, Version,
+    Error, OsloError, Queue, Target, Transport, TransportOptions, Version,
     rpc::{Client, Endpoint, Failure, RunningServer},
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use super::{
     fixture::{Broker, within},
+    log::Log,
     on_every_broker_and_redis,
 };
+
+#[derive(Serialize, Deserialize)]
+struct Times {
+    n: usize,
+}
 
 async fn serve(transport: &Transport, topic: &str, name: &'static str) -> RunningServer {
     let whoami = move |_, (): ()| async move { Ok(name) };
@@ -93,9 +100,39 @@ async fn a_call_that_is_dropped_is_forgotten_and_its_reply_counted(broker: Broke
     assert_eq!(client.metrics().late_replies, 1);
 }
 
+/// It names its call only in its body, so the call ends at its deadline.
+async fn a_reply_over_the_limit_is_rejected_and_the_next_one_read(broker: Broker) {
+    let topic = broker.name("echo");
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let endpoint = Endpoint::new().method("repeat", move |_, times: Times| {
+        started.send(()).unwrap();
+        async move { Ok("x".repeat(times.n)) }
+    });
+    let server = broker.transport().await.rpc_server(Target::topic(&topic)).endpoint(endpoint);
+    let server = within(server.concurrency(1).start()).await.unwrap();
+    let (log, _guard) = Log::listen();
+    let options = TransportOptions::new().max_message_size(10_000);
+    let client = within(options.connect(&broker.url)).await.unwrap().rpc_client(Target::topic(&topic));
+    let (large, small) = (Times { n: 100_000 }, Times { n: 3 });
+    let mut first = client.call::<String>("repeat", &large).into_future();
+    tokio::select! {
+        _ = &mut first => panic!("answered"),
+        started = within(starts.recv()) => started.unwrap(),
+    }
+    // The replies come in the order of the methods.
+    assert_eq!(within(client.call::<String>("repeat", &small).into_future()).await.unwrap(), "xxx");
+    assert_eq!(client.metrics().in_flight, 1, "the first call waits");
+    drop(first);
+    let lines = log.lines("a reply cannot be decoded; it is rejected, and its call ends at its deadline");
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert!(line.contains("queue=\"reply_") && line.contains("the body of 100"), "{line}");
+    within(server.stop()).await.unwrap();
+}
+
 on_every_broker_and_redis! {
     a_prepared_client_calls_its_own_target,
     a_call_that_is_dropped_is_forgotten_and_its_reply_counted,
+    a_reply_over_the_limit_is_rejected_and_the_next_one_read,
 }
 
 #[tokio::test]

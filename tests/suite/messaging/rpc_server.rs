@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use amqp_client::Message;
 use messaging::{
     Error, Exchange, OsloError, Target, Transport,
     rpc::{AccessPolicy, Acknowledge, Endpoint, Failure, RepeatWindow, RunningServer},
@@ -12,6 +13,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     fixture::{Broker, within},
+    log::Log,
+    odd_headers::with_nested,
     on_every_broker_and_redis,
 };
 
@@ -76,14 +79,36 @@ async fn a_request_over_the_limit_is_rejected_and_the_next_one_served(broker: Br
     let options = messaging::TransportOptions::new().max_message_size(10_000);
     let sparing = within(options.connect(&broker.url)).await.unwrap();
     let endpoint = Endpoint::new().method("echo", |_, args: Value| async move { Ok(args) });
+    let (log, _guard) = Log::listen();
     let server = serve(&sparing, &topic, Acknowledge::After, endpoint).await;
     let client = broker.transport().await.rpc_client(Target::topic(&topic));
     within(client.cast("echo", &json!({"text": "x".repeat(100_000)}))).await.unwrap();
     let small = json!({"text": "small"});
     assert_eq!(client.call::<Value>("echo", &small).await.unwrap(), small);
     assert_eq!(server.metrics().unreadable, 1);
+    let line = log.line("a request cannot be decoded; it is rejected");
+    assert!(line.contains(&topic) && line.contains("body of 1"), "{line}");
     within(server.stop()).await.unwrap();
     assert_eq!(waiting(&broker, &topic).await, 0);
+}
+
+async fn a_request_with_headers_that_cannot_be_read_is_rejected_and_the_next_one_served(broker: Broker) {
+    let topic = broker.name("echo");
+    let transport = broker.transport().await;
+    let (log, _guard) = Log::listen();
+    let endpoint = Endpoint::new().method("echo", |_, args: Value| async move { Ok(args) });
+    let server = serve(&transport, &topic, Acknowledge::After, endpoint).await;
+    let request = Message::new(r#"{"method": "echo", "args": {}}"#).content_type("application/json");
+    let deep = with_nested(&request.message_id("the id").unwrap());
+    broker.channel().await.publish(("openstack", &topic), &deep).await.unwrap();
+    let small = json!({"text": "small"});
+    let client = transport.rpc_client(Target::topic(&topic));
+    assert_eq!(within(client.call::<Value>("echo", &small).into_future()).await.unwrap(), small);
+    assert_eq!((server.metrics().unreadable, server.metrics().answered), (1, 1));
+    within(server.stop()).await.unwrap();
+    assert_eq!(waiting(&broker, &topic).await, 0);
+    let line = log.line("a request cannot be decoded; it is rejected");
+    assert!([&topic, "the id", "properties"].iter().all(|part| line.contains(*part)), "{line}");
 }
 
 /// How many messages are left in a queue.
@@ -137,7 +162,8 @@ on_every_broker_and_redis! {
     acknowledged_before_it_ran_a_request_goes_with_its_server,
     a_client_that_has_vanished_holds_up_nobody,
     a_server_is_stopped_from_elsewhere_and_waited_for,
-    a_request_over_the_limit_is_rejected_and_the_next_one_served,
+    a_request_over_the_limit_is_rejected_and_the_next_one_served;
+    a_request_with_headers_that_cannot_be_read_is_rejected_and_the_next_one_served,
 }
 
 #[tokio::test]
@@ -240,9 +266,11 @@ async fn a_result_that_the_broker_does_not_take_is_a_failure_to_its_caller() {
     let transport = Transport::connect(&url).await.unwrap();
     let endpoint = Endpoint::new().method("large", |_, (): ()| async { Ok("x".repeat(200_000)) });
     let server = serve(&transport, "t", Acknowledge::Before, endpoint).await;
+    let (log, _guard) = Log::listen();
     let client = transport.rpc_client(Target::topic("t"));
     let answer = within(client.call::<String>("large", &()).into_future()).await;
     let Err(Error::Oslo(OsloError::Remote(remote))) = answer else { panic!("{answer:?}") };
     assert!(remote.message.starts_with("the result could not be sent"), "{remote}");
+    assert!(log.line("cannot send a reply").contains("; its caller receives a failure instead"));
     within(server.stop()).await.unwrap();
 }

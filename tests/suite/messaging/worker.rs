@@ -1,6 +1,6 @@
 //! Handlers, and the messages that they fail on.
 
-use amqp_client::DeleteOptions;
+use amqp_client::{DeleteOptions, Message};
 use std::{
     fmt,
     sync::{
@@ -10,11 +10,16 @@ use std::{
     time::Duration,
 };
 
-use messaging::{Exchange, Incoming, OnFailure, PublishOptions, Queue, Report, RetryLater, Transport};
+use messaging::{
+    Exchange, Incoming, OnFailure, PublishOptions, Queue, Report, RetryLater, Transport, tagged,
+};
+use serde::Deserialize;
+use serde_json::json;
 use tokio::{
     sync::{Semaphore, mpsc},
     time::{Instant, sleep},
 };
+use uuid::Uuid;
 
 use super::{
     fixture::{Broker, within},
@@ -250,6 +255,33 @@ async fn what_cannot_be_read_goes_to_who_is_there_for_it(broker: Broker) {
     broker.channel().await.delete_queue(&dead, DeleteOptions::new()).await.unwrap();
 }
 
+/// kombu 5.3.0 alone writes a version beside the digits.
+async fn uuids_are_read_as_every_kombu_writes_them(broker: Broker) {
+    const HEX: &str = "c9b56ef7b2a04cd29be1e2d9b1b3a9b5";
+    #[derive(Deserialize)]
+    struct Job {
+        #[serde(with = "tagged")]
+        id: Uuid,
+    }
+    let id = Uuid::parse_str(HEX).unwrap();
+    let (transport, queue) = (broker.transport().await, broker.name("q"));
+    let (told, mut handled) = mpsc::unbounded_channel();
+    let worker = transport.worker(Queue::new(&queue)).start(move |message: Incoming<Job>| {
+        told.send(message.into_body().id).unwrap();
+        async { Ok::<_, String>(()) }
+    });
+    let worker = within(worker).await.unwrap();
+    let channel = broker.channel().await;
+    for payload in [json!({"hex": HEX, "version": 4}), json!({"hex": HEX})] {
+        let body = json!({"id": {"__type__": "uuid", "__value__": payload}}).to_string();
+        let message = Message::new(body).content_type("application/json");
+        channel.publish(("", &queue), &message).await.unwrap();
+        assert_eq!(within(handled.recv()).await, Some(id), "{payload}");
+    }
+    within(worker.stop()).await;
+    assert_eq!(ready(&broker, &queue).await, 0);
+}
+
 on_every_broker_and_redis!(
     what_succeeds_is_acknowledged_and_no_more_run_at_once_than_may,
     stopping_waits_for_what_runs_and_takes_no_more,
@@ -257,6 +289,7 @@ on_every_broker_and_redis!(
     what_fails_is_tried_again_after_a_while_and_then_set_aside,
     what_cannot_be_read_is_set_aside_at_once,
     what_cannot_be_read_goes_to_who_is_there_for_it,
+    uuids_are_read_as_every_kombu_writes_them,
 );
 
 /// RabbitMQ closes a channel that holds a message for over 30 minutes.
