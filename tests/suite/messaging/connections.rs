@@ -13,21 +13,14 @@ use messaging::{
     rpc::Endpoint,
 };
 use serde_json::json;
-use tests::{Lingering, Proxy, RabbitMq};
+use tests::{Lingering, RabbitMq};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
     fixture::{Broker, impatient, within},
+    log::Log,
     on_every_broker_and_redis,
 };
-
-/// A proxy before a broker, and the broker's URL through it.
-async fn proxied(broker: &Broker) -> (Proxy, String) {
-    let address = Uri::parse(&broker.url).unwrap().address();
-    let proxy = Proxy::start(&address).await.unwrap();
-    let url = broker.url.replace(&address, &proxy.addr().to_string());
-    (proxy, url)
-}
 
 /// A recovery with short pauses.
 fn soon() -> Recovery {
@@ -132,7 +125,7 @@ on_every_broker_and_redis! {
 }
 
 async fn one_that_recovers_is_the_only_one_and_is_told_of(broker: Broker) {
-    let (mut proxy, url) = proxied(&broker).await;
+    let (mut proxy, url) = broker.proxied().await;
     let transport = TransportOptions::new().recovery(soon()).lazy(&url).unwrap();
     let mut events = transport.events();
     let queue = Queue::new(broker.name("q")).auto_delete(true);
@@ -172,7 +165,7 @@ async fn one_that_recovers_is_the_only_one_and_is_told_of(broker: Broker) {
 }
 
 async fn closing_ends_one_that_is_being_recovered(broker: Broker) {
-    let (mut proxy, url) = proxied(&broker).await;
+    let (mut proxy, url) = broker.proxied().await;
     let transport = TransportOptions::new().recovery(soon()).lazy(&url).unwrap();
     let mut events = transport.events();
     let queue = Queue::new(broker.name("q")).auto_delete(true);
@@ -190,7 +183,7 @@ async fn closing_ends_one_that_is_being_recovered(broker: Broker) {
 }
 
 async fn a_first_connection_is_waited_for_where_that_is_wanted(broker: Broker) {
-    let (mut proxy, url) = proxied(&broker).await;
+    let (mut proxy, url) = broker.proxied().await;
     proxy.refuse(true).await.unwrap();
     let options = TransportOptions::new().recovery(soon().first_connect(true));
     let transport = options.clone().lazy(&url).unwrap();
@@ -215,7 +208,7 @@ async fn a_first_connection_is_waited_for_where_that_is_wanted(broker: Broker) {
 
 /// Each starts by itself, as at the start of a process.
 async fn who_consumes_starts_before_the_broker_where_that_is_wanted(broker: Broker) {
-    let (mut proxy, url) = proxied(&broker).await;
+    let (mut proxy, url) = broker.proxied().await;
     proxy.refuse(true).await.unwrap();
     let options = TransportOptions::new().recovery(soon().first_connect(true));
     let transport = options.lazy(&url).unwrap();
@@ -289,7 +282,7 @@ async fn what_the_broker_holds_for_a_lost_connection_is_told(broker: Broker) {
 }
 
 async fn waiting_for_a_first_connection_ends_at_its_limits_and_by_closing(broker: Broker) {
-    let (mut proxy, url) = proxied(&broker).await;
+    let (mut proxy, url) = broker.proxied().await;
     proxy.refuse(true).await.unwrap();
     let limited = TransportOptions::new().recovery(soon().first_connect(true).max_attempts(3));
     assert!(matches!(within(limited.connect(&url)).await, Err(Error::Connect { .. })));
@@ -346,7 +339,7 @@ over_tcp! {
 #[tokio::test]
 async fn a_broker_that_is_silent_is_not_healthy() {
     let broker = Broker::embedded().await;
-    let (proxy, url) = proxied(&broker).await;
+    let (proxy, url) = broker.proxied().await;
     let transport = Transport::connect(&url).await.unwrap();
     proxy.stall(true);
     let unhealthy = within(transport.health(Duration::from_millis(200))).await.unwrap_err();
@@ -356,7 +349,7 @@ async fn a_broker_that_is_silent_is_not_healthy() {
 }
 
 /// Checks what a publish and a probe report while the broker blocks.
-async fn is_blocked_for(transport: &Transport, queue: &str, reason: &str) {
+async fn is_blocked_for(transport: &Transport, queue: &str, reason: &str, log: &Log) {
     let brief = RetryPolicy::default().deadline(Duration::from_millis(300));
     let producer = transport.producer(Exchange::default()).retry(brief);
     // A publish that was on its way when the broker blocked may have left, so its outcome is
@@ -373,20 +366,25 @@ async fn is_blocked_for(transport: &Transport, queue: &str, reason: &str) {
     assert!(matches!(&state, ConnectionState::Blocked { reason: said } if said == reason), "{state:?}");
     let unhealthy = within(transport.health(Duration::from_secs(10))).await.unwrap_err();
     assert!(Report(&unhealthy).to_string().ends_with(&format!("the broker accepts no publishes: {reason}")));
+    let line = log.line("the broker accepts no publishes");
+    let is_told = ["WARN", "name=\"shop (publish)\"", &format!("reason=\"{reason}\"")];
+    assert!(is_told.iter().all(|part| line.contains(part)), "{line}");
 }
 
 #[tokio::test]
 async fn a_broker_that_blocks_is_named_and_so_is_its_reason() {
     let broker = Embedded::builder().build();
-    let transport = Transport::on(&broker);
+    let (log, _guard) = Log::listen();
+    let transport = TransportOptions::new().name("shop").on(&broker);
     let mut events = transport.events();
     let needs = PublishOptions::new().declare(Queue::new("q"));
     let producer = transport.producer(Exchange::default());
     producer.ensure_publish(("q", &needs), &1).await.unwrap();
     broker.faults().block("low on memory");
-    is_blocked_for(&transport, "q", "low on memory").await;
+    is_blocked_for(&transport, "q", "low on memory", &log).await;
     broker.faults().unblock();
     until(&mut events, Role::Publish, |event| matches!(event, Event::Unblocked)).await;
+    assert!(log.line("the broker accepts publishes again").contains("name=\"shop (publish)\""));
     producer.ensure_publish("q", &1).await.unwrap();
     within(transport.health(Duration::from_secs(10))).await.unwrap();
 }
@@ -397,11 +395,12 @@ async fn rabbitmq_that_is_short_of_memory_is_named_too() {
         return;
     }
     let node = RabbitMq::start().await.unwrap();
-    let transport = Transport::connect(node.uri()).await.unwrap();
+    let (log, _guard) = Log::listen();
+    let transport = TransportOptions::new().name("shop").connect(node.uri()).await.unwrap();
     let needs = PublishOptions::new().declare(Queue::durable("q"));
     transport.producer(Exchange::default()).ensure_publish(("q", &needs), &1).await.unwrap();
     node.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await.unwrap();
-    is_blocked_for(&transport, "q", "low on memory").await;
+    is_blocked_for(&transport, "q", "low on memory", &log).await;
     node.ctl(&["set_vm_memory_high_watermark", "0.4"]).await.unwrap();
     transport.producer(Exchange::default()).ensure_publish("q", &1).await.unwrap();
     transport.close().await.unwrap();

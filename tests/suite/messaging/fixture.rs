@@ -8,7 +8,7 @@ use std::{
 use amqp_broker::Listener;
 use amqp_client::{ConnectOptions, Connection, Uri};
 use messaging::{RetryPolicy, Transport};
-use tests::{Node, Redis};
+use tests::{Node, Proxy, Redis};
 
 /// The longest that any test waits for anything.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
@@ -57,6 +57,14 @@ impl Broker {
 
     pub(super) async fn transport(&self) -> Transport {
         within(Transport::connect(&self.url)).await.unwrap()
+    }
+
+    /// A proxy before the broker, and the broker's URL through it.
+    pub(super) async fn proxied(&self) -> (Proxy, String) {
+        let address = Uri::parse(&self.url).unwrap().address();
+        let proxy = Proxy::start(&address).await.unwrap();
+        let url = self.url.replace(&address, &proxy.addr().to_string());
+        (proxy, url)
     }
 
     /// A channel of the bare client on the same broker.

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use messaging::{Error, Exchange, Queue, Report, Transport, TransportOptions, UrlError};
 use tests::{Authority, TlsTerminator};
 use tokio::net::TcpListener;
+use tracing::Level;
 
 use super::{
     fixture::{Broker, within},
+    log::Log,
     on_every_broker_and_redis,
 };
 
@@ -68,6 +70,23 @@ async fn a_wrong_password_is_named_and_not_shown() {
     let url = broker.url.replace("guest:guest", "guest:hunter2");
     let refused = said_of(&url).await;
     assert!(refused.contains("guest") && !refused.contains("hunter2"), "{refused}");
+}
+
+/// Nothing of such a password is taken for a host, so nothing of it is resolved either.
+#[tokio::test]
+async fn no_part_of_a_password_that_is_not_escaped_is_told_or_logged() {
+    let (log, _guard) = Log::listen_from(Level::TRACE);
+    let port = closed_port().await;
+    tracing::trace!("begun");
+    for password in ["hun@ter2", "hun/ter2", "hun@/ter2", "/hun@ter2", "hun@ter2@", "hun:@/?#ter2"] {
+        for scheme in ["amqp", "rabbit"] {
+            let said = said_of(&format!("{scheme}://guest:{password}@127.0.0.1:{port}/")).await;
+            assert!(!said.contains("hun") && !said.contains("ter2"), "{password}: {said}");
+        }
+    }
+    tracing::trace!("ended");
+    assert_eq!((log.lines("begun").len(), log.lines("ended").len()), (1, 1));
+    assert_eq!([log.lines("hun"), log.lines("ter2")], [const { Vec::<String>::new() }; 2]);
 }
 
 #[tokio::test]
