@@ -1,20 +1,22 @@
 //! The example programs outside the repository: their standard input, error messages and logs.
 
-use amqp_client::GetOptions;
 use std::{
+    collections::BTreeMap,
     path::Path,
     process::{Output, Stdio},
 };
 
+use amqp_client::DeleteOptions;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     net::TcpListener,
-    process::{Child, Command},
+    process::{Child, ChildStdout, Command},
 };
 
 use super::{
     example::example,
     fixture::{Broker, within},
+    on_tcp_brokers,
 };
 
 /// Starts a program in an empty folder, with this standard input and this log level.
@@ -43,31 +45,87 @@ fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-#[tokio::test]
-async fn what_is_on_standard_input_is_published_and_counted() {
-    let test = "messaging::programs::what_is_on_standard_input_is_published_and_counted";
-    let (Some(publish), Some(quickstart)) = (example("publish", test), example("quickstart", test)) else {
-        return;
-    };
-    let broker = Broker::embedded().await;
-    let output = run(&publish, &[&broker.url, "mails", "-"], "{\"to\": \"alice\"}\n").await;
-    assert!(output.status.success(), "{}", errors(&output));
-    let channel = broker.channel().await;
-    let mail = within(channel.get("mails", GetOptions::new())).await.unwrap().unwrap();
-    assert_eq!(&mail.body()[..], br#"{"to":"alice"}"#);
+/// A program that goes on until its test has ended. All that it says is in one stream.
+struct Service {
+    _process: Child,
+    said: Lines<BufReader<ChildStdout>>,
+}
 
-    let output = run(&quickstart, &["-"], "these are five short words\n").await;
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("words:     5"), "{said} {}", errors(&output));
-    // There is an error message even without a file.
-    let output = run(&quickstart, &[], "").await;
-    assert!(output.status.success(), "{}", errors(&output));
+impl Service {
+    fn start(program: &Path, arguments: &[&str]) -> Self {
+        let script = ["-c", r#"exec "$0" "$@" 2>&1"#, program.to_str().unwrap()];
+        let shell = [&script, arguments].concat();
+        let mut process = start(Path::new("sh"), &shell, Some("amqp_client=info"));
+        let said = BufReader::new(process.stdout.take().unwrap()).lines();
+        Service { _process: process, said }
+    }
+
+    /// Waits until it has said these words in one line.
+    async fn says(&mut self, words: &str) {
+        while !within(self.said.next_line()).await.unwrap().expect(words).contains(words) {}
+    }
+}
+
+/// What is logged is asked for by `RUST_LOG`, and a `-` stands for standard input.
+#[tokio::test]
+async fn each_runs_outside_the_repository_logs_when_asked_and_reads_standard_input() {
+    let test =
+        "messaging::programs::each_runs_outside_the_repository_logs_when_asked_and_reads_standard_input";
+    let broker = Broker::embedded().await;
+    let url = broker.url.as_str();
+    let mut services = BTreeMap::new();
+    for (name, arguments, ready) in [
+        ("worker", &[url, "q"][..], "working on q"),
+        ("topic_logs", &[url, "listen", "a.*"], "listening"),
+        ("listener", &[url, "n"], "ready"),
+        ("rpc_server", &[url, "t", "s"], "ready"),
+        ("mailbox_node", &[url, "celery", "n@h", "--fanout"], "ready"),
+    ] {
+        let Some(program) = example(name, test) else { return };
+        let mut service = Service::start(&program, arguments);
+        service.says("INFO").await;
+        service.says(ready).await;
+        services.insert(name, service);
+    }
+    let patient = ["--destination", "n@h", "--timeout", "19"];
+    for (name, arguments, input, service, said) in [
+        (
+            "publish",
+            &[url, "q", "-"][..],
+            r#"{"to": "alice"}"#,
+            Some("worker"),
+            r#"{"to":"alice"} (retries: 0)"#,
+        ),
+        ("topic_logs", &[url, "say", "a.b", "-"], "on fire", Some("topic_logs"), "a.b: on fire"),
+        ("notifier", &[url, "p", "n", "info", "e", "-"], r#"{"x": 1}"#, Some("listener"), r#"{"x": 1}"#),
+        ("rpc_client", &[url, "call", "t", "echo", "-"], r#"{"value": 7}"#, None, "7"),
+        (
+            "mailbox_call",
+            &[&[url, "celery", "echo", "-", "--fanout"][..], &patient].concat(),
+            r#"{"value": [1]}"#,
+            None,
+            r#"{"n@h":{"ok":[1]}}"#,
+        ),
+        ("celery_inspect", &[&[url, "ping"][..], &patient].concat(), "", None, r#"{"n@h":{"ok":"pong"}}"#),
+        ("quickstart", &["-"], "these are five short words\n", None, "words:     5"),
+        ("quickstart", &[], "", None, "words:     "),
+    ] {
+        let Some(program) = example(name, test) else { return };
+        let output = end(start(&program, arguments, Some("amqp_client=info")), input).await;
+        let (printed, logged) = (String::from_utf8_lossy(&output.stdout), errors(&output));
+        assert!(output.status.success() && logged.contains("INFO"), "{name}: {logged}");
+        match service {
+            Some(service) => services.get_mut(service).unwrap().says(said).await,
+            None => assert!(printed.contains(said), "{name}: {printed}"),
+        }
+    }
 }
 
 #[tokio::test]
-async fn a_publish_goes_on_trying_until_the_broker_is_there_or_the_deadline() {
-    let test = "messaging::programs::a_publish_goes_on_trying_until_the_broker_is_there_or_the_deadline";
-    let Some(publish) = example("publish", test) else { return };
+async fn a_publish_gives_up_at_its_deadline() {
+    let Some(publish) = example("publish", "messaging::programs::a_publish_gives_up_at_its_deadline") else {
+        return;
+    };
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let url = format!("amqp://guest:guest@{address}/");
     let output = run(&publish, &[&url, "mails", "1", "--deadline", "1"], "").await;
@@ -75,19 +133,30 @@ async fn a_publish_goes_on_trying_until_the_broker_is_there_or_the_deadline() {
     assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
     assert!(said.starts_with("publish: the message") && said.contains("was not sent"), "{said}");
     assert!(said.contains("refused") && !said.contains('{'), "the whole chain, in words: {said}");
+}
 
-    let arguments = [&url, "mails", "1", "--deadline", "3600"];
+async fn a_publish_goes_on_trying_until_the_broker_is_there(broker: Broker) {
+    let test = "messaging::programs::a_publish_goes_on_trying_until_the_broker_is_there";
+    let Some(publish) = example("publish", test) else { return };
+    let (mut proxy, url) = broker.proxied().await;
+    proxy.refuse(true).await.unwrap();
+    let queue = broker.name("mails");
+    let arguments = [&url, &queue, "1", "--deadline", "3600"];
     let mut trying = start(&publish, &arguments, Some("messaging=debug"));
     let mut said = BufReader::new(trying.stderr.take().unwrap()).lines();
     while !within(said.next_line()).await.unwrap().unwrap().contains("it is published again") {}
-    let _listener = amqp_broker::Broker::builder().build().listen(address).await.unwrap();
+    proxy.refuse(false).await.unwrap();
     assert!(within(trying.wait()).await.unwrap().success());
     let mut last = String::new();
     while let Some(line) = within(said.next_line()).await.unwrap() {
         last = line;
     }
     assert!(last.contains("published after "), "{last}");
+    let channel = broker.channel().await;
+    assert_eq!(channel.delete_queue(&queue, DeleteOptions::new()).await.unwrap(), 1);
 }
+
+on_tcp_brokers!(a_publish_goes_on_trying_until_the_broker_is_there);
 
 #[tokio::test]
 async fn what_is_wrong_is_told_in_words_by_each() {
@@ -102,6 +171,9 @@ async fn what_is_wrong_is_told_in_words_by_each() {
         ("notifier", &[nowhere, "p", "n", "info", "e", "{"]),
         ("rpc_server", &[nowhere, "t", "s"]),
         ("rpc_client", &[nowhere, "call", "t", "m", "[]"]),
+        ("mailbox_node", &[nowhere, "ns", "n"]),
+        ("mailbox_call", &[nowhere, "ns", "ping"]),
+        ("celery_inspect", &[nowhere, "ping"]),
     ] {
         let Some(program) = example(name, test) else { return };
         let output = run(&program, arguments, "").await;
