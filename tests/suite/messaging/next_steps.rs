@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use amqp_broker::PublishFault;
 use amqp_client::{DeleteOptions, Message, Properties, Queue, ShortString, Table};
 use messaging::{
-    OnFailure, RetryLater, Target,
+    Exchange, OnFailure, PublishOptions, RetryLater, Target, Transport,
     mailbox::Request,
     notify::{BatchResult, Event, Level, NotificationResult},
     rpc::{Endpoint, Failure},
@@ -168,6 +169,17 @@ async fn a_command_is_told_in_the_span_of_its_message(broker: Broker) {
     for words in ["begun", "at work", "a command failed; the error is sent to its sender"] {
         has(&log.line(words), &["message{", &queue, "message_id=\"m-1\"", TRACE]);
     }
+}
+
+#[tokio::test]
+async fn all_causes_of_another_attempt_are_told() {
+    let broker = amqp_broker::Broker::builder().build();
+    let (log, _guard) = Log::listen_from(tracing::Level::DEBUG);
+    let producer = Transport::on(&broker).producer(Exchange::default());
+    let needs = PublishOptions::new().declare(Queue::new("q"));
+    broker.faults().at_publish(1, PublishFault::DropConnection);
+    assert_eq!(within(producer.ensure_publish(("q", &needs), &1)).await.unwrap().attempts, 2);
+    has(&log.line("it is published again"), &["routing_key=\"q\"", "attempts=1", "cannot publish: "]);
 }
 
 on_every_broker!(
