@@ -1,10 +1,14 @@
 //! Errors of this side that no further attempt can change are told at once.
 
-use amqp_client::Queue;
+use std::time::Duration;
+
+use amqp_client::{Backoff, ConnectOptions, Event, GetOptions, Message, Queue, Recovery, Table, Uri};
 use futures_util::{StreamExt as _, stream};
 use messaging::{
-    Context, Error, Exchange, Outcome, Report, Target, Transport, TransportOptions, rpc::Endpoint,
+    ConnectionEvents, Context, Error, Exchange, Incoming, Outcome, Report, Target, Transport,
+    TransportOptions, rpc::Endpoint,
 };
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
     fixture::{Broker, within},
@@ -64,6 +68,58 @@ async fn a_notification_over_the_own_limit_fails_at_once(broker: Broker) {
     let channel = broker.channel().await;
     let deleted = channel.delete_queue(&format!("{topic}.info"), amqp_client::DeleteOptions::new()).await;
     assert_eq!(deleted.unwrap(), 1);
+}
+
+/// Headers of 2 MiB can only be published with larger frames.
+#[tokio::test(start_paused = true)]
+async fn headers_over_all_bounds_are_told_and_met_again_after_longer_pauses_until_they_are_gone() {
+    const FRAME_MAX: u32 = 8 << 20;
+    let broker = amqp_broker::Broker::builder().frame_max(FRAME_MAX).build();
+    let generous = ConnectOptions::new().frame_max(FRAME_MAX).heartbeat(Duration::ZERO);
+    let generous = generous.connect_stream(broker.connect(), &Uri::default()).await.unwrap();
+    let channel = generous.open_channel().await.unwrap();
+    let queue = Queue::durable("jobs");
+    channel.declare(&queue).await.unwrap();
+    let pauses = Backoff::new(Duration::from_secs(1), Duration::from_secs(4)).jitter(false);
+    let transport = TransportOptions::new().recovery(Recovery::new().backoff(pauses)).on(&broker);
+    let mut events = transport.events();
+    let (sender, mut handled) = unbounded_channel();
+    let handler = move |message: Incoming<String>| {
+        let sent = sender.send(message.into_body());
+        async move { sent.map_err(|_| "nobody listens") }
+    };
+    let _worker = within(transport.worker(queue).start(handler)).await.unwrap();
+    let mut headers = Table::new();
+    headers.insert("large", "x".repeat(2 << 20)).unwrap();
+    let json = |body: &'static str| Message::new(body).content_type("application/json");
+    channel.publish(("", "jobs"), json("\"large\"").headers(headers)).await.unwrap();
+    channel.publish(("", "jobs"), json("\"small\"")).await.unwrap();
+    for pause in [2, 4, 4] {
+        assert_eq!(loss_and_pause(&mut events).await, Duration::from_secs(pause));
+    }
+    let large = loop {
+        if let Some(large) = channel.get("jobs", GetOptions::new()).await.unwrap() {
+            break large;
+        }
+    };
+    assert_eq!(large.body(), "\"large\"");
+    large.ack().await.unwrap();
+    assert_eq!(within(handled.recv()).await.unwrap(), "small");
+}
+
+/// Returns the pause after the next loss, which must be told with its reason.
+async fn loss_and_pause(events: &mut ConnectionEvents) -> Duration {
+    let mut reason = None;
+    loop {
+        match within(events.recv()).await.unwrap().event {
+            Event::Disconnected(error) => reason = Some(Report(&error).to_string()),
+            Event::Reconnecting { delay, .. } => {
+                assert!(reason.as_ref().is_some_and(|reason| reason.contains("frame")), "{reason:?}");
+                return delay;
+            }
+            _ => {}
+        }
+    }
 }
 
 on_every_broker_and_redis!(
