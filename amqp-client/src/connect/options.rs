@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use amqp_codec::{Table, Tune, Value};
+use tracing::warn;
 
 use crate::{
     connect::{recovery::Recovery, tls::TlsOptions, uri::Uri},
@@ -13,6 +14,10 @@ use crate::{
     },
     proto::{connection::Limits, link::Window},
 };
+
+/// The smallest frame_max that every version of RabbitMQ accepts, in bytes
+/// (<https://github.com/rabbitmq/rabbitmq-server/releases/tag/v4.1.0>).
+const LEAST_FRAME_MAX: u32 = 8192;
 
 /// The options of a connection. Every option has a default; see its setter.
 #[derive(Clone, Debug)]
@@ -100,8 +105,9 @@ impl ConnectOptions {
     }
 
     /// Sets the largest frame in bytes. Default 131072; the smaller of this and the broker's value
-    /// applies; 0 leaves it to the broker. Headers of messages are accepted up to 1 MiB in any
-    /// case, because RabbitMQ sends them as large as they were published.
+    /// applies; 0 leaves it to the broker. Less than 8192 is raised to it, with a line in the log:
+    /// RabbitMQ 4.1 and later ends the connection otherwise. Headers of messages are accepted up to
+    /// 1 MiB in any case, because RabbitMQ sends them as large as they were published.
     pub fn frame_max(mut self, bytes: u32) -> Self {
         self.frame_max = bytes;
         self
@@ -256,7 +262,7 @@ impl ConnectOptions {
         let whole = self.heartbeat.as_secs() + u64::from(self.heartbeat.subsec_nanos() > 0);
         Tune {
             channel_max: uri.channel_max.unwrap_or(self.channel_max),
-            frame_max: uri.frame_max.unwrap_or(self.frame_max),
+            frame_max: usable_frame_max(uri.frame_max.unwrap_or(self.frame_max)),
             heartbeat: uri.heartbeat.unwrap_or(u16::try_from(whole).unwrap_or(u16::MAX)),
         }
     }
@@ -291,4 +297,12 @@ impl ConnectOptions {
         }
         Ok(properties)
     }
+}
+
+fn usable_frame_max(wanted: u32) -> u32 {
+    if wanted == 0 || wanted >= LEAST_FRAME_MAX {
+        return wanted;
+    }
+    warn!(wanted, raised_to = LEAST_FRAME_MAX, "a frame_max that RabbitMQ may refuse is raised");
+    LEAST_FRAME_MAX
 }

@@ -32,7 +32,7 @@ pub(super) struct Session {
 /// Options with small frames, so that a body takes several.
 pub(super) fn options() -> ConnectOptions {
     let recovery = super::script::recovery().first_connect(true);
-    ConnectOptions::new().frame_max(4096).heartbeat(Duration::ZERO).recovery(recovery)
+    ConnectOptions::new().frame_max(8192).heartbeat(Duration::ZERO).recovery(recovery)
 }
 
 /// Options for a real clock, with short pauses.

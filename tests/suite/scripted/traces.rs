@@ -91,6 +91,30 @@ fn assert_told(line: &str, level: &str, channel: Option<u16>, text: &str) {
     assert!(line.contains(text), "{line}");
 }
 
+/// RabbitMQ 4.1 and later refuses less than 8192.
+#[tokio::test(start_paused = true)]
+async fn a_frame_max_that_is_too_small_for_rabbitmq_is_raised_and_told() {
+    for (option, parameter, offered, answer) in [
+        (4096, "", 131_072, 8192),
+        (131_072, "?frame_max=5000", 131_072, 8192),
+        (8192, "", 131_072, 8192),
+        (0, "", 131_072, 131_072),
+        (4096, "", 4096, 4096),
+    ] {
+        let (told, _guard) = Told::listen();
+        let (mut peer, stream) = Peer::new();
+        let uri = Uri::parse(&format!("amqp://localhost{parameter}")).unwrap();
+        let options = ConnectOptions::new().frame_max(option);
+        let offer = Tune { frame_max: offered, ..QUIET };
+        let (connection, accepted) = join!(options.connect_stream(stream, &uri), peer.accept_with(offer));
+        connection.unwrap();
+        assert_eq!(accepted.tune_ok.frame_max, answer);
+        let wanted = if parameter.is_empty() { option } else { 5000 };
+        let line = format!("a frame_max that RabbitMQ may refuse is raised wanted={wanted} raised_to=8192");
+        assert_eq!(told.take().contains(&line), (1..8192).contains(&wanted));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_happens_is_told_in_the_spans_of_connection_and_channel() {
     let (told, _guard) = Told::listen();
