@@ -33,6 +33,10 @@ pub(crate) struct FilterError {
 
 const LEVELS: &str = "off, error, warn, info, debug, trace";
 
+/// The filter of the store's libraries beside a level. Their errors name the causes that they do not
+/// return, as when a thread of theirs fails; the rest is about their insides.
+const LIBRARIES: &str = "fjall=error,lsm_tree=error";
+
 /// Begins to log.
 ///
 /// # Errors
@@ -50,7 +54,10 @@ fn filter_of(filter: Option<&str>) -> Result<EnvFilter, FilterError> {
     let Some(filter) = filter else { return filter_around() };
     // To tracing such a word is a target, so a misspelt level would silence everything.
     let is_level = LEVELS.split(", ").any(|level| level.eq_ignore_ascii_case(filter));
-    if !is_level && filter.chars().all(char::is_alphabetic) {
+    if is_level {
+        return Ok(of_level(filter));
+    }
+    if filter.chars().all(char::is_alphabetic) {
         return Err(refused("--log", filter, "no level has this name"));
     }
     EnvFilter::try_new(filter).map_err(|error| refused("--log", filter, error))
@@ -62,7 +69,15 @@ fn filter_around() -> Result<EnvFilter, FilterError> {
         Ok(filter) if !filter.is_empty() => {
             EnvFilter::try_new(&filter).map_err(|error| refused("RUST_LOG", &filter, error))
         }
-        _ => Ok(EnvFilter::new("info")),
+        _ => Ok(of_level("info")),
+    }
+}
+
+/// Returns the filter for a level.
+fn of_level(level: &str) -> EnvFilter {
+    match level.eq_ignore_ascii_case("off") {
+        true => EnvFilter::new(level),
+        false => EnvFilter::new(format!("{level},{LIBRARIES}")),
     }
 }
 
@@ -85,5 +100,15 @@ mod tests {
             let error = filter_of(Some(filter)).unwrap_err().to_string();
             assert!(error.starts_with(&format!("--log {filter}: it is neither")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_level_shows_the_libraries_of_the_store_by_their_errors_alone() {
+        let shown = |filter| filter_of(Some(filter)).unwrap().to_string();
+        for level in ["info", "DEBUG", "error"] {
+            let shown = shown(level);
+            assert!(LIBRARIES.split(',').all(|library| shown.contains(library)), "{shown}");
+        }
+        assert_eq!((shown("off"), shown("fjall=debug")), ("off".to_owned(), "fjall=debug".to_owned()));
     }
 }

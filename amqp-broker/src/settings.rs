@@ -205,7 +205,8 @@ pub(crate) struct Settings {
     mark_delay: Option<u64>,
 
     /// How much to log, to standard error: error, warn, info, debug, trace, or a filter of
-    /// tracing's such as amqp_broker=debug [default: RUST_LOG, or info]
+    /// tracing's such as amqp_broker=debug; with a level, the libraries of the store log their
+    /// errors only [default: RUST_LOG, or info]
     #[arg(long, value_name = "FILTER")]
     pub(crate) log: Option<String>,
 

@@ -129,9 +129,9 @@ pub async fn fail(tools: &Tools, seed: u64, fault: Fault, number: u32) -> io::Re
     if failed.has_ended && status.success() {
         failed.wrong.push(format!("it ends without an error, though {errors:?}"));
     }
-    failed.is_unnamed = failed.has_ended && log.contains(UNNAMED) && fault != Fault::Full;
-    let is_named = failed.is_unnamed || fault.cause().is_some_and(|cause| log.contains(cause));
-    if failed.has_ended && !is_named {
+    let is_named = fault.cause().is_some_and(|cause| log.contains(cause));
+    failed.is_unnamed = failed.has_ended && !is_named && log.contains(UNNAMED) && fault != Fault::Full;
+    if failed.has_ended && !is_named && !failed.is_unnamed {
         failed.wrong.push(format!("the cause is not named: {log}"));
     }
     if log.contains("panicked") {
