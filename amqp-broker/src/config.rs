@@ -4,17 +4,28 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use amqp_codec::Tune;
 
-use crate::{core::limits::Limits, users::Users};
+use crate::{
+    core::{
+        limits::Limits,
+        rabbitmq::{profile::Profile, version::RabbitMq},
+    },
+    users::Users,
+};
 
 /// The memory limit where the system does not tell how much memory there is.
 const MEMORY_UNKNOWN: u64 = 2 << 30;
 
 /// The default user, whose name and password everybody knows.
-const DEFAULT_USER: &str = "guest";
+pub(crate) const DEFAULT_USER: &str = "guest";
+
+/// The product that is announced by default.
+const PRODUCT: &str = "RabbitMQ";
 
 /// Users, virtual hosts and limits.
 #[derive(Clone)]
 pub(crate) struct Config {
+    /// The version whose behaviour it follows.
+    pub(crate) like: RabbitMq,
     pub(crate) users: Users,
     /// The user of clients that log in with ANONYMOUS.
     pub(crate) anonymous: Option<String>,
@@ -24,7 +35,8 @@ pub(crate) struct Config {
     pub(crate) channel_max: u16,
     pub(crate) frame_max: u32,
     heartbeat: u16,
-    pub(crate) max_message_size: u64,
+    /// The largest body in bytes; the version's own if it is not set.
+    pub(crate) max_message_size: Option<u64>,
     /// The most connections of each virtual host.
     pub(crate) max_connections: usize,
     pub(crate) limits: Limits,
@@ -38,14 +50,16 @@ pub(crate) struct Config {
     /// How much later than the journal the mark may be synced.
     pub(crate) mark_delay: Duration,
     pub(crate) login_timeout: Duration,
-    pub(crate) product: String,
-    pub(crate) product_version: String,
+    /// What is announced; the version's own if it is not set.
+    pub(crate) product: Option<String>,
+    pub(crate) product_version: Option<String>,
 }
 
 // The output is short, and shows no password.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
+            .field("like", &self.like)
             .field("users", &self.users)
             .field("anonymous", &self.anonymous)
             .field("loopback_users", &self.loopback_users)
@@ -53,7 +67,7 @@ impl fmt::Debug for Config {
             .field("channel_max", &self.channel_max)
             .field("frame_max", &self.frame_max)
             .field("heartbeat", &self.heartbeat)
-            .field("max_message_size", &self.max_message_size)
+            .field("max_message_size", &self.max_message_size())
             .field("max_connections", &self.max_connections)
             .field("limits", &self.limits)
             .field("memory_limit", &self.memory_limit)
@@ -62,8 +76,8 @@ impl fmt::Debug for Config {
             .field("disk_free_limit", &self.disk_free_limit)
             .field("mark_delay", &self.mark_delay)
             .field("login_timeout", &self.login_timeout)
-            .field("product", &self.product)
-            .field("product_version", &self.product_version)
+            .field("product", &self.product())
+            .field("product_version", &self.product_version())
             .finish()
     }
 }
@@ -71,6 +85,7 @@ impl fmt::Debug for Config {
 impl Default for Config {
     fn default() -> Self {
         Config {
+            like: RabbitMq::default(),
             users: Users::default(),
             anonymous: None,
             loopback_users: BTreeSet::from([DEFAULT_USER.to_owned()]),
@@ -78,7 +93,7 @@ impl Default for Config {
             channel_max: 2047,
             frame_max: 131_072,
             heartbeat: 60,
-            max_message_size: 128 << 20,
+            max_message_size: None,
             max_connections: usize::MAX,
             limits: Limits::default(),
             memory_limit: None,
@@ -87,13 +102,31 @@ impl Default for Config {
             disk_free_limit: 50_000_000,
             mark_delay: Duration::from_millis(50),
             login_timeout: Duration::from_secs(10),
-            product: "RabbitMQ".to_owned(),
-            product_version: "3.10.8".to_owned(),
+            product: None,
+            product_version: None,
         }
     }
 }
 
 impl Config {
+    /// What the version does where versions differ.
+    pub(crate) const fn profile(&self) -> &'static Profile {
+        self.like.profile()
+    }
+
+    pub(crate) fn product(&self) -> &str {
+        self.product.as_deref().unwrap_or(PRODUCT)
+    }
+
+    pub(crate) fn product_version(&self) -> &str {
+        self.product_version.as_deref().unwrap_or(self.profile().patch)
+    }
+
+    /// The largest body of a message, in bytes.
+    pub(crate) fn max_message_size(&self) -> u64 {
+        self.max_message_size.unwrap_or(self.profile().max_message_size)
+    }
+
     pub(crate) fn add_vhost(&mut self, name: String) {
         self.vhosts.insert(name);
     }

@@ -119,7 +119,10 @@ mod tests;
 mod users;
 
 pub use crate::core::{
-    rabbitmq::access::{InvalidPattern, Permissions},
+    rabbitmq::{
+        access::{InvalidPattern, Permissions},
+        version::{RabbitMq, UnknownVersion},
+    },
     vhost::inspect::{BindingInfo, ChannelInfo, ExchangeInfo, QueueInfo},
 };
 /// An error with all its causes in one line.

@@ -9,6 +9,7 @@ mod grant;
 mod redis;
 mod size;
 mod user;
+mod version;
 
 use std::{error::Error, path::PathBuf, time::Duration};
 
@@ -25,6 +26,7 @@ use self::{
     redis::{RedisUrl, RedisUrlParser},
     size::Size,
     user::{User, UserParser},
+    version::RabbitMqVersion,
 };
 use crate::log::LogFormat;
 
@@ -100,7 +102,8 @@ pub(crate) struct Settings {
     #[serde(rename = "permissions")]
     permissions_in_file: Vec<Grant>,
 
-    /// The user of clients that log in with ANONYMOUS [default: they may not]
+    /// The user of clients that log in with ANONYMOUS [default: they may not, or, with --like 4.0 or
+    /// later, guest while its password is guest]
     #[arg(long, value_name = "USER", help_heading = "Users")]
     anonymous: Option<String>,
 
@@ -118,12 +121,18 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     heartbeat: Option<u16>,
 
+    /// The version of RabbitMQ whose behaviour the broker follows where versions differ, and which it
+    /// announces: 3.10, 4.0, 4.2 or 4.3 [default: 3.10]
+    #[arg(long, value_name = "VERSION")]
+    like: Option<RabbitMqVersion>,
+
     /// The product name in the server properties, which some clients base decisions on [default:
     /// RabbitMQ]
     #[arg(long, value_name = "NAME")]
     product: Option<String>,
 
-    /// The product's version [default: 3.10.8]
+    /// The product's version, which is announced and changes nothing else [default: the patch of --like,
+    /// such as 3.10.8]
     #[arg(long, value_name = "VERSION")]
     product_version: Option<String>,
 
@@ -140,7 +149,7 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     frame_max: Option<Size>,
 
-    /// The largest body of a message [default: 128M]
+    /// The largest body of a message [default: 128M, or 16M with --like 4.0 or later]
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     max_message_size: Option<Size>,
 
@@ -245,6 +254,7 @@ impl Settings {
             loopback_users: self.loopback_users.or(file.loopback_users),
             vhosts: either(self.vhosts, file.vhosts),
             heartbeat: self.heartbeat.or(file.heartbeat),
+            like: self.like.or(file.like),
             product: self.product.or(file.product),
             product_version: self.product_version.or(file.product_version),
             login_timeout: self.login_timeout.or(file.login_timeout),
@@ -316,6 +326,7 @@ impl Settings {
     fn with_limits(&self, mut builder: BrokerBuilder) -> Result<BrokerBuilder, SettingsError> {
         builder =
             given(builder, self.heartbeat.map(u64::from).map(Duration::from_secs), BrokerBuilder::heartbeat);
+        builder = given(builder, self.like, |builder, RabbitMqVersion(like)| builder.like(like));
         builder = given(builder, self.product.as_ref(), BrokerBuilder::product);
         builder = given(builder, self.product_version.as_ref(), BrokerBuilder::product_version);
         builder = given(builder, self.login_timeout()?, BrokerBuilder::login_timeout);

@@ -19,7 +19,7 @@ use crate::store::DataError;
 use crate::{
     backend::Backend,
     config::Config,
-    core::rabbitmq::access::Permissions,
+    core::rabbitmq::{access::Permissions, version::RabbitMq},
     failure::Failure,
     gateway::Entrance,
     server::{
@@ -233,7 +233,8 @@ impl BrokerBuilder {
     }
 
     /// Lets clients log in without a password, by the mechanism ANONYMOUS, as this user. Default:
-    /// they may not.
+    /// they may not, or, when the broker is [`like`](Self::like) RabbitMQ 4.0 or later, as `guest`
+    /// while that user has the password `guest`.
     pub fn anonymous(mut self, user: impl Into<String>) -> Self {
         self.config.anonymous = Some(user.into());
         self
@@ -262,17 +263,35 @@ impl BrokerBuilder {
         self
     }
 
+    /// Makes the broker like a version of RabbitMQ: it announces that version's patch, copyright and
+    /// login mechanisms, and follows it where versions differ. Other settings of this builder take
+    /// precedence over the version's defaults, in whatever order they are made. Default
+    /// [`RabbitMq::V3_10`]. A [`backend`](Self::backend) is what it is; of the version its virtual
+    /// host has what concerns connections.
+    ///
+    /// ```
+    /// use amqp_broker::{Broker, RabbitMq};
+    ///
+    /// let broker = Broker::builder().like(RabbitMq::V4_3).build();
+    /// # drop(broker);
+    /// ```
+    pub fn like(mut self, version: RabbitMq) -> Self {
+        self.config.like = version;
+        self
+    }
+
     /// The `product` and `version` in the server properties, which some clients base decisions on.
     /// They are cut to 255 octets. Default `RabbitMQ`, because this broker behaves like it;
     /// `platform` always names this library.
     pub fn product(mut self, name: impl Into<String>) -> Self {
-        self.config.product = name.into();
+        self.config.product = Some(name.into());
         self
     }
 
-    /// The version of the [`product`](Self::product), cut to 255 octets. Default `3.10.8`.
+    /// The version of the [`product`](Self::product), cut to 255 octets. Default: that of the version
+    /// that the broker is [`like`](Self::like). It changes what is announced, and nothing else.
     pub fn product_version(mut self, version: impl Into<String>) -> Self {
-        self.config.product_version = version.into();
+        self.config.product_version = Some(version.into());
         self
     }
 
@@ -417,10 +436,11 @@ impl BrokerBuilder {
         self
     }
 
-    /// Sets the largest body of a message, in bytes. Default 128 MiB. A larger one is refused with
-    /// 406 on the channel before any of it is stored.
+    /// Sets the largest body of a message, in bytes. Default 128 MiB, or 16 MiB when the broker is
+    /// [`like`](Self::like) RabbitMQ 4.0 or later. A larger one is refused with 406 on the channel
+    /// before any of it is stored.
     pub fn max_message_size(mut self, bytes: u64) -> Self {
-        self.config.max_message_size = bytes;
+        self.config.max_message_size = Some(bytes);
         self
     }
 

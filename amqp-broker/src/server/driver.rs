@@ -119,7 +119,7 @@ impl<S> Driver<S> {
         let terms = ConnectionTerms {
             channel_max: agreed.tune.channel_max,
             frame_max,
-            max_message_size: broker.config.max_message_size,
+            max_message_size: broker.config.max_message_size(),
             blocked_notify: agreed.blocked_notify,
             name: place.client.name.clone(),
             client_name,

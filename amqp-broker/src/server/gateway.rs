@@ -57,7 +57,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     let terms = Terms {
         channel_max: agreed.tune.channel_max,
         frame_max: agreed.tune.frame_max as usize,
-        max_message_size: broker.config.max_message_size,
+        max_message_size: broker.config.max_message_size(),
         cancel_notify: agreed.cancel_notify,
         name: client.name.clone(),
         access: agreed.access,

@@ -12,7 +12,7 @@ use amqp_codec::{
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::{
-    config::Config,
+    config::{Config, DEFAULT_USER},
     core::rabbitmq::{access::Access, refusal::reply_text},
 };
 
@@ -24,6 +24,10 @@ const OLD_HEADER: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
 
 /// The longest configured text that is sent to clients, in octets.
 const MOST_TEXT: usize = 255;
+
+/// The server properties that no version of RabbitMQ differs in.
+const CLUSTER_NAME: &str = "rabbit@localhost";
+const INFORMATION: &str = "Licensed under the MPL 2.0. Website: https://rabbitmq.com";
 
 /// The terms that a client and the broker have agreed on.
 #[derive(Debug)]
@@ -183,7 +187,7 @@ impl<'a> Handshake<'a> {
     fn start(&self) -> connection::Start {
         let mut mechanisms = vec!["AMQPLAIN", "PLAIN"];
         mechanisms.extend(self.external.is_some().then_some("EXTERNAL"));
-        mechanisms.extend(self.config.anonymous.is_some().then_some("ANONYMOUS"));
+        mechanisms.extend(self.allows_anonymous().then_some("ANONYMOUS"));
         connection::Start {
             version_major: 0,
             version_minor: 9,
@@ -240,6 +244,9 @@ impl<'a> Handshake<'a> {
                 false => Err(Refused::Login { user: user.clone() }),
             },
             b"ANONYMOUS" if let Some(user) = &self.config.anonymous => Ok(user.clone()),
+            b"ANONYMOUS" if self.allows_anonymous() => {
+                self.by_password(Some((DEFAULT_USER.to_owned(), DEFAULT_USER.to_owned())))
+            }
             _ => {
                 let text = format!("unknown authentication mechanism '{mechanism}'");
                 return Err(closed(output, ReplyCode::COMMAND_INVALID, &text, connection::StartOk::ID));
@@ -259,6 +266,11 @@ impl<'a> Handshake<'a> {
             closed(output, ReplyCode::ACCESS_REFUSED, &text, MethodId::default());
         }
         Err(refused)
+    }
+
+    /// Tells whether clients may log in without a password.
+    fn allows_anonymous(&self) -> bool {
+        self.config.anonymous.is_some() || self.config.profile().anonymous_is_guest
     }
 
     /// The user, if the password is right.
@@ -392,12 +404,13 @@ fn server_properties(config: &Config) -> Result<Table, amqp_codec::Error> {
     }
     let mut properties = Table::new();
     properties.insert("capabilities", capabilities)?;
-    properties.insert("cluster_name", "amqp-broker")?;
-    properties.insert("copyright", "Copyright (c) the authors of amqp-broker.")?;
-    properties.insert("information", "Licensed under Apache-2.0 or MIT.")?;
+    // These are RabbitMQ's own texts, because clients may read them; `platform` tells the truth.
+    properties.insert("cluster_name", CLUSTER_NAME)?;
+    properties.insert("copyright", config.profile().copyright)?;
+    properties.insert("information", INFORMATION)?;
     properties.insert("platform", concat!("amqp-broker ", env!("CARGO_PKG_VERSION")))?;
-    properties.insert("product", beginning(&config.product))?;
-    properties.insert("version", beginning(&config.product_version))?;
+    properties.insert("product", beginning(config.product()))?;
+    properties.insert("version", beginning(config.product_version()))?;
     Ok(properties)
 }
 

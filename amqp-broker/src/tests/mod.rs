@@ -28,6 +28,7 @@
 //! | what survives, and when it is confirmed | `disk` |
 //! | many connections, queues and messages; bodies shared by queues | `resources/scale` |
 //! | operations that are interrupted at every step | `invariants/pauses`; how much is done in a turn, `invariants/turns` |
+//! | where versions of RabbitMQ differ | `versions` |
 //! | anything at all, in any order | `invariants/anything` (nothing breaks), `queues/sequences` and, with consumers, `queues/deliveries` (as RabbitMQ does) |
 
 mod both;
@@ -45,3 +46,4 @@ mod resources;
 mod routing;
 mod steps;
 mod texts;
+mod versions;

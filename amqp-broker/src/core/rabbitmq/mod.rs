@@ -1,5 +1,5 @@
 //! RabbitMQ's answers, word for word: refusals, arguments and their equivalence, dead letters,
-//! additional keys, permissions.
+//! additional keys, permissions; and where its versions differ.
 
 pub(crate) mod access;
 pub(crate) mod arguments;
@@ -7,5 +7,7 @@ pub(crate) mod copies;
 pub(crate) mod death;
 pub(crate) mod equivalence;
 pub(crate) mod exchange_declaration;
+pub(crate) mod profile;
 pub(crate) mod refusal;
 pub(crate) mod term;
+pub(crate) mod version;

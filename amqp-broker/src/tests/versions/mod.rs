@@ -1,0 +1,4 @@
+//! Where versions of RabbitMQ differ, version by version. Each value is from the source that its
+//! test names.
+
+mod greeting;
