@@ -14,6 +14,8 @@ pub(crate) struct Channel<C> {
     pub(crate) incoming: Assembler<basic::Publish>,
     /// How many octets of the incomplete body have arrived.
     pub(crate) arrived: u64,
+    /// Set while a body arrives that is larger than allowed, and is not kept.
+    pub(crate) is_excessive: bool,
     /// The name of the queue that was declared last.
     pub(crate) last_queue: ShortString,
     /// The prefetch of consumers that are started from now on; 0 is none.
@@ -40,6 +42,7 @@ impl<C> Default for Channel<C> {
             is_closing: false,
             incoming: Assembler::default(),
             arrived: 0,
+            is_excessive: false,
             last_queue: ShortString::EMPTY,
             prefetch: 0,
             shared_prefetch: 0,

@@ -34,13 +34,17 @@ impl<L: Link> Session<L> {
             return Ok(false);
         }
         let complete = match frame {
-            Frame::Header(_, header) if header.body_size > limit => {
-                channel.incoming.clear();
-                return Err(Refusal::MessageTooLarge { size: header.body_size, limit }.into());
+            Frame::Header(_, header) => {
+                channel.is_excessive = header.body_size > limit;
+                let complete = channel.incoming.header(header)?;
+                // As in RabbitMQ, an excessive body is refused when it is complete. None of it is kept.
+                if channel.is_excessive {
+                    channel.incoming.discard_body();
+                }
+                complete
             }
-            Frame::Header(_, header) => channel.incoming.header(header)?,
             Frame::Body(_, part) => {
-                channel.arrived += part.len() as u64;
+                channel.arrived += if channel.is_excessive { 0 } else { part.len() as u64 };
                 // A part of a large body must not keep the whole read buffer.
                 channel.incoming.body(detached(part))?
             }
@@ -48,6 +52,10 @@ impl<L: Link> Session<L> {
         };
         if let Some(content) = complete {
             channel.arrived = 0;
+            let size = content.header.body_size;
+            if size > limit {
+                return Err(Refusal::MessageTooLarge { size, limit }.into());
+            }
             self.publish(number, content)?;
         }
         self.check_arriving()?;

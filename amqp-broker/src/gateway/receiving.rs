@@ -27,7 +27,7 @@ impl<L: Link> Session<L> {
                 Ok(Some(frame)) => self.take(frame).await,
                 Ok(None) => break,
                 Err(error) => {
-                    let refusal = bad_frame(&error, input, limit);
+                    let Some(refusal) = bad_frame(&error, input, self.terms.frame_max) else { break };
                     self.close(&refusal.into(), MethodId::default());
                     self.phase = Phase::Finished;
                 }

@@ -1,7 +1,7 @@
 //! Exchanges, queues and bindings: the methods of classes exchange and queue.
 
 use amqp_codec::{
-    ShortString,
+    ReplyCode, ShortString,
     method::{basic, exchange, queue},
 };
 
@@ -58,7 +58,10 @@ impl<L: Link> Session<L> {
         let Some(kind) = ExchangeKind::from_name(&kind) else {
             return Err(match &*kind {
                 "headers" => not_here("exchanges of type headers"),
-                other => Refusal::UnknownExchangeType(other.to_owned()).into(),
+                other => {
+                    let (name, code) = (other.to_owned(), ReplyCode::COMMAND_INVALID);
+                    Refusal::UnknownExchangeType { name, code }.into()
+                }
             });
         };
         if PREDECLARED.contains(&(&name, kind)) {

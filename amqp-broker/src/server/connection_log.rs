@@ -32,7 +32,7 @@ pub(crate) fn refused(connection: &str, why: &Refused) {
         }
         // Monitoring that checks whether a port is open connects like this all the time.
         Refused::Silent => tracing::debug!(connection, why = shown(why), "connection not opened"),
-        Refused::Protocol(_) | Refused::Closed(_) | Refused::Left => {
+        Refused::Protocol(_) | Refused::Closed(_) | Refused::Malformed(_) | Refused::Left => {
             tracing::info!(connection, why = shown(why), "connection not opened");
         }
     }

@@ -50,7 +50,7 @@ impl Instance {
     pub(crate) fn new(config: Config, gateways: Gateways) -> Self {
         let (faults, mut hosts) = (FaultPlan::default(), HashMap::new());
         for name in config.vhosts().filter(|name| !gateways.contains_key(*name)) {
-            let vhost = Vhost::new(name, config.limits());
+            let vhost = Vhost::new(name, config.limits()).like(config.like);
             hosts.insert(name.clone(), Arc::new(host(vhost, None, Instant::now(), &config, &faults)));
         }
         Instance {
@@ -79,7 +79,7 @@ impl Instance {
         let (faults, clients, mut hosts) = (FaultPlan::default(), Arc::<Clients>::default(), HashMap::new());
         let mut all = Vec::new();
         for name in config.vhosts().filter(|name| !gateways.contains_key(*name)) {
-            let mut vhost = Vhost::new(name, config.limits());
+            let mut vhost = Vhost::new(name, config.limits()).like(config.like);
             let began = Instant::now();
             vhost.began = since_1970();
             let (disk, writer, restored) = Writer::restore(&store, &mut vhost)?;
@@ -130,7 +130,7 @@ impl Instance {
     ) -> Self {
         let mut instance = Instance::new(config, gateways);
         for (name, place) in &mut instance.hosts {
-            let mut vhost = Vhost::new(name, instance.config.limits());
+            let mut vhost = Vhost::new(name, instance.config.limits()).like(instance.config.like);
             vhost.began = since_1970();
             let (disk, writer) = store.open(&mut vhost);
             let restored =

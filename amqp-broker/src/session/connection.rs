@@ -14,6 +14,7 @@ use crate::core::{entities::ids::ConnectionId, rabbitmq::refusal::Refusal};
 
 use super::{
     channel::{ChannelSession, ClientName},
+    frames::bad_frame::unreadable_method,
     paused::Paused,
     shared::Operation,
 };
@@ -107,8 +108,10 @@ impl Failure {
     }
 
     /// A method that cannot be read.
-    fn unreadable(error: amqp_codec::Error) -> Self {
-        Failure { refusal: Refusal::Syntax(error), method: MethodId::default() }
+    #[cold]
+    fn unreadable(error: amqp_codec::Error, channel: u16, payload: &[u8]) -> Self {
+        let (refusal, method) = unreadable_method(error, channel, payload);
+        Failure { refusal, method }
     }
 }
 

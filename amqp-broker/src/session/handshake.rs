@@ -1,5 +1,6 @@
 //! The handshake: protocol header, login, limits, virtual host (spec section 2.2.4).
 
+mod dialect;
 mod opening;
 
 use amqp_codec::{
@@ -16,14 +17,27 @@ use crate::{
     core::rabbitmq::{access::Access, refusal::reply_text},
 };
 
-use self::opening::Opening;
+use self::{
+    dialect::{CLOSE_OK_0_8, Dialect, close_of_0_8, is_close_0_8},
+    opening::Opening,
+};
 use super::frames::bad_frame::{LENIENCY, bad_frame};
-
-/// The protocol header of the first drafts of 0-9. RabbitMQ accepts it like the current one.
-const OLD_HEADER: [u8; 8] = *b"AMQP\x01\x01\x00\x09";
 
 /// The longest configured text that is sent to clients, in octets.
 const MOST_TEXT: usize = 255;
+
+/// The extensions that every version of RabbitMQ has and announces.
+const CAPABILITIES: &[&str] = &[
+    "publisher_confirms",
+    "exchange_exchange_bindings",
+    "basic.nack",
+    "consumer_cancel_notify",
+    "connection.blocked",
+    "consumer_priorities",
+    "authentication_failure_close",
+    "per_consumer_qos",
+    "direct_reply_to",
+];
 
 /// The server properties that no version of RabbitMQ differs in.
 const CLUSTER_NAME: &str = "rabbit@localhost";
@@ -54,6 +68,8 @@ pub(crate) enum Refused {
     Far { user: String },
     #[error("{0}")]
     Closed(String),
+    #[error("its login by {0} is malformed")]
+    Malformed(&'static str),
     #[error("the client closed the connection before it was open")]
     Left,
     #[error("the client disconnected without sending anything")]
@@ -69,6 +85,7 @@ pub(crate) struct Handshake<'a> {
     external: Option<String>,
     /// Set when the client is on this machine.
     is_near: bool,
+    dialect: Dialect,
     stage: Stage,
     user: String,
     tune: Tune,
@@ -83,6 +100,8 @@ enum Stage {
     StartOk,
     TuneOk,
     Open,
+    /// The virtual host is open to a client of 0-8, which can only close the connection now.
+    Open0_8,
 }
 
 impl<'a> Handshake<'a> {
@@ -98,6 +117,7 @@ impl<'a> Handshake<'a> {
             enter,
             external,
             is_near,
+            dialect: Dialect::V0_9_1,
             stage: Stage::Header,
             user: String::new(),
             tune,
@@ -120,34 +140,42 @@ impl<'a> Handshake<'a> {
             if let Stage::Header = self.stage {
                 let Some(header) = input.first_chunk::<8>() else {
                     // Fewer bytes may already show that this is another protocol.
-                    if [PROTOCOL_HEADER, OLD_HEADER].iter().any(|header| header.starts_with(input)) {
+                    if Dialect::may_begin(input, self.config.profile()) {
                         return Ok(None);
                     }
                     let mut begun = [0; 8];
                     begun.iter_mut().zip(input.iter()).for_each(|(to, from)| *to = *from);
-                    return refuse_protocol(begun, output);
+                    return self.refuse_protocol(begun, output);
                 };
-                if ![PROTOCOL_HEADER, OLD_HEADER].contains(header) {
-                    return refuse_protocol(*header, output);
-                }
+                let Some(dialect) = Dialect::of(*header, self.config.profile()) else {
+                    return self.refuse_protocol(*header, output);
+                };
+                self.dialect = dialect;
                 input.advance(PROTOCOL_HEADER.len());
                 put(output, &self.start())?;
                 self.stage = Stage::StartOk;
             }
             let frame_max = self.frame_max() + LENIENCY;
-            let frame = match RawFrame::split_from(input, frame_max)
-                .and_then(|raw| raw.map(RawFrame::decode).transpose())
-            {
-                Ok(Some(frame)) => frame,
+            let frame = match RawFrame::split_from(input, frame_max) {
+                Ok(Some(raw)) if self.dialect == Dialect::V0_8 && is_close_0_8(&raw.payload) => {
+                    output.extend_from_slice(&CLOSE_OK_0_8);
+                    return Err(Refused::Left);
+                }
+                Ok(Some(raw)) => raw.decode(),
                 Ok(None) => return Ok(None),
-                Err(error) => return Err(self.unreadable(&error, input, output)),
+                Err(error) => Err(error),
+            };
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => return self.unreadable(&error, input, output).map_or(Ok(None), Err),
             };
             let method = match frame {
                 amqp_codec::Frame::Heartbeat(_) => continue,
                 amqp_codec::Frame::Method(0, method) => method,
+                amqp_codec::Frame::Method(_, method) if matches!(self.stage, Stage::Open0_8) => method,
                 _ => {
                     let text = "expected method frame, got non method frame instead";
-                    return Err(closed(output, ReplyCode::UNEXPECTED_FRAME, text, MethodId::default()));
+                    return Err(self.closed(output, ReplyCode::UNEXPECTED_FRAME, text, MethodId::default()));
                 }
             };
             if let Some(agreed) = self.method(method, output)? {
@@ -161,37 +189,39 @@ impl<'a> Handshake<'a> {
         !input.is_empty() || !matches!(self.stage, Stage::Header)
     }
 
-    /// The largest frame; before one is agreed on, the size that every peer must accept (spec
-    /// section 4.2.3).
+    /// The largest frame; before one is agreed on, the smallest that may be agreed on (spec section
+    /// 4.2.3).
     fn frame_max(&self) -> usize {
-        let frame_max = if matches!(self.stage, Stage::Open) { self.tune.frame_max } else { FRAME_MIN_SIZE };
+        let least = self.config.profile().least_frame_max;
+        let frame_max = if matches!(self.stage, Stage::Open) { self.tune.frame_max } else { least };
         frame_max as usize
     }
 
-    /// Refuses a malformed or unexpected frame. As in RabbitMQ, a client that has not logged in is
-    /// not told why.
-    fn unreadable(&self, error: &amqp_codec::Error, input: &[u8], output: &mut BytesMut) -> Refused {
-        match (self.stage, error) {
-            (Stage::Open, amqp_codec::Error::FrameTooLarge { .. }) => {
-                let refusal = bad_frame(error, input, self.frame_max());
-                let reply_text = refusal.reply_text();
-                let close =
-                    connection::Close { reply_code: refusal.code().0, reply_text, ..Default::default() };
-                put(output, &close).err().unwrap_or_else(|| Refused::Closed(refusal.to_string()))
+    /// Refuses a malformed or unexpected frame; `None` until it has arrived. As in RabbitMQ, a
+    /// client that has not logged in is not told why.
+    fn unreadable(&self, error: &amqp_codec::Error, input: &[u8], output: &mut BytesMut) -> Option<Refused> {
+        use amqp_codec::Error::{FrameTooLarge, UnknownFrameType};
+        Some(match (self.stage, error) {
+            (Stage::Open, FrameTooLarge { .. } | UnknownFrameType(_)) => {
+                let refusal = bad_frame(error, input, self.frame_max())?;
+                self.closed(output, refusal.code(), &refusal.to_string(), MethodId::default())
             }
-            (Stage::Open, _) => closed(output, error.reply_code(), &error.to_string(), MethodId::default()),
+            (Stage::Open, _) => {
+                self.closed(output, error.reply_code(), &error.to_string(), MethodId::default())
+            }
             _ => Refused::Closed(error.to_string()),
-        }
+        })
     }
 
     fn start(&self) -> connection::Start {
+        let (version_major, version_minor) = self.dialect.version();
         let mut mechanisms = vec!["AMQPLAIN", "PLAIN"];
         mechanisms.extend(self.external.is_some().then_some("EXTERNAL"));
         mechanisms.extend(self.allows_anonymous().then_some("ANONYMOUS"));
         connection::Start {
-            version_major: 0,
-            version_minor: 9,
-            server_properties: server_properties(self.config).unwrap_or_default(),
+            version_major,
+            version_minor,
+            server_properties: server_properties(self.config, self.dialect).unwrap_or_default(),
             mechanisms: LongString::from(mechanisms.join(" ")),
             locales: LongString::from_static("en_US"),
         }
@@ -200,7 +230,7 @@ impl<'a> Handshake<'a> {
     fn method(&mut self, method: Method, output: &mut BytesMut) -> Result<Option<Agreed>, Refused> {
         let id = method.id();
         let Method::Connection(method) = method else {
-            return Err(out_of_turn(output, id));
+            return Err(self.out_of_turn(output, id));
         };
         match (self.stage, method) {
             (_, connection::Method::Close(_)) => {
@@ -215,12 +245,12 @@ impl<'a> Handshake<'a> {
                 Ok(None)
             }
             (Stage::TuneOk, connection::Method::TuneOk(tune_ok)) => {
-                self.agree(&tune_ok, output)?;
+                self.agree(&tune_ok)?;
                 self.stage = Stage::Open;
                 Ok(None)
             }
-            (Stage::Open, connection::Method::Open(open)) => self.open(&open, output).map(Some),
-            _ => Err(out_of_turn(output, id)),
+            (Stage::Open, connection::Method::Open(open)) => self.open(&open, output),
+            _ => Err(self.out_of_turn(output, id)),
         }
     }
 
@@ -236,8 +266,11 @@ impl<'a> Handshake<'a> {
         self.client_name = name.as_ref().and_then(Value::as_str).map(str::to_owned);
         let mechanism = start_ok.mechanism.to_text();
         let known = match start_ok.mechanism.as_bytes() {
-            b"PLAIN" => self.by_password(plain(&start_ok.response)),
-            b"AMQPLAIN" => self.by_password(amqplain(&start_ok.response)),
+            // As in RabbitMQ, a client whose response is malformed is not told why.
+            b"PLAIN" => self.by_password(plain(&start_ok.response).ok_or(Refused::Malformed("PLAIN"))?),
+            b"AMQPLAIN" => {
+                self.by_password(amqplain(&start_ok.response).ok_or(Refused::Malformed("AMQPLAIN"))?)
+            }
             // The TLS handshake has verified this user.
             b"EXTERNAL" if let Some(user) = &self.external => match self.config.users.has(user) {
                 true => Ok(user.clone()),
@@ -245,11 +278,11 @@ impl<'a> Handshake<'a> {
             },
             b"ANONYMOUS" if let Some(user) = &self.config.anonymous => Ok(user.clone()),
             b"ANONYMOUS" if self.allows_anonymous() => {
-                self.by_password(Some((DEFAULT_USER.to_owned(), DEFAULT_USER.to_owned())))
+                self.by_password((DEFAULT_USER.to_owned(), DEFAULT_USER.to_owned()))
             }
             _ => {
                 let text = format!("unknown authentication mechanism '{mechanism}'");
-                return Err(closed(output, ReplyCode::COMMAND_INVALID, &text, connection::StartOk::ID));
+                return Err(self.closed(output, ReplyCode::COMMAND_INVALID, &text, connection::StartOk::ID));
             }
         };
         let refused = match known.and_then(|user| self.unless_too_far(user)) {
@@ -263,7 +296,7 @@ impl<'a> Handshake<'a> {
             let text = format!(
                 "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
             );
-            closed(output, ReplyCode::ACCESS_REFUSED, &text, MethodId::default());
+            self.closed(output, ReplyCode::ACCESS_REFUSED, &text, MethodId::default());
         }
         Err(refused)
     }
@@ -274,8 +307,7 @@ impl<'a> Handshake<'a> {
     }
 
     /// The user, if the password is right.
-    fn by_password(&self, login: Option<(String, String)>) -> Result<String, Refused> {
-        let (user, password) = login.unwrap_or_default();
+    fn by_password(&self, (user, password): (String, String)) -> Result<String, Refused> {
         match self.config.users.may_log_in(&user, &password) {
             true => Ok(user),
             false => Err(Refused::Login { user }),
@@ -291,10 +323,13 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    fn agree(&mut self, tune_ok: &connection::TuneOk, output: &mut BytesMut) -> Result<(), Refused> {
-        let offer = self.tune;
+    /// Takes the limits that the client wants. As in RabbitMQ, one that wants others than it was
+    /// offered is not told why the connection ends.
+    fn agree(&mut self, tune_ok: &connection::TuneOk) -> Result<(), Refused> {
+        let (offer, least_frame_max) = (self.tune, self.config.profile().least_frame_max);
         let limits = [
-            ("frame_max", FRAME_MIN_SIZE, offer.frame_max, tune_ok.frame_max),
+            // A smaller offer can still be taken.
+            ("frame_max", least_frame_max.min(offer.frame_max), offer.frame_max, tune_ok.frame_max),
             ("channel_max", 1, offer.channel_max.into(), tune_ok.channel_max.into()),
         ];
         for (what, least, most, wish) in limits {
@@ -306,61 +341,81 @@ impl<'a> Handshake<'a> {
             };
             let detail = if what == "channel_max" && wish == 0 { " (no limit)" } else { "" };
             let (is, bound, limit) = verdict;
-            let text = format!(
+            return Err(Refused::Closed(format!(
                 "negotiated {what} = {wish}{detail} is {is} than the {bound} allowed value ({limit})"
-            );
-            return Err(closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Tune::ID));
+            )));
         }
         let connection::TuneOk { channel_max, frame_max, heartbeat } = *tune_ok;
         self.tune = Tune { channel_max, frame_max, heartbeat };
         Ok(())
     }
 
-    fn open(&mut self, open: &connection::Open, output: &mut BytesMut) -> Result<Agreed, Refused> {
+    fn open(&mut self, open: &connection::Open, output: &mut BytesMut) -> Result<Option<Agreed>, Refused> {
         let vhost = open.virtual_host.to_text();
         if !self.config.has_vhost(&vhost) {
             let text = format!("vhost {vhost} not found");
-            return Err(closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
+            return Err(self.closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
         }
         let Some(access) = self.config.users.access(&self.user, &vhost) else {
             let text = format!("access to vhost '{vhost}' refused for user '{}'", self.user);
-            return Err(closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
+            return Err(self.closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
         };
+        if self.dialect == Dialect::V0_8 {
+            put(output, &open_ok())?;
+            self.stage = Stage::Open0_8;
+            return Ok(None);
+        }
         if !(self.enter)(&vhost) {
             let (user, limit) = (&self.user, self.config.max_connections);
             let text = format!(
                 "access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached"
             );
-            return Err(closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
+            return Err(self.closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
         }
-        Ok(Agreed {
+        Ok(Some(Agreed {
             access,
             vhost: vhost.into_owned(),
             tune: self.tune,
             cancel_notify: self.cancel_notify,
             blocked_notify: self.blocked_notify,
             client_name: self.client_name.take(),
-        })
+        }))
     }
-}
 
-/// Refuses another protocol or version, and answers with the supported one.
-fn refuse_protocol(begun: [u8; 8], output: &mut BytesMut) -> Result<Option<Agreed>, Refused> {
-    output.extend_from_slice(&PROTOCOL_HEADER);
-    Err(Refused::Protocol(Opening(begun)))
-}
+    /// Refuses another protocol or version, and answers with the supported one.
+    fn refuse_protocol(&self, begun: [u8; 8], output: &mut BytesMut) -> Result<Option<Agreed>, Refused> {
+        output.extend_from_slice(&dialect::refusal(begun, self.config.profile()));
+        Err(Refused::Protocol(Opening(begun)))
+    }
 
-fn out_of_turn(output: &mut BytesMut, id: MethodId) -> Refused {
-    let text = format!("unexpected method {}", id.name().unwrap_or("of no name"));
-    closed(output, ReplyCode::COMMAND_INVALID, &text, id)
-}
+    fn out_of_turn(&self, output: &mut BytesMut, id: MethodId) -> Refused {
+        match self.stage {
+            Stage::Open0_8 => {
+                let text = "AMQP 0-8 is spoken until the virtual host is open";
+                self.closed(output, ReplyCode::NOT_IMPLEMENTED, text, id)
+            }
+            _ => {
+                let text = format!("unexpected method {}", id.name().unwrap_or("of no name"));
+                self.closed(output, ReplyCode::COMMAND_INVALID, &text, id)
+            }
+        }
+    }
 
-fn closed(output: &mut BytesMut, code: ReplyCode, text: &str, method: MethodId) -> Refused {
-    let reply_text = reply_text(code, text);
-    let refused = Refused::Closed(reply_text.to_string());
-    let MethodId { class_id, method_id } = method;
-    let close = connection::Close { reply_code: code.0, reply_text, class_id, method_id };
-    put(output, &close).err().unwrap_or(refused)
+    /// Appends a close.
+    fn closed(&self, output: &mut BytesMut, code: ReplyCode, text: &str, method: MethodId) -> Refused {
+        let reply_text = reply_text(code, text);
+        let refused = Refused::Closed(reply_text.to_string());
+        let MethodId { class_id, method_id } = method;
+        let close = connection::Close { reply_code: code.0, reply_text, class_id, method_id };
+        let begin = output.len();
+        if let Err(unsaid) = put(output, &close) {
+            return unsaid;
+        }
+        if self.dialect == Dialect::V0_8 {
+            close_of_0_8(output.get_mut(begin..).unwrap_or_default());
+        }
+        refused
+    }
 }
 
 /// Appends a method of the handshake.
@@ -372,9 +427,13 @@ fn put<A: Arguments>(output: &mut BytesMut, method: &A) -> Result<(), Refused> {
     encode_method(0, method, FRAME_MIN_SIZE as usize, output).map_err(unsaid)
 }
 
-/// The user and password of a PLAIN response.
+/// The user and password of a PLAIN response. As in RabbitMQ, nobody may act as somebody else, and
+/// a password has no NUL.
 fn plain(response: &Secret) -> Option<(String, String)> {
     let (user, password) = sasl::parse_plain(response).ok()?;
+    if !response.expose().starts_with(&[0]) || password.contains('\0') {
+        return None;
+    }
     Some((user.to_owned(), password.to_owned()))
 }
 
@@ -387,19 +446,11 @@ fn amqplain(response: &Secret) -> Option<(String, String)> {
 }
 
 /// The server properties: its identity, and the extensions of RabbitMQ that it supports.
-fn server_properties(config: &Config) -> Result<Table, amqp_codec::Error> {
+fn server_properties(config: &Config, dialect: Dialect) -> Result<Table, amqp_codec::Error> {
+    // Those of 0-8 are none.
+    let known = if dialect == Dialect::V0_8 { &[] } else { CAPABILITIES };
     let mut capabilities = Table::new();
-    for capability in [
-        "publisher_confirms",
-        "exchange_exchange_bindings",
-        "basic.nack",
-        "consumer_cancel_notify",
-        "connection.blocked",
-        "consumer_priorities",
-        "authentication_failure_close",
-        "per_consumer_qos",
-        "direct_reply_to",
-    ] {
+    for capability in known {
         capabilities.insert(capability, true)?;
     }
     let mut properties = Table::new();

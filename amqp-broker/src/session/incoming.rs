@@ -27,7 +27,7 @@ const BODY_EXPECTED: Refusal =
 /// incomplete, or none.
 pub(crate) fn blamed(refusal: &Refusal) -> Option<MethodId> {
     match refusal {
-        Refusal::Internal => Some(MethodId::default()),
+        Refusal::Internal | Refusal::TooManyChannels(_) => Some(MethodId::default()),
         Refusal::UnexpectedFrame(_) if *refusal == METHOD_EXPECTED => Some(MethodId::default()),
         Refusal::UnexpectedFrame(_) if [HEADER_EXPECTED, BODY_EXPECTED].contains(refusal) => {
             Some(basic::Publish::ID)
@@ -59,6 +59,11 @@ enum Stage {
     Header,
     Small {
         left: usize,
+    },
+    /// The body is larger than allowed: it is counted, not stored, and refused at its end.
+    Excess {
+        left: u64,
+        refusal: Box<Refusal>,
     },
     Large {
         left: u64,
@@ -93,7 +98,7 @@ impl Incoming {
         match self.stage {
             Stage::Idle => Ok(()),
             Stage::Header => Err(HEADER_EXPECTED),
-            Stage::Small { .. } | Stage::Large { .. } => Err(BODY_EXPECTED),
+            Stage::Small { .. } | Stage::Large { .. } | Stage::Excess { .. } => Err(BODY_EXPECTED),
         }
     }
 
@@ -126,7 +131,7 @@ impl Incoming {
         match self.stage {
             Stage::Header => {}
             Stage::Idle => return Err(METHOD_EXPECTED),
-            Stage::Small { .. } | Stage::Large { .. } => return Err(BODY_EXPECTED),
+            Stage::Small { .. } | Stage::Large { .. } | Stage::Excess { .. } => return Err(BODY_EXPECTED),
         }
         // Its fixed part is read by hand, because it comes with every message.
         let Some((fixed, _)) = payload.split_first_chunk::<CONTENT_HEADER_LEN>() else {
@@ -143,10 +148,11 @@ impl Incoming {
             return Err(Refusal::UnexpectedFrame(text.into()));
         }
         let size = u64::from_be_bytes(size);
-        // An excessive size is refused before any of the body is stored.
+        // As in RabbitMQ, an excessive body is refused when it is complete. None of it is stored.
         if size > limit {
-            self.stage = Stage::Idle;
-            return Err(Refusal::MessageTooLarge { size, limit });
+            let refusal = Box::new(Refusal::MessageTooLarge { size, limit });
+            self.stage = Stage::Excess { left: size, refusal };
+            return Ok(false);
         }
         if size > memory {
             self.stage = Stage::Idle;
@@ -189,6 +195,16 @@ impl Incoming {
                 }
                 push_gathered(parts, gathered);
                 self.draft.large(std::mem::take(parts));
+            }
+            Stage::Excess { left, refusal } => {
+                let len = part.as_slice().len() as u64;
+                *left = left.checked_sub(len).ok_or(BODY_EXPECTED)?;
+                if *left > 0 {
+                    return Ok(false);
+                }
+                let refusal = (**refusal).clone();
+                self.stage = Stage::Idle;
+                return Err(refusal);
             }
             Stage::Idle => return Err(METHOD_EXPECTED),
             Stage::Header => return Err(HEADER_EXPECTED),
@@ -238,10 +254,16 @@ mod tests {
     }
 
     #[test]
-    fn a_message_over_the_limit_is_refused_by_its_header() {
+    fn a_message_over_the_limit_is_refused_at_its_end_and_not_stored() {
         let mut incoming = Incoming::default();
         incoming.publish(&PUBLISH).unwrap();
-        let error = incoming.header(&header(11), 10, u64::MAX).unwrap_err();
+        let before = incoming.weight();
+        assert_eq!(incoming.header(&header(11), 10, u64::MAX), Ok(false));
+        assert_eq!(incoming.expect_method(), Err(BODY_EXPECTED));
+        assert_eq!(incoming.body(Part::Borrowed(b"0123456789")), Ok(false));
+        assert_eq!(incoming.weight(), before);
+        let error = incoming.body(Part::Borrowed(b"0")).unwrap_err();
         assert_eq!(error, Refusal::MessageTooLarge { size: 11, limit: 10 });
+        assert!(incoming.expect_method().is_ok());
     }
 }

@@ -1,16 +1,47 @@
 //! Tests that run on this broker and on RabbitMQ. The latter is at the host and port of
-//! `AMQP_TEST_RABBITMQ_URI`, if that is set.
+//! `AMQP_TEST_RABBITMQ_URI`, if that is set; the version that it announces decides which version
+//! this broker is compared as.
 
 use amqp_codec::{
     Method, Properties, Table, Value,
-    method::{basic, exchange, queue},
+    frame::PROTOCOL_HEADER,
+    method::{basic, connection, exchange, queue},
 };
 
 use super::peer::{Came, Peer, short};
-use crate::broker::Broker;
+use crate::{broker::Broker, core::rabbitmq::version::RabbitMq};
 
-/// RabbitMQ's address; `None`, with a message, when there is none.
-pub(super) fn rabbitmq() -> Option<String> {
+/// A RabbitMQ to compare with.
+#[derive(Clone, Debug)]
+pub(super) struct Judge {
+    pub(super) address: String,
+    pub(super) version: RabbitMq,
+}
+
+/// The RabbitMQ to compare with; `None`, with a message, when there is none.
+pub(super) async fn rabbitmq() -> Option<Judge> {
+    let address = address()?;
+    let mut peer = Peer::silent_at(&address).await;
+    peer.raw(&PROTOCOL_HEADER).await;
+    let start = peer.expect::<connection::Start>(0).await;
+    let Some(Value::LongString(announced)) = start.server_properties.get("version") else {
+        panic!("it announces no version: {start:?}")
+    };
+    Some(Judge { address, version: followed(&announced.to_text()) })
+}
+
+/// The version that comes closest to an announced one: the newest that is not newer.
+fn followed(announced: &str) -> RabbitMq {
+    let mut numbers = announced.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    match (numbers.next(), numbers.next()) {
+        (Some(..=3), _) => RabbitMq::V3_10,
+        (Some(4), Some(0 | 1)) => RabbitMq::V4_0,
+        (Some(4), Some(2)) => RabbitMq::V4_2,
+        _ => RabbitMq::V4_3,
+    }
+}
+
+fn address() -> Option<String> {
     let Ok(uri) = std::env::var("AMQP_TEST_RABBITMQ_URI") else {
         println!("left out: no RabbitMQ (AMQP_TEST_RABBITMQ_URI)");
         return None;
@@ -22,14 +53,14 @@ pub(super) fn rabbitmq() -> Option<String> {
 /// A broker to test.
 pub(super) enum Tested {
     Ours(Broker),
-    RabbitMq(String),
+    RabbitMq(Judge),
 }
 
 impl Tested {
     pub(super) async fn open(&self) -> Peer {
         match self {
             Tested::Ours(broker) => Peer::open(broker).await,
-            Tested::RabbitMq(address) => Peer::open_at(address).await,
+            Tested::RabbitMq(judge) => Peer::open_at(&judge.address).await,
         }
     }
 
@@ -37,7 +68,20 @@ impl Tested {
     pub(super) async fn silent(&self) -> Peer {
         match self {
             Tested::Ours(broker) => Peer::silent(broker),
-            Tested::RabbitMq(address) => Peer::silent_at(address).await,
+            Tested::RabbitMq(judge) => Peer::silent_at(&judge.address).await,
+        }
+    }
+
+    /// Tells whether it is, or plays, a RabbitMQ before 4.0.
+    pub(super) fn is_before_4_0(&self) -> bool {
+        self.version() == RabbitMq::V3_10
+    }
+
+    /// The version of RabbitMQ that it is, or plays.
+    pub(super) fn version(&self) -> RabbitMq {
+        match self {
+            Tested::Ours(broker) => broker.inner.config.like,
+            Tested::RabbitMq(judge) => judge.version,
         }
     }
 }
@@ -56,11 +100,20 @@ macro_rules! both {
             })*
         }
 
+        mod ours_like_4_0 {
+            $(#[tokio::test]
+            async fn $name() {
+                let version = $crate::core::rabbitmq::version::RabbitMq::V4_0;
+                let broker = crate::broker::Broker::builder().like(version).build();
+                super::$name(&$crate::tests::both::Tested::Ours(broker)).await;
+            })*
+        }
+
         mod on_rabbitmq {
             $(#[tokio::test]
             async fn $name() {
-                let Some(address) = $crate::tests::both::rabbitmq() else { return };
-                super::$name(&$crate::tests::both::Tested::RabbitMq(address)).await;
+                let Some(judge) = $crate::tests::both::rabbitmq().await else { return };
+                super::$name(&$crate::tests::both::Tested::RabbitMq(judge)).await;
             })*
         }
     };

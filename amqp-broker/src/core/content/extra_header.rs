@@ -10,11 +10,23 @@ use super::properties::{Changes, Relevant};
 /// # Errors
 /// Properties that cannot be read.
 pub(crate) fn with_extra_header(header: &[u8], name: &str, number: u64) -> Result<Vec<u8>, Error> {
+    extended(header, name, number, Changes::default())
+}
+
+/// As [`with_extra_header`], also with delivery mode 1 where there is none.
+///
+/// # Errors
+/// Properties that cannot be read.
+pub(crate) fn with_extra_header_and_mode(header: &[u8], name: &str, number: u64) -> Result<Vec<u8>, Error> {
+    extended(header, name, number, Changes { transient: true, ..Changes::default() })
+}
+
+fn extended(header: &[u8], name: &str, number: u64, changes: Changes<'_>) -> Result<Vec<u8>, Error> {
     let relevant = Relevant::find(header.get(CONTENT_HEADER_LEN..).unwrap_or_default())?;
     let mut headers = HeaderTable::from_encoded(relevant.headers.unwrap_or_default())?;
     headers.insert(name, i64::try_from(number).unwrap_or(i64::MAX))?;
     headers.sort();
-    Changes { headers: Some(headers.as_encoded()), ..Default::default() }.apply(header)
+    Changes { headers: Some(headers.as_encoded()), ..changes }.apply(header)
 }
 
 #[cfg(test)]

@@ -58,6 +58,19 @@ impl<'a> Parts<'a> {
         })
     }
 
+    /// The mark of a dead letter, if it has one.
+    pub(crate) fn mark(&self) -> Option<LetterMark> {
+        let mut rest = self.blind;
+        while let Some((_, after)) = split_short(rest) {
+            rest = after;
+        }
+        match rest {
+            [LetterMark::ALL_KEYS] => Some(LetterMark::AllKeys),
+            [LetterMark::ONE_KEY] => Some(LetterMark::OneKey),
+            _ => None,
+        }
+    }
+
     /// Length of the body in bytes.
     pub(crate) fn body_len(&self) -> usize {
         self.small.len() + self.large.iter().map(Bytes::len).sum::<usize>()
@@ -67,6 +80,22 @@ impl<'a> Parts<'a> {
     pub(crate) fn weight(&self) -> u64 {
         (self.route.len() + self.header.len() + self.blind.len() + self.body_len()) as u64
     }
+}
+
+/// Tells a dead letter, whose `x-death` the broker has written, from a message that a client
+/// published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LetterMark {
+    /// It was routed by all its keys.
+    AllKeys,
+    /// It was routed by the key of its queue; its `CC` counts no more.
+    OneKey,
+}
+
+impl LetterMark {
+    // Among the blind keys a mark is the length of a key that does not follow.
+    const ALL_KEYS: u8 = 0xff;
+    const ONE_KEY: u8 = 0xfe;
 }
 
 fn split_short(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -142,6 +171,17 @@ impl Draft {
         if let (Some(length), Some(blind)) = (length, blind) {
             self.bytes.push(length);
             self.bytes.extend_from_slice(key);
+            self.blind = blind;
+        }
+    }
+
+    /// Marks it as a dead letter, after all blind keys.
+    pub(crate) fn mark(&mut self, mark: LetterMark) {
+        if let Some(blind) = self.blind.checked_add(1) {
+            self.bytes.push(match mark {
+                LetterMark::AllKeys => LetterMark::ALL_KEYS,
+                LetterMark::OneKey => LetterMark::ONE_KEY,
+            });
             self.blind = blind;
         }
     }
@@ -334,6 +374,27 @@ mod tests {
         }
         draft.start(b"", b"q");
         assert_eq!(draft.parts().blind_keys().count(), 0);
+    }
+
+    #[test]
+    fn a_mark_is_no_blind_key_and_a_blind_key_is_no_mark() {
+        for (keys, mark) in [
+            (&[][..], None),
+            (&[][..], Some(LetterMark::AllKeys)),
+            (&[&b"one"[..], b""], Some(LetterMark::OneKey)),
+            (&[&b"\xff"[..], b"\xfe"], None),
+            (&[&b"\xfe"[..]], Some(LetterMark::AllKeys)),
+        ] {
+            let mut draft = Draft::default();
+            draft.start(b"", b"q");
+            draft.small(b"body");
+            keys.iter().for_each(|key| draft.blind_key(key));
+            mark.into_iter().for_each(|mark| draft.mark(mark));
+            let message = draft.message(false, None);
+            assert_eq!(message.parts().mark(), mark);
+            assert_eq!(message.parts().small, b"body");
+            assert_eq!(message.parts().blind_keys().collect::<Vec<_>>(), keys);
+        }
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub(crate) struct Changes<'a> {
     pub(crate) reply_to: Option<&'a [u8]>,
     /// Removes the expiration.
     pub(crate) lasting: bool,
+    /// Sets delivery mode 1 where there is none.
+    pub(crate) transient: bool,
 }
 
 impl Changes<'_> {
@@ -100,6 +102,9 @@ impl Changes<'_> {
         if self.lasting {
             new &= !EXPIRATION;
         }
+        if self.transient {
+            new |= DELIVERY_MODE;
+        }
         let mut changed = [fixed, &new.to_be_bytes()].concat();
         for bit in flags_of(old | new) {
             let mut whole = &[][..];
@@ -110,6 +115,7 @@ impl Changes<'_> {
                 _ if new & bit == 0 => {}
                 (HEADERS, Some(headers), _) => put(headers, 4, &mut changed)?,
                 (REPLY_TO, _, Some(reply_to)) => put(reply_to, 1, &mut changed)?,
+                (DELIVERY_MODE, ..) if old & bit == 0 => changed.push(1),
                 _ => changed.extend_from_slice(whole),
             }
         }
@@ -240,12 +246,17 @@ mod tests {
         for properties in [Properties::default(), sparse, full] {
             let header = [&[7; CONTENT_HEADER_LEN][..], properties.encode().unwrap().as_encoded()].concat();
             assert_eq!(Changes::default().apply(&header), Ok(header.clone()));
-            let changes =
-                Changes { headers: Some(headers.as_encoded()), reply_to: Some(b"new"), lasting: true };
+            let changes = Changes {
+                headers: Some(headers.as_encoded()),
+                reply_to: Some(b"new"),
+                lasting: true,
+                transient: true,
+            };
             let changed = Properties {
                 headers: Some(headers.clone()),
                 reply_to: text("new"),
                 expiration: None,
+                delivery_mode: properties.delivery_mode.or(Some(1)),
                 ..properties
             };
             let changed = [&[7; CONTENT_HEADER_LEN][..], changed.encode().unwrap().as_encoded()].concat();

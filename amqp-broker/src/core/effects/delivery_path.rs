@@ -4,7 +4,7 @@ use super::sink::{Delivery, Sink};
 use crate::core::{
     collections::arena::Arena,
     content::{
-        extra_header::with_extra_header,
+        extra_header::{with_extra_header, with_extra_header_and_mode},
         message::{Message, Parts},
     },
     entities::{
@@ -17,7 +17,15 @@ use crate::core::{
         unacked::UnackedDelivery,
     },
     journal::kept::Kept,
+    rabbitmq::profile::Profile,
 };
+
+/// What became of a message that a stream's consumer has come to.
+pub(crate) enum StreamRead {
+    Sent(Message),
+    /// The consumer does not want it.
+    Filtered,
+}
 
 /// All entities that a delivery passes on its way from a queue to a connection.
 pub(crate) struct DeliveryPath<'a> {
@@ -55,8 +63,14 @@ impl<'a> DeliveryPath<'a> {
         }
     }
 
-    /// Sends the next message to a stream's consumer, if there is one and the consumer has room.
-    pub(crate) fn deliver_record(&mut self, now: u64, sink: &mut impl Sink) -> Option<Message> {
+    /// Sends the next message to a stream's consumer, or passes it over, if there is one and the
+    /// consumer has room.
+    pub(crate) fn deliver_record(
+        &mut self,
+        now: u64,
+        profile: &Profile,
+        sink: &mut impl Sink,
+    ) -> Option<StreamRead> {
         if self.connection.congested
             || !self.consumer.has_room()
             || !self.channel.has_room(self.consumer.shares)
@@ -66,8 +80,17 @@ impl<'a> DeliveryPath<'a> {
         let (offset, message) = self.queue.stream.as_ref()?.at(self.consumer.offset)?;
         let message = message.clone();
         self.consumer.offset = offset + 1;
+        if let Some(filter) = &self.consumer.filter
+            && !filter.matches(message.parts().properties())
+        {
+            return Some(StreamRead::Filtered);
+        }
         // Headers that cannot be read cannot be extended: the message goes out unchanged.
-        let header = with_extra_header(message.parts().header, "x-stream-offset", offset).ok();
+        let extend = match profile.streams_set_delivery_mode {
+            true => with_extra_header_and_mode,
+            false => with_extra_header,
+        };
+        let header = extend(message.parts().header, "x-stream-offset", offset).ok();
         let mut parts = message.parts();
         if let Some(header) = &header {
             parts.header = header;
@@ -83,7 +106,7 @@ impl<'a> DeliveryPath<'a> {
             kept: Kept::NO,
         };
         self.hold(now, tag, entry);
-        Some(message)
+        Some(StreamRead::Sent(message))
     }
 
     /// Sends a message of the queue, and keeps it until it is acknowledged.

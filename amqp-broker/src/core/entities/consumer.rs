@@ -2,6 +2,8 @@
 
 use amqp_codec::ShortString;
 
+use crate::core::rabbitmq::filter::StreamFilter;
+
 use super::{
     ids::{ChannelId, QueueId},
     waiting_consumers::WaitingTicket,
@@ -24,6 +26,8 @@ pub(crate) struct Consumer {
     pub(crate) priority: i32,
     /// In a stream, the offset of the next message.
     pub(crate) offset: u64,
+    /// In a stream, which messages it gets.
+    pub(crate) filter: Option<Box<StreamFilter>>,
     /// Its number among the consumers of its queue.
     pub(crate) number: u64,
     /// Whether it waits in its queue's line.

@@ -18,6 +18,7 @@ use crate::core::{
     },
     rabbitmq::{
         exchange_declaration::{ExchangeDeclaration, Kind},
+        profile::Profile,
         refusal::Refusal,
     },
 };
@@ -223,6 +224,7 @@ impl Exchange {
         &mut self,
         keys: &Keys<'_>,
         headers: &SortedHeaders,
+        profile: &Profile,
         cursor: &mut Cursor,
         budget: &mut Budget,
         mut found: impl FnMut(Destination),
@@ -252,7 +254,7 @@ impl Exchange {
                 for (&number, bound) in self.bindings.range(cursor.binding..) {
                     let wanted = bound.wanted.as_ref();
                     budget.spend(1 + wanted.map_or(0, HeadersMatch::len) as u64 / 8);
-                    if wanted.is_none_or(|wanted| wanted.matches(headers)) {
+                    if wanted.is_none_or(|wanted| wanted.matches(headers, profile)) {
                         found(bound.destination);
                     }
                     if budget.is_over() {

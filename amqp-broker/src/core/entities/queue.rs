@@ -101,7 +101,7 @@ impl Queue {
             owner,
             table,
             stream: (arguments.kind == QueueType::Stream).then(Box::default),
-            ready: Ready::new(arguments.max_priority),
+            ready: Ready::new(arguments.order),
             arguments,
             serial,
             unacked: 0,
@@ -133,7 +133,7 @@ impl Queue {
             message,
             position,
             expires_at: ttl.map_or(NEVER, |ttl| now.saturating_add(ttl)),
-            priority: terms.priority.min(self.ready.max_priority()),
+            priority: self.ready.level(terms.priority),
             redelivered: false,
             returns: 0,
             kept: Kept::NO,
@@ -279,9 +279,9 @@ impl Queue {
             }
             limit => {
                 messages.returned(self.serial, &mut entry);
-                // Without a delivery limit a message that a client returns goes to the end, so that
-                // one which nobody can process does not block the rest.
-                if limit.is_none() && by_client {
+                // In some versions, without a delivery limit, a message that a client returns goes to
+                // the end, so that one which nobody can process does not block the rest.
+                if limit.is_none() && by_client && self.arguments.unlimited_returns_go_last {
                     self.ready.push(entry);
                 } else {
                     self.ready.put_ahead(entry);

@@ -5,6 +5,7 @@ use crate::core::{
     collections::segments::Segments,
     content::{extra_header::with_extra_header, message::Message},
     journal::{kept::Kept, records::Stored},
+    rabbitmq::arguments::Order,
 };
 
 /// Never: for a message that does not expire, and a timer that is not set.
@@ -53,6 +54,28 @@ impl Entry {
     }
 }
 
+/// The turns of two levels of which the higher gets two and the lower one. In the lower one's turn
+/// the older of both first messages comes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn(u8);
+
+impl Turn {
+    const OF_LOWER: u8 = 2;
+
+    fn pass(&mut self) {
+        self.0 = if self.0 == Self::OF_LOWER { 0 } else { self.0 + 1 };
+    }
+}
+
+/// The level of a priority in an order.
+#[inline]
+fn level(order: Order, priority: u8) -> u8 {
+    match order {
+        Order::Strict(most) => priority.min(most),
+        Order::TwoToOne => u8::from(priority > 4),
+    }
+}
+
 /// Ready messages in order.
 #[derive(Debug)]
 pub(crate) struct Ready {
@@ -61,6 +84,8 @@ pub(crate) struct Ready {
     /// Messages that returned to a quorum queue, in the order of their return; they precede all
     /// others.
     returned: Segments<Entry>,
+    /// Where the two levels of such an order are in their turns.
+    turn: Option<Turn>,
     count: usize,
     body_bytes: u64,
     /// How many messages may expire.
@@ -68,10 +93,24 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// Creates queues for the priorities 0 to `max_priority`.
-    pub(crate) fn new(max_priority: u8) -> Self {
-        let levels = (0..=max_priority).map(|_| Segments::default()).collect();
-        Ready { levels, returned: Segments::default(), count: 0, body_bytes: 0, expiring: 0 }
+    /// Creates queues for all levels of priorities in this order.
+    pub(crate) fn new(order: Order) -> Self {
+        let levels = (0..=level(order, u8::MAX)).map(|_| Segments::default()).collect();
+        Ready {
+            levels,
+            returned: Segments::default(),
+            turn: (order == Order::TwoToOne).then(Turn::default),
+            count: 0,
+            body_bytes: 0,
+            expiring: 0,
+        }
+    }
+
+    fn order(&self) -> Order {
+        match self.turn {
+            Some(_) => Order::TwoToOne,
+            None => Order::Strict((self.levels.len() - 1).min(usize::from(u8::MAX)) as u8),
+        }
     }
 
     #[inline]
@@ -89,9 +128,10 @@ impl Ready {
         self.body_bytes
     }
 
-    /// The highest priority that the queue knows.
-    pub(crate) fn max_priority(&self) -> u8 {
-        (self.levels.len() - 1).min(usize::from(u8::MAX)) as u8
+    /// The level of a message of this priority.
+    #[inline]
+    pub(crate) fn level(&self, priority: u8) -> u8 {
+        level(self.order(), priority)
     }
 
     /// Puts a new message at the end.
@@ -130,8 +170,31 @@ impl Ready {
         if let Some(entry) = self.returned.pop_front() {
             return Some(self.taken(entry));
         }
-        let entry = self.levels.iter_mut().rev().find_map(Segments::pop_front)?;
+        let entry = match self.turn {
+            None => self.levels.iter_mut().rev().find_map(Segments::pop_front)?,
+            Some(_) => self.pop_in_turn()?,
+        };
         Some(self.taken(entry))
+    }
+
+    /// Takes the next message of two levels that have turns.
+    fn pop_in_turn(&mut self) -> Option<Entry> {
+        let next = self.next_in_turn()?;
+        if let Some(turn) = &mut self.turn {
+            turn.pass();
+        }
+        self.levels.get_mut(next)?.pop_front()
+    }
+
+    /// The level whose message is next, of two that have turns.
+    fn next_in_turn(&self) -> Option<usize> {
+        let Some([lower, higher]) = self.levels.first_chunk::<2>() else { return None };
+        Some(match (lower.front(), higher.front(), self.turn) {
+            (None, None, _) => return None,
+            (Some(low), Some(high), Some(Turn(Turn::OF_LOWER))) => usize::from(high.position < low.position),
+            (_, Some(_), _) => 1,
+            (Some(_), None, _) => 0,
+        })
     }
 
     /// Takes an expired message at the head of its priority.
@@ -143,6 +206,12 @@ impl Ready {
     fn find_expired(&mut self, now: u64) -> Option<Entry> {
         if let Some(first) = self.returned.front() {
             let entry = if first.expires_at <= now { self.returned.pop_front() } else { None };
+            return entry.map(|entry| self.taken(entry));
+        }
+        if self.turn.is_some() {
+            let next = self.next_in_turn()?;
+            let is_expired = self.levels.get(next)?.front().is_some_and(|entry| entry.expires_at <= now);
+            let entry = if is_expired { self.pop_in_turn() } else { None };
             return entry.map(|entry| self.taken(entry));
         }
         let expired =
@@ -161,6 +230,10 @@ impl Ready {
         if let Some(first) = self.returned.front() {
             return first.expires_at;
         }
+        if self.turn.is_some() {
+            let next = self.next_in_turn().and_then(|next| self.levels.get(next)?.front());
+            return next.map_or(NEVER, |entry| entry.expires_at);
+        }
         self.levels.iter().filter_map(Segments::front).map(|entry| entry.expires_at).min().unwrap_or(NEVER)
     }
 
@@ -171,7 +244,7 @@ impl Ready {
 
     /// Takes all messages out.
     pub(crate) fn take(&mut self) -> Ready {
-        let empty = Ready::new(self.max_priority());
+        let empty = Ready::new(self.order());
         std::mem::replace(self, empty)
     }
 
@@ -217,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_is_put_back_in_any_order_returns_to_its_place() {
-        let mut ready = Ready::new(0);
+        let mut ready = Ready::new(Order::Strict(0));
         (0..6).for_each(|position| ready.push(entry(position, 0)));
         let taken: Vec<_> = (0..4).filter_map(|_| ready.pop()).collect();
         for index in [2, 0, 3, 1] {
@@ -230,16 +303,44 @@ mod tests {
 
     #[test]
     fn the_highest_priority_is_due_first() {
-        let mut ready = Ready::new(9);
+        let mut ready = Ready::new(Order::Strict(9));
         for (position, priority) in [(0, 1), (1, 9), (2, 0), (3, 9)] {
             ready.push(entry(position, priority));
         }
         assert_eq!(positions(&mut ready), [1, 3, 0, 2]);
     }
 
+    /// What RabbitMQ 4.0.5 gave for these priorities.
+    #[test]
+    fn two_levels_take_turns_of_two_and_one_and_the_older_of_both_has_the_third() {
+        let mut ready = Ready::new(Order::TwoToOne);
+        for (position, priority) in (0..).zip([0, 0, 4, 5, 9, 255, 1, 6, 7, 8, 3, 10]) {
+            ready.push(entry(position, ready.level(priority)));
+        }
+        assert_eq!(positions(&mut ready), [3, 4, 0, 5, 7, 1, 8, 9, 2, 11, 6, 10]);
+        // What returns comes before all, and does not count as a turn.
+        for position in 0..6 {
+            ready.push(entry(position, u8::from(position >= 3)));
+        }
+        ready.put_ahead(entry(99, 0));
+        assert_eq!(positions(&mut ready), [99, 3, 4, 0, 5, 1, 2]);
+        assert!(ready.take().is_empty());
+    }
+
+    #[test]
+    fn of_two_levels_only_the_next_message_expires() {
+        let mut ready = Ready::new(Order::TwoToOne);
+        ready.push(Entry { expires_at: 10, ..entry(0, 0) });
+        ready.push(Entry { expires_at: 20, ..entry(1, 1) });
+        assert_eq!(ready.next_expiry(), 20);
+        assert!(ready.pop_expired(15).is_none());
+        assert_eq!(ready.pop_expired(20).map(|entry| entry.position), Some(1));
+        assert_eq!(ready.pop_expired(20).map(|entry| entry.position), Some(0));
+    }
+
     #[test]
     fn only_the_head_expires() {
-        let mut ready = Ready::new(0);
+        let mut ready = Ready::new(Order::Strict(0));
         ready.push(Entry { expires_at: 20, ..entry(0, 0) });
         ready.push(Entry { expires_at: 10, ..entry(1, 0) });
         assert_eq!(ready.next_expiry(), 20);

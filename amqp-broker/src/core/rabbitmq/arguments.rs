@@ -7,7 +7,13 @@ use std::fmt;
 
 use amqp_codec::{ShortString, Table, Value};
 
-use super::{refusal::Refusal, term::type_name};
+use super::{
+    filter::StreamFilter,
+    known::{consumer_arguments, queue_arguments},
+    profile::{Profile, QuorumPriorities},
+    refusal::Refusal,
+    term::type_name,
+};
 
 /// The behaviour of a queue that its arguments choose. Times are in milliseconds, sizes in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +29,26 @@ pub(crate) struct QueueArguments {
     pub(crate) dead_letter: Option<DeadLetterTarget>,
     /// How often a message of a quorum queue may be returned.
     pub(crate) delivery_limit: Option<u64>,
-    pub(crate) max_priority: u8,
+    /// The order of its messages by their priority.
+    pub(crate) order: Order,
+    /// Whether a message that a client returns to it goes to the end when there is no delivery limit.
+    pub(crate) unlimited_returns_go_last: bool,
     pub(crate) single_active_consumer: bool,
+}
+
+/// The order of a queue's messages by their priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The highest comes first; this is the highest.
+    Strict(u8),
+    /// Messages above priority 4 are preferred two to one.
+    TwoToOne,
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Order::Strict(0)
+    }
 }
 
 /// The types of queues.
@@ -77,59 +101,7 @@ pub(crate) const MOST_MILLISECONDS: i64 = 315_360_000_000;
 /// The largest segment of a stream, in bytes.
 const MOST_SEGMENT_BYTES: u64 = 3_000_000_000;
 
-/// The arguments that each type of queue knows, in the order in which RabbitMQ compares them. An
-/// argument that only other types know is refused.
-const CLASSIC: &[&str] = &[
-    "x-expires",
-    "x-message-ttl",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-priority",
-    "x-overflow",
-    "x-queue-mode",
-    "x-queue-version",
-    "x-single-active-consumer",
-    "x-queue-type",
-    "x-queue-master-locator",
-];
-const QUORUM: &[&str] = &[
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-dead-letter-strategy",
-    "x-expires",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-max-in-memory-length",
-    "x-max-in-memory-bytes",
-    "x-overflow",
-    "x-single-active-consumer",
-    "x-queue-type",
-    "x-quorum-initial-group-size",
-    "x-delivery-limit",
-    "x-message-ttl",
-    "x-queue-leader-locator",
-];
-const STREAM: &[&str] = &[
-    "x-max-length-bytes",
-    "x-queue-type",
-    "x-max-age",
-    "x-stream-max-segment-size-bytes",
-    "x-initial-cluster-size",
-    "x-queue-leader-locator",
-];
-
 impl QueueType {
-    /// The arguments that are compared.
-    pub(crate) const fn arguments(self) -> &'static [&'static str] {
-        match self {
-            QueueType::Classic => CLASSIC,
-            QueueType::Quorum => QUORUM,
-            QueueType::Stream => STREAM,
-        }
-    }
-
     /// The type's name in RabbitMQ's texts.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -155,9 +127,9 @@ impl QueueArguments {
     ///
     /// # Errors
     /// [`Refusal::InvalidArgument`] with RabbitMQ's reason.
-    pub(crate) fn parse(table: &Table, queue: Entity<'_>) -> Result<Self, Refusal> {
+    pub(crate) fn parse(table: &Table, queue: Entity<'_>, profile: &Profile) -> Result<Self, Refusal> {
         check_entity_name("x-dead-letter-exchange", table, queue)?;
-        let mut check = Check { table, queue, kind: QueueType::Classic };
+        let mut check = Check { table, queue, profile, kind: QueueType::Classic };
         check.kind = check.queue_type()?;
         let expires = check.integer("x-expires", 1, MOST_MILLISECONDS)?;
         let message_ttl = check.integer("x-message-ttl", 0, MOST_MILLISECONDS)?;
@@ -178,16 +150,11 @@ impl QueueArguments {
         check.integer("x-initial-cluster-size", 1, i64::MAX)?;
         const LOCATORS: &[&str] = &["client-local", "balanced", "random", "least-leaders"];
         check.one_of("x-queue-leader-locator", LOCATORS, "invalid_queue_locator_arg")?;
-        check.foreign(QueueType::arguments)?;
+        check.foreign(|kind| queue_arguments(kind, profile))?;
         if segment.is_some_and(|bytes| bytes > MOST_SEGMENT_BYTES) {
             return Err(Refusal::SegmentTooLarge);
         }
-        // RabbitMQ does not check this argument: a value that is not a number sets no limit, and a
-        // negative one is taken as zero.
-        let delivery_limit = match check.kind {
-            QueueType::Quorum => table.get("x-delivery-limit").and_then(|value| value.as_i64()),
-            _ => None,
-        };
+        check.filter_size()?;
         Ok(QueueArguments {
             kind: check.kind,
             message_ttl,
@@ -197,8 +164,13 @@ impl QueueArguments {
             max_age,
             overflow,
             dead_letter,
-            delivery_limit: delivery_limit.map(|limit| limit.max(0).unsigned_abs()),
-            max_priority,
+            delivery_limit: check.delivery_limit(),
+            order: match (check.kind, profile.quorum_priorities) {
+                (QueueType::Quorum, QuorumPriorities::TwoToOne) => Order::TwoToOne,
+                (QueueType::Quorum, QuorumPriorities::Strict(most)) => Order::Strict(most),
+                _ => Order::Strict(max_priority),
+            },
+            unlimited_returns_go_last: profile.unlimited_returns_go_last && check.kind == QueueType::Quorum,
             single_active_consumer,
         })
     }
@@ -209,6 +181,8 @@ impl QueueArguments {
 pub(crate) struct ConsumerArguments {
     pub(crate) priority: i32,
     pub(crate) offset: OffsetArgument,
+    /// Which messages of a stream it gets.
+    pub(crate) filter: Option<StreamFilter>,
 }
 
 /// Where a consumer of a stream begins.
@@ -225,23 +199,20 @@ pub(crate) enum OffsetArgument {
     Ago(u64),
 }
 
-const CONSUMER_CLASSIC: &[&str] = &["x-cancel-on-ha-failover", "x-priority", "x-credit"];
-const CONSUMER_QUORUM: &[&str] = &["x-priority", "x-credit"];
-const CONSUMER_STREAM: &[&str] = &["x-stream-offset", "x-credit"];
-
 impl ConsumerArguments {
     /// Checks the arguments, and reads those that the broker uses.
     ///
     /// # Errors
     /// [`Refusal::InvalidArgument`] with RabbitMQ's reason; [`Refusal::Internal`] where RabbitMQ
     /// has none.
-    pub(crate) fn parse(table: &Table, kind: QueueType, queue: Entity<'_>) -> Result<Self, Refusal> {
-        let known = |kind| match kind {
-            QueueType::Classic => CONSUMER_CLASSIC,
-            QueueType::Quorum => CONSUMER_QUORUM,
-            QueueType::Stream => CONSUMER_STREAM,
-        };
-        let check = Check { table, queue, kind };
+    pub(crate) fn parse(
+        table: &Table,
+        kind: QueueType,
+        queue: Entity<'_>,
+        profile: &Profile,
+    ) -> Result<Self, Refusal> {
+        let known = |kind| consumer_arguments(kind, profile);
+        let check = Check { table, queue, profile, kind };
         let of_type = |argument| if known(kind).contains(&argument) { table.get(argument) } else { None };
         let mut priority = 0;
         if let Some(value) = of_type("x-priority") {
@@ -255,21 +226,27 @@ impl ConsumerArguments {
             None => OffsetArgument::Next,
             Some(value) => check.offset(&value)?,
         };
+        let filter = of_type("x-stream-filter").and_then(|value| StreamFilter::of(&value, table));
+        if filter.as_ref().is_some_and(StreamFilter::is_unusable) {
+            return Err(Refusal::Internal);
+        }
         check.foreign(known)?;
-        Ok(ConsumerArguments { priority, offset })
+        Ok(ConsumerArguments { priority, offset, filter })
     }
 }
 
 struct Check<'a> {
     table: &'a Table,
     queue: Entity<'a>,
+    profile: &'a Profile,
     kind: QueueType,
 }
 
 impl Check<'_> {
     /// The value of an argument, if this type of queue knows it.
     fn value(&self, argument: &'static str) -> Option<Value> {
-        if self.kind.arguments().contains(&argument) { self.table.get(argument) } else { None }
+        let known = queue_arguments(self.kind, self.profile);
+        if known.contains(&argument) { self.table.get(argument) } else { None }
     }
 
     /// Refuses the first argument that only other types know.
@@ -295,6 +272,38 @@ impl Check<'_> {
             _ => return Ok(Some(number.unsigned_abs())),
         };
         Err(self.invalid(argument, &why))
+    }
+
+    /// How often a message may be returned. RabbitMQ does not check this argument: a value that is
+    /// not a number sets no limit. A negative one is taken as zero, or sets none, which depends on
+    /// the version.
+    fn delivery_limit(&self) -> Option<u64> {
+        let default = self.profile.delivery_limit;
+        match self.value("x-delivery-limit") {
+            None if self.kind == QueueType::Quorum => default,
+            None => None,
+            Some(value) => match value.as_i64() {
+                Some(..0) if self.profile.negative_limit_is_none => None,
+                number => number.map(|limit| limit.max(0).unsigned_abs()),
+            },
+        }
+    }
+
+    /// Checks the size of a stream's filter, which has no effect here.
+    fn filter_size(&self) -> Result<(), Refusal> {
+        if self.kind != QueueType::Stream || !self.profile.stream_filters {
+            return Ok(());
+        }
+        let argument = "x-stream-filter-size-bytes";
+        match self.table.get(argument) {
+            None => Ok(()),
+            Some(value) => match value.as_i64() {
+                None => Err(self.expected(argument, "integer", &value)),
+                Some(16..=255) => Ok(()),
+                Some(number @ ..0) => Err(self.invalid(argument, &format!("{{value_negative,{number}}}"))),
+                Some(_) => Err(Refusal::FilterSize),
+            },
+        }
     }
 
     fn max_priority(&self) -> Result<u8, Refusal> {
@@ -482,6 +491,7 @@ pub(crate) fn check_entity_name(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::rabbitmq::version::RabbitMq;
 
     const QUEUE: Entity<'_> = Entity { what: "queue", name: "q", vhost: "/" };
 
@@ -489,7 +499,8 @@ mod tests {
     fn an_argument_nobody_knows_is_accepted() {
         let mut odd = Table::new();
         odd.insert("x-whatever", true).unwrap();
-        assert_eq!(QueueArguments::parse(&odd, QUEUE), Ok(QueueArguments::default()));
+        let profile = RabbitMq::V3_10.profile();
+        assert_eq!(QueueArguments::parse(&odd, QUEUE, profile), Ok(QueueArguments::default()));
     }
 
     #[test]

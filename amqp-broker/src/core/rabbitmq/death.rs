@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::core::content::{
     header_table::{get, raw, texts},
-    message::{Draft, Message},
+    message::{Draft, LetterMark, Message},
     properties::{Changes, Relevant},
 };
 
@@ -75,6 +75,98 @@ impl Death<'_> {
         Ok((draft, headers))
     }
 
+    /// As [`letter`](Self::letter), as versions do that record deaths themselves: an `x-death` that
+    /// a publisher has written counts for nothing, entries keep the order of their fields, and `CC`
+    /// stays even where it counts no more.
+    ///
+    /// # Errors
+    /// Properties that cannot be read.
+    pub(crate) fn recorded_letter(&self, message: &Message) -> Result<(Draft, HeaderTable), Error> {
+        let parts = message.parts();
+        let (exchange, key) = parts.names();
+        let mark = parts.mark();
+        let relevant = Relevant::find(parts.properties())?;
+        let mut headers = HeaderTable::from_encoded(relevant.headers.unwrap_or_default())?;
+        let keys = match mark {
+            Some(LetterMark::OneKey) => routing_keys(key, &HeaderTable::default())?,
+            _ => routing_keys(key, &headers)?,
+        };
+        self.record(&mut headers, exchange, keys, relevant.expiration, mark.is_some())?;
+        let changes = Changes { headers: Some(headers.as_encoded()), lasting: true, ..Default::default() };
+        let mut draft = Draft::default();
+        draft.start(self.exchange, self.key.unwrap_or(key));
+        draft.header(&changes.apply(parts.header)?);
+        draft.small(parts.small);
+        draft.large(parts.large.to_vec());
+        if self.key.is_none() {
+            parts.blind_keys().for_each(|key| draft.blind_key(key));
+        }
+        draft.mark(match (self.key, mark) {
+            (None, None | Some(LetterMark::AllKeys)) => LetterMark::AllKeys,
+            _ => LetterMark::OneKey,
+        });
+        Ok((draft, headers))
+    }
+
+    fn record(
+        &self,
+        headers: &mut HeaderTable,
+        exchange: &[u8],
+        keys: Array,
+        expiration: Option<&[u8]>,
+        has_died: bool,
+    ) -> Result<(), Error> {
+        let earlier = match headers.get("x-death") {
+            Some(ValueRef::Array(deaths)) if has_died => deaths
+                .into_iter()
+                .filter_map(|death| match death {
+                    ValueRef::Table(death) => HeaderTable::from_encoded(death.as_encoded()).ok(),
+                    _ => None,
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        let (same, mut deaths): (Vec<_>, Vec<_>) =
+            earlier.into_iter().partition(|death| self.is(death.entries()));
+        let first = match same.first() {
+            Some(death) => counted(death, count(death).unwrap_or(0).saturating_add(1))?,
+            None => {
+                // Its expiration is the first field here.
+                let mut entry = Table::new();
+                if let Some(expiration) = expiration {
+                    entry.push("original-expiration", text(expiration))?;
+                }
+                let rest = self.entry(exchange, keys, None)?;
+                HeaderTable::from_encoded(&[entry.as_encoded(), rest.as_encoded()].concat())?
+            }
+        };
+        deaths.insert(0, first);
+        let places: &[&str] = if has_died { &["last"] } else { &["first", "last"] };
+        for place in places {
+            headers.insert(&format!("x-{place}-death-reason"), self.reason.name())?;
+            headers.insert(&format!("x-{place}-death-queue"), text(self.queue.as_bytes()))?;
+            headers.insert(&format!("x-{place}-death-exchange"), text(exchange))?;
+        }
+        headers.insert_tables("x-death", &deaths)?;
+        headers.sort();
+        Ok(())
+    }
+
+    /// A new entry of `x-death`.
+    fn entry(&self, exchange: &[u8], keys: Array, expiration: Option<&[u8]>) -> Result<HeaderTable, Error> {
+        let mut entry = Table::new();
+        entry.push("count", 1_i64)?;
+        entry.push("reason", self.reason.name())?;
+        entry.push("queue", text(self.queue.as_bytes()))?;
+        entry.push("time", Value::Timestamp(self.time))?;
+        entry.push("exchange", text(exchange))?;
+        entry.push("routing-keys", Value::Array(keys))?;
+        if let Some(expiration) = expiration {
+            entry.push("original-expiration", text(expiration))?;
+        }
+        HeaderTable::from_encoded(entry.as_encoded())
+    }
+
     /// Notes the death in the headers of a message, which was published to an exchange with a
     /// routing key and an expiration.
     ///
@@ -87,17 +179,8 @@ impl Death<'_> {
         key: &[u8],
         expiration: Option<&[u8]>,
     ) -> Result<(), Error> {
-        let mut entry = Table::new();
-        entry.push("count", 1_i64)?;
-        entry.push("reason", self.reason.name())?;
-        entry.push("queue", text(self.queue.as_bytes()))?;
-        entry.push("time", Value::Timestamp(self.time))?;
-        entry.push("exchange", text(exchange))?;
-        entry.push("routing-keys", Value::Array(routing_keys(key, headers)?))?;
-        if let Some(expiration) = expiration {
-            entry.push("original-expiration", text(expiration))?;
-        }
-        self.add(HeaderTable::from_encoded(entry.as_encoded())?, exchange, headers)
+        let entry = self.entry(exchange, routing_keys(key, headers)?, expiration)?;
+        self.add(entry, exchange, headers)
     }
 
     /// Puts the entry first. If there is one for this queue and reason, its count grows and it

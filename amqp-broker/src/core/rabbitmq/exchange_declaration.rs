@@ -2,8 +2,6 @@
 
 use amqp_codec::{ShortString, Table};
 
-use super::refusal::Refusal;
-
 /// How an exchange routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -15,13 +13,13 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// The kind of this name.
-    pub(crate) fn parse(name: &ShortString) -> Result<Self, Refusal> {
+    pub(crate) fn parse(name: &ShortString) -> Option<Self> {
         match name.as_bytes() {
-            b"direct" => Ok(Kind::Direct),
-            b"fanout" => Ok(Kind::Fanout),
-            b"topic" => Ok(Kind::Topic),
-            b"headers" => Ok(Kind::Headers),
-            _ => Err(Refusal::UnknownExchangeType(name.to_string())),
+            b"direct" => Some(Kind::Direct),
+            b"fanout" => Some(Kind::Fanout),
+            b"topic" => Some(Kind::Topic),
+            b"headers" => Some(Kind::Headers),
+            _ => None,
         }
     }
 

@@ -7,6 +7,8 @@ pub(crate) mod copies;
 pub(crate) mod death;
 pub(crate) mod equivalence;
 pub(crate) mod exchange_declaration;
+pub(crate) mod filter;
+pub(crate) mod known;
 pub(crate) mod profile;
 pub(crate) mod refusal;
 pub(crate) mod term;

@@ -1,6 +1,19 @@
 //! Where the versions of RabbitMQ differ: each difference is a named fact, and each version has a
 //! value for it. Code asks for the fact and never for the version.
 
+use amqp_codec::{FRAME_MIN_SIZE, ReplyCode};
+
+/// How a quorum queue orders messages by their priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QuorumPriorities {
+    /// It does not.
+    None,
+    /// Messages above priority 4 are preferred two to one.
+    TwoToOne,
+    /// The highest comes first; higher ones than this count as this.
+    Strict(u8),
+}
+
 /// What a version of RabbitMQ does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Profile {
@@ -9,6 +22,45 @@ pub(crate) struct Profile {
     pub(crate) copyright: &'static str,
     /// The largest body by default, in bytes.
     pub(crate) max_message_size: u64,
+    /// AMQP 0-8 is spoken, here until a virtual host is open.
+    pub(crate) speaks_0_8: bool,
+    /// A client with another protocol is told that AMQP 1.0 is spoken.
+    pub(crate) refers_to_1_0: bool,
+    /// The smallest frame_max that a client may ask for, in bytes; frames up to this size are read
+    /// before one is agreed on.
+    pub(crate) least_frame_max: u32,
+    /// A direct reply whose requester is there counts as routed, and is not returned.
+    pub(crate) direct_replies_are_routed: bool,
+    /// The code that refuses an exchange of an unknown type.
+    pub(crate) unknown_exchange_type: ReplyCode,
+    /// In headers exchanges a float equals the integer of its value.
+    pub(crate) float_equals_integer: bool,
+    /// The top-level headers of every message are sorted by name.
+    pub(crate) sorts_headers: bool,
+    /// A queue that names no type has one all the same when declarations are compared.
+    pub(crate) queue_type_is_known: bool,
+    /// Classic queues know `x-queue-leader-locator`.
+    pub(crate) classic_leader_locator: bool,
+    /// Consumers know `x-credit`, and those of classic queues `x-cancel-on-ha-failover`.
+    pub(crate) consumer_credit: bool,
+    /// Streams know filters.
+    pub(crate) stream_filters: bool,
+    /// Refusals about consumers of a stream say `stream queue 'NAME'`.
+    pub(crate) streams_by_type: bool,
+    /// Messages of a stream that have no delivery mode are delivered with mode 1.
+    pub(crate) streams_set_delivery_mode: bool,
+    /// How often a message may be returned to a quorum queue that sets no limit.
+    pub(crate) delivery_limit: Option<u64>,
+    /// A negative delivery limit is none, and not zero.
+    pub(crate) negative_limit_is_none: bool,
+    /// The first `basic.get` from a quorum queue carries `x-delivery-count` 0.
+    pub(crate) first_get_is_counted: bool,
+    /// A message that a client returns to a quorum queue without a limit goes to its end.
+    pub(crate) unlimited_returns_go_last: bool,
+    /// The order of priorities in quorum queues.
+    pub(crate) quorum_priorities: QuorumPriorities,
+    /// Deaths are what the broker has recorded, whatever a publisher writes into `x-death`.
+    pub(crate) deaths_are_recorded: bool,
     /// Clients may log in with ANONYMOUS as `guest` by default.
     pub(crate) anonymous_is_guest: bool,
 }
@@ -17,6 +69,25 @@ pub(super) const V3_10: Profile = Profile {
     patch: "3.10.8",
     copyright: "Copyright (c) 2007-2022 VMware, Inc. or its affiliates.",
     max_message_size: 128 << 20,
+    speaks_0_8: true,
+    refers_to_1_0: false,
+    least_frame_max: FRAME_MIN_SIZE,
+    direct_replies_are_routed: false,
+    unknown_exchange_type: ReplyCode::COMMAND_INVALID,
+    float_equals_integer: true,
+    sorts_headers: false,
+    queue_type_is_known: false,
+    classic_leader_locator: false,
+    consumer_credit: true,
+    stream_filters: false,
+    streams_by_type: false,
+    streams_set_delivery_mode: false,
+    delivery_limit: None,
+    negative_limit_is_none: false,
+    first_get_is_counted: true,
+    unlimited_returns_go_last: true,
+    quorum_priorities: QuorumPriorities::None,
+    deaths_are_recorded: false,
     anonymous_is_guest: false,
 };
 
@@ -24,17 +95,39 @@ pub(super) const V4_0: Profile = Profile {
     patch: "4.0.9",
     copyright: "Copyright (c) 2007-2024 Broadcom Inc and/or its subsidiaries",
     max_message_size: 16 << 20,
+    speaks_0_8: false,
+    refers_to_1_0: true,
+    least_frame_max: FRAME_MIN_SIZE,
+    direct_replies_are_routed: false,
+    unknown_exchange_type: ReplyCode::PRECONDITION_FAILED,
+    float_equals_integer: false,
+    sorts_headers: true,
+    queue_type_is_known: true,
+    classic_leader_locator: true,
+    consumer_credit: false,
+    stream_filters: true,
+    streams_by_type: true,
+    streams_set_delivery_mode: true,
+    delivery_limit: Some(20),
+    negative_limit_is_none: true,
+    first_get_is_counted: false,
+    unlimited_returns_go_last: false,
+    quorum_priorities: QuorumPriorities::TwoToOne,
+    deaths_are_recorded: true,
     anonymous_is_guest: true,
 };
 
 pub(super) const V4_2: Profile = Profile {
     patch: "4.2.9",
+    least_frame_max: 8192,
+    direct_replies_are_routed: true,
     copyright: "Copyright (c) 2007-2025 Broadcom Inc and/or its subsidiaries",
     ..V4_0
 };
 
 pub(super) const V4_3: Profile = Profile {
     patch: "4.3.6",
+    quorum_priorities: QuorumPriorities::Strict(31),
     copyright: "Copyright (c) 2007-2026 Broadcom Inc and/or its subsidiaries",
     ..V4_2
 };

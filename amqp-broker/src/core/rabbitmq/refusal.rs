@@ -25,8 +25,9 @@ pub(crate) enum Refusal {
     Injected(PublishFault),
     #[error("no previously declared queue")]
     NoLastQueue,
-    #[error("unknown exchange type '{0}'")]
-    UnknownExchangeType(String),
+    /// The code and the scope differ by version.
+    #[error("{} exchange type '{name}'", if name.is_empty() { "invalid" } else { "unknown" })]
+    UnknownExchangeType { name: String, code: ReplyCode },
     #[error("{what} name '{name}' contains reserved prefix 'amq.*'")]
     ReservedName { what: &'static str, name: String },
     #[error("operation not permitted on the default exchange")]
@@ -65,8 +66,9 @@ pub(crate) enum Refusal {
          quorum queues with single active consumer"
     )]
     NoGet { name: String, vhost: String },
-    #[error("consumer prefetch count is not set for 'queue '{name}' in vhost '{vhost}''")]
-    NoPrefetch { name: String, vhost: String },
+    /// It ends with the stream, in the version's words.
+    #[error("consumer prefetch count is not set for {0}")]
+    NoPrefetch(String),
     #[error("cannot publish to internal exchange '{name}' in vhost '{vhost}'")]
     InternalExchange { name: String, vhost: String },
     #[error("Invalid x-match field value <<\"{0}\">>; expected all, any, all-with-x, or any-with-x")]
@@ -112,6 +114,8 @@ pub(crate) enum Refusal {
     MessageTooLarge { size: u64, limit: u64 },
     #[error("Exceeded max value for x-stream-max-segment-size-bytes")]
     SegmentTooLarge,
+    #[error("Invalid value for  x-stream-filter-size-bytes")]
+    FilterSize,
     #[error("Cannot declare a server-named queue for type {0}")]
     NotServerNamed(&'static str),
     /// A case in which RabbitMQ crashes and has no text.
@@ -144,6 +148,9 @@ pub(crate) enum Refusal {
     #[error("broker forced connection closure with reason 'shutdown'")]
     Shutdown,
 }
+
+/// The end of a text that was cut.
+const CUT: &str = "...";
 
 impl Refusal {
     /// The reply code of the close.
@@ -181,15 +188,17 @@ impl Refusal {
             | Refusal::NoMemory { .. }
             | Refusal::TooManyUnacked(_)
             | Refusal::SegmentTooLarge
+            | Refusal::FilterSize
             | Refusal::AckTimeout { .. }
             | Refusal::Replies(_)
-            | Refusal::NoPrefetch { .. }
+            | Refusal::NoPrefetch(_)
             | Refusal::NotServerNamed(_)
             | Refusal::MessageTooLarge { .. } => ReplyCode::PRECONDITION_FAILED,
             Refusal::ConsumerTagReused(_) | Refusal::TooManyChannels(_) | Refusal::TooManyConsumers(_) => {
                 ReplyCode::NOT_ALLOWED
             }
-            Refusal::UnknownExchangeType(_) | Refusal::UnimplementedMethod => ReplyCode::COMMAND_INVALID,
+            Refusal::UnknownExchangeType { code, .. } => *code,
+            Refusal::UnimplementedMethod => ReplyCode::COMMAND_INVALID,
             Refusal::NotImplemented(_) => ReplyCode::NOT_IMPLEMENTED,
             Refusal::Syntax(error) => error.reply_code(),
             Refusal::Frame(_) => ReplyCode::FRAME_ERROR,
@@ -207,7 +216,7 @@ impl Refusal {
         self.code().scope() != Some(Scope::Channel)
     }
 
-    /// `CODE_NAME - text`, cut to the length of a short string.
+    /// `CODE_NAME - text`, see [`reply_text`].
     pub(crate) fn reply_text(&self) -> ShortString {
         match self {
             Refusal::Internal => ShortString::from_static("INTERNAL_ERROR"),
@@ -216,14 +225,14 @@ impl Refusal {
     }
 }
 
-/// `CODE_NAME - text`, cut to the length of a short string.
+/// `CODE_NAME - text`. As in RabbitMQ, one that is longer than a short string is cut, and ends with
+/// three dots.
 pub(crate) fn reply_text(code: ReplyCode, text: &str) -> ShortString {
     let mut whole = format!("{} - {text}", code.name().unwrap_or("ERROR"));
-    let mut end = whole.len().min(ShortString::MAX);
-    while !whole.is_char_boundary(end) {
-        end -= 1;
+    if whole.len() > ShortString::MAX {
+        whole.truncate(whole.floor_char_boundary(ShortString::MAX - CUT.len()));
+        whole.push_str(CUT);
     }
-    whole.truncate(end);
     ShortString::try_from(whole).unwrap_or_default()
 }
 
@@ -233,9 +242,11 @@ mod tests {
 
     #[test]
     fn a_text_longer_than_a_short_string_is_cut_at_a_character() {
-        let refusal = Refusal::UnknownExchangeType("\u{e9}".repeat(200));
+        let (name, code) = ("\u{e9}".repeat(200), ReplyCode::COMMAND_INVALID);
+        let refusal = Refusal::UnknownExchangeType { name, code };
         let text = refusal.reply_text();
         assert!(text.len() <= 255 && text.as_str().is_ok(), "{text}");
         assert!(text.to_text().starts_with("COMMAND_INVALID - unknown exchange type '"));
+        assert!(text.to_text().ends_with("\u{e9}..."), "{text}");
     }
 }

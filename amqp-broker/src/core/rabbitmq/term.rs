@@ -66,6 +66,11 @@ pub(crate) fn binary(octets: &[u8]) -> String {
     if !octets.is_empty() && octets.iter().all(|octet| matches!(octet, b' '..=b'~')) {
         return format!("<<{:?}>>", String::from_utf8_lossy(octets));
     }
+    digits(octets)
+}
+
+/// Octets as an Erlang binary of digits: `<<0,60,0,99>>`.
+pub(crate) fn digits(octets: &[u8]) -> String {
     let digits: Vec<_> = octets.iter().map(u8::to_string).collect();
     format!("<<{}>>", digits.join(","))
 }

@@ -6,7 +6,7 @@ use super::Vhost;
 use crate::{
     core::{
         content::{
-            message::Origin,
+            message::{LetterMark, Origin},
             properties::{Relevant, is_persistent},
         },
         effects::sink::Sink,
@@ -95,12 +95,19 @@ impl Vhost {
             key: key.as_ref().map(ShortString::as_bytes),
         };
         // The message gets its `x-death` headers, and routing keys as the queue demands.
-        let (draft, headers) = death.letter(&dead.message).map_err(Refusal::Syntax)?;
+        let made = match self.profile.deaths_are_recorded {
+            true => death.recorded_letter(&dead.message),
+            false => death.letter(&dead.message),
+        };
+        let (draft, headers) = made.map_err(Refusal::Syntax)?;
         let parts = draft.parts();
         self.budget.spend_octets(4 * parts.header.len());
         let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
         let terms = MessageTerms { ttl: None, priority: relevant.priority.unwrap_or(0) };
-        let mut keys = Copies::read(&relevant)?.map(|copies| copies.keys).unwrap_or_default();
+        let mut keys = match parts.mark() {
+            Some(LetterMark::OneKey) => Vec::new(),
+            _ => Copies::read(&relevant)?.map(|copies| copies.keys).unwrap_or_default(),
+        };
         for key in parts.blind_keys() {
             keys.extend(ShortString::from_bytes("BCC", bytes::Bytes::copy_from_slice(key)));
         }

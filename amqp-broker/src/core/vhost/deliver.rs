@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use super::Vhost;
 use crate::core::{
-    content::message::Message,
-    effects::{delivery_path::DeliveryPath, sink::Sink},
+    effects::{
+        delivery_path::{DeliveryPath, StreamRead},
+        sink::Sink,
+    },
     entities::{
         consumer::Consumer,
         ids::{ChannelId, ConsumerId, QueueId},
@@ -103,8 +105,9 @@ impl Vhost {
         let (queue_id, priority) = (consumer.queue, consumer.priority);
         let queue = self.queues.get_mut(queue_id)?;
         if queue.stream.is_some() {
-            let message = self.path_to(queue_id, consumer_id)?.deliver_record(now, sink);
-            self.note_record(message);
+            let profile = self.profile;
+            let read = self.path_to(queue_id, consumer_id)?.deliver_record(now, profile, sink);
+            self.note_record(read);
             self.wake(queue_id);
         } else if !std::mem::replace(&mut consumer.in_line, true) {
             queue.line_up_first(consumer_id, priority);
@@ -116,6 +119,7 @@ impl Vhost {
     /// Delivers a stream's messages to each of its consumers, while they have room and the turn
     /// lasts.
     pub(super) fn dispatch_stream(&mut self, now: u64, id: QueueId, sink: &mut impl Sink) {
+        let profile = self.profile;
         while let Some(queue) = self.queues.get_mut(id) {
             // Consumers take turns in the order of their numbers; an interruption continues here.
             let Some((&number, &consumer)) = queue.consumers.range(queue.next_consumer..).next() else {
@@ -125,8 +129,11 @@ impl Vhost {
             queue.next_consumer = number;
             self.budget.spend(1);
             while !self.budget.is_over() {
-                let message = self.path_to(id, consumer).and_then(|mut path| path.deliver_record(now, sink));
-                if !self.note_record(message) {
+                let read = {
+                    let path = self.path_to(id, consumer);
+                    path.and_then(|mut path| path.deliver_record(now, profile, sink))
+                };
+                if !self.note_record(read) {
                     break;
                 }
             }
@@ -145,10 +152,15 @@ impl Vhost {
         self.watch_acks(now);
     }
 
-    /// Counts the delivery of a stream's message, if there was one; returns whether there was.
-    fn note_record(&mut self, message: Option<Message>) -> bool {
-        let Some(message) = message else { return false };
+    /// Counts the delivery of a stream's message, if there was one; returns whether there was one
+    /// to read.
+    fn note_record(&mut self, read: Option<StreamRead>) -> bool {
         self.budget.spend(1);
+        let message = match read {
+            None => return false,
+            Some(StreamRead::Filtered) => return true,
+            Some(StreamRead::Sent(message)) => message,
+        };
         self.budget.spend_octets(message.copied());
         self.messages.entered(&message);
         true

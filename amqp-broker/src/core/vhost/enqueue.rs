@@ -34,8 +34,11 @@ impl Vhost {
     ) -> bool {
         self.reply_all(publication, found, progress, sink);
         if found.queues.is_empty() {
-            // Direct replies do not count as routed: with `mandatory` they are returned as well.
-            progress.outcome = Published::Unroutable;
+            // In some versions direct replies do not count as routed: with `mandatory` they are returned
+            // as well.
+            if found.replies.is_empty() || !self.profile.direct_replies_are_routed {
+                progress.outcome = Published::Unroutable;
+            }
             return true;
         }
         self.dead_letters.publish_begins(publication.origin.clone());

@@ -47,7 +47,9 @@ use super::{
     rabbitmq::{
         arguments::Entity,
         exchange_declaration::{ExchangeDeclaration, Kind},
+        profile::Profile,
         refusal::Refusal,
+        version::RabbitMq,
     },
     work::{background::BackgroundWork, publishing::Publishing},
 };
@@ -67,6 +69,8 @@ const PREDECLARED: &[(&str, Kind, bool)] = &[
 pub(crate) struct Vhost {
     name: String,
     limits: Limits,
+    /// What the version of RabbitMQ does that it follows.
+    profile: &'static Profile,
     /// The budget of this turn.
     pub(crate) budget: Budget,
     /// About how many bytes exchanges, queues, bindings, consumers, channels and connections take.
@@ -130,6 +134,7 @@ impl Vhost {
         let mut vhost = Vhost {
             name: name.to_owned(),
             limits,
+            profile: RabbitMq::default().profile(),
             budget: Budget::default(),
             entities_weight: 0,
             committing: 0,
@@ -174,6 +179,12 @@ impl Vhost {
             vhost.add_exchange(declared, serial);
         }
         vhost
+    }
+
+    /// Makes it follow a version of RabbitMQ.
+    pub(crate) fn like(mut self, version: RabbitMq) -> Self {
+        self.profile = version.profile();
+        self
     }
 
     /// About how much memory the whole virtual host takes.

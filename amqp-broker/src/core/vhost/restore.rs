@@ -46,7 +46,11 @@ impl<'a> Restoration<'a> {
                 true
             }
             Record::QueueDeclared { serial, name, auto_delete, arguments: table } => {
-                let parsed = QueueArguments::parse(&table, self.vhost.entity("queue", &name.to_text()));
+                let parsed = {
+                    let name = name.to_text();
+                    let queue = self.vhost.entity("queue", &name);
+                    QueueArguments::parse(&table, queue, self.vhost.profile)
+                };
                 let Ok(arguments) = parsed else { return false };
                 let declared = QueueDeclaration {
                     name: name.clone(),
@@ -94,7 +98,8 @@ impl<'a> Restoration<'a> {
             message,
             position,
             expires_at,
-            priority: priority.min(queue.ready.max_priority()),
+            // It was stored as a level, which another version may not have.
+            priority: priority.min(queue.ready.level(u8::MAX)),
             redelivered,
             returns,
             kept: Kept::YES,

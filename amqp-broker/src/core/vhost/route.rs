@@ -134,8 +134,8 @@ impl Vhost {
         }
         let headers = routing.headers.as_ref().unwrap_or(&no_headers);
         let mut found = std::mem::take(&mut self.destinations);
-        let is_done =
-            exchange.route(keys, headers, &mut routing.cursor, &mut self.budget, |to| found.push(to));
+        let (cursor, budget) = (&mut routing.cursor, &mut self.budget);
+        let is_done = exchange.route(keys, headers, self.profile, cursor, budget, |to| found.push(to));
         for destination in found.drain(..) {
             routing.has_led |= match destination {
                 Destination::Queue(id) => self.visit_queue(id, routing),

@@ -14,7 +14,9 @@ use crate::{
     core::rabbitmq::{
         arguments::{Entity, QueueType},
         equivalence::{compare, compare_property},
+        known::queue_arguments,
         refusal::Refusal,
+        version::RabbitMq,
     },
 };
 
@@ -114,7 +116,8 @@ impl Declared {
         compare_property("durable", self.durable, received.durable, entity)?;
         compare_property("auto_delete", self.auto_delete, received.auto_delete, entity)?;
         let current = self.arguments();
-        let compared = QueueType::Classic.arguments().iter().filter(|argument| **argument != "x-expires");
+        let known = queue_arguments(QueueType::Classic, RabbitMq::default().profile());
+        let compared = known.iter().filter(|argument| **argument != "x-expires");
         compared.into_iter().try_for_each(|argument| compare(argument, &current, &received.arguments, entity))
     }
 

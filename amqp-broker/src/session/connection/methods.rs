@@ -26,20 +26,21 @@ impl ConnectionSession {
         number: u16,
         payload: &[u8],
     ) -> Result<(), Failure> {
+        let unreadable = |error| Failure::unreadable(error, number, payload);
         if let Some(channel) = self.channel(number) {
             // Frequent methods are decoded without the table of methods.
-            if let Some(publish) = Publish::decode(payload).map_err(Failure::unreadable)? {
+            if let Some(publish) = Publish::decode(payload).map_err(unreadable)? {
                 channel.publish(&publish).map_err(Failure::of(basic::Publish::ID))?;
                 if op.shared.alarm.is_on() {
                     self.hold(op);
                 }
                 return Ok(());
             }
-            if let Some((settlement, method)) = settlement(payload).map_err(Failure::unreadable)? {
+            if let Some((settlement, method)) = settlement(payload).map_err(unreadable)? {
                 return channel.settle(op, settlement).map_err(Failure::of(method));
             }
         }
-        let method = Method::decode(&Bytes::copy_from_slice(payload)).map_err(Failure::unreadable)?;
+        let method = Method::decode(&Bytes::copy_from_slice(payload)).map_err(unreadable)?;
         let id = method.id();
         if self.is_closing() {
             return Ok(());
@@ -80,7 +81,8 @@ impl ConnectionSession {
         op: &mut Operation<'_>,
         payload: &[u8],
     ) -> Result<(), Failure> {
-        let method = Method::decode(&Bytes::copy_from_slice(payload)).map_err(Failure::unreadable)?;
+        let method = Method::decode(&Bytes::copy_from_slice(payload))
+            .map_err(|error| Failure::unreadable(error, 0, payload))?;
         match method {
             // The client's close crosses ours, whose answer is still to come.
             Method::Connection(connection::Method::Close(_)) if self.is_closing() => {

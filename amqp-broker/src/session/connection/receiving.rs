@@ -58,10 +58,13 @@ impl ConnectionSession {
             let frame = match Frames::new(unread, self.terms.frame_max + LENIENCY).next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break Wants::Input,
-                Err(error) => {
-                    self.fail_frame(op, &bad_frame(&error, unread, self.terms.frame_max));
-                    continue;
-                }
+                Err(error) => match bad_frame(&error, unread, self.terms.frame_max) {
+                    Some(refusal) => {
+                        self.fail_frame(op, &refusal);
+                        continue;
+                    }
+                    None => break Wants::Input,
+                },
             };
             let header = frame.header();
             // A large body part shares the buffer; everything else is processed in place.

@@ -60,7 +60,7 @@ pub(crate) fn read_entity(key: &[u8], value: &[u8]) -> Option<Record> {
     let auto_delete = flags & AUTO_DELETE != 0;
     match kind {
         EXCHANGE => {
-            let kind = Kind::parse(&read_name(&mut rest)?).ok()?;
+            let kind = Kind::parse(&read_name(&mut rest)?)?;
             let name = read_name(&mut rest)?;
             let arguments = Table::from_encoded(Bytes::copy_from_slice(rest)).ok()?;
             let internal = flags & INTERNAL != 0;

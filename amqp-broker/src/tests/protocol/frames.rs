@@ -76,6 +76,54 @@ both! {
         assert_eq!(said, "connection 501 FRAME_ERROR - type 8, first 16 octets = <<\"xxxxxxxxxxxxxxxx\">>: unknown_frame");
     }
 
+    async fn a_frame_of_an_unknown_type_is_shown_when_it_has_arrived(broker: &Tested) {
+        for channel in [0, 1, 7] {
+            let frame = [&[5, 0, channel, 0, 0, 0, 3][..], b"abc\xce"].concat();
+            let mut peer = broker.open().await;
+            // Until it is whole, only its type is wrong.
+            peer.raw(&frame[..9]).await;
+            let said = refused(&mut peer, &frame[9..]).await;
+            assert_eq!(said, "connection 501 FRAME_ERROR - type 5, all octets = <<\"abc\">>: unknown_frame");
+        }
+        let long = [&[9, 0, 1, 0, 0, 0, 20][..], &[b'a'; 20], b"\xce"].concat();
+        let said = refused(&mut broker.open().await, &long).await;
+        let shown = "first 16 octets = <<\"aaaaaaaaaaaaaaaa\">>";
+        assert_eq!(said, format!("connection 501 FRAME_ERROR - type 9, {shown}: unknown_frame"));
+        let said = refused(&mut broker.open().await, b"\x05\0\x01\0\0\0\x01a\0").await;
+        assert_eq!(said, "connection 501 FRAME_ERROR - type 5, all octets = <<\"a\">>: {invalid_frame_end_marker,0}");
+        let said = refused(&mut broker.open().await, b"\x05\0\x01\0\x10\0\0").await;
+        assert_eq!(said, "connection 501 FRAME_ERROR - type 5, all octets = <<>>: {frame_too_large,1048576,131064}");
+    }
+
+    async fn arguments_that_end_too_early_or_too_late_are_shown_as_octets(broker: &Tested) {
+        let long: &[u8] = &[&[0, 0, 255][..], &[b'a'; 80]].concat();
+        for (class_id, method_id, arguments) in [
+            (40, 10, &[0, 0, 20][..]),
+            (50, 10, &[0, 0, 20]),
+            (60, 40, &[0, 0, 20]),
+            (60, 80, &[0, 0, 20]),
+            (60, 80, &[0; 20]),
+            (20, 10, &[20]),
+            (40, 10, long),
+        ] {
+            let method = [&[0, class_id, 0, method_id][..], arguments].concat();
+            let size = u8::try_from(method.len()).unwrap();
+            let mut peer = broker.open().await;
+            peer.raw(&[&[1, 0, 1, 0, 0, 0, size][..], &method, b"\xce"].concat()).await;
+            let close = peer.expect::<connection::Close>(0).await;
+            let digits: Vec<_> = arguments.iter().map(u8::to_string).collect();
+            let mut text = format!("FRAME_ERROR - cannot decode <<{}>>", digits.join(","));
+            if text.len() > 255 {
+                text.replace_range(252.., "...");
+            }
+            assert_eq!((close.reply_code, close.reply_text.to_text().as_ref()), (501, text.as_str()));
+            assert_eq!((close.class_id, close.method_id), (class_id.into(), method_id.into()));
+        }
+        // Of the connection's own methods nothing is shown.
+        let said = refused(&mut broker.open().await, b"\x01\0\0\0\0\0\x06\0\x0a\0\x46\0\x14\xce").await;
+        assert_eq!(said, "connection 541 INTERNAL_ERROR");
+    }
+
     async fn a_heartbeat_is_the_connections(broker: &Tested) {
         let said = refused(&mut broker.open().await, &beat(1, b"")).await;
         assert_eq!(said, "connection 505 UNEXPECTED_FRAME - type 8, all octets = <<>>");

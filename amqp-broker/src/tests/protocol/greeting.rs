@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use amqp_codec::{
-    FRAME_OVERHEAD, Frame, Table, Value,
+    FRAME_OVERHEAD, Frame, LongString, Secret, Table, Value,
     frame::{HEARTBEAT, PROTOCOL_HEADER},
     method::{basic, channel, connection, queue},
 };
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use crate::{
     broker::Broker,
+    core::rabbitmq::version::RabbitMq,
     tests::{
         both::both,
         peer::{Peer, amqplain, capabilities, short, start_ok},
@@ -70,6 +71,92 @@ both! {
         peer.call(1, channel::Open::default()).await;
     }
 
+    async fn who_wants_other_limits_than_it_was_offered_is_not_told_why_the_connection_ends(broker: &Tested) {
+        for (channel_max, frame_max) in [(0, 131_072), (2048, 131_072), (2047, 131_073), (2047, 4095), (2047, 0)] {
+            let mut peer = broker.silent().await;
+            peer.raw(&PROTOCOL_HEADER).await;
+            peer.expect::<connection::Start>(0).await;
+            peer.send(0, start_ok("guest", "guest")).await;
+            peer.expect::<connection::Tune>(0).await;
+            peer.send(0, connection::TuneOk { channel_max, frame_max, heartbeat: 0 }).await;
+            assert_eq!(peer.next().await, None, "{channel_max} {frame_max}");
+        }
+    }
+
+    async fn a_login_that_is_malformed_ends_the_connection_without_a_word(broker: &Tested) {
+        let table = |octets: &'static [u8]| Secret::from(LongString::from(Bytes::from_static(octets)));
+        for (mechanism, response) in [
+            ("PLAIN", Secret::from("x")),
+            ("PLAIN", Secret::from("")),
+            ("PLAIN", Secret::from("\0guest")),
+            ("PLAIN", Secret::from("\0guest\0guest\0more")),
+            ("PLAIN", Secret::from("ada\0guest\0guest")),
+            ("AMQPLAIN", table(b"xx")),
+            ("AMQPLAIN", table(b"")),
+        ] {
+            let mut peer = broker.silent().await;
+            peer.raw(&PROTOCOL_HEADER).await;
+            peer.expect::<connection::Start>(0).await;
+            peer.send(0, connection::StartOk { mechanism: short(mechanism), response, ..start_ok("", "") }).await;
+            assert_eq!(peer.next().await, None, "{mechanism}");
+        }
+    }
+
+    async fn another_protocol_is_told_what_the_version_speaks(broker: &Tested) {
+        let is_old = broker.version() == RabbitMq::V3_10;
+        let other = if is_old { PROTOCOL_HEADER } else { *b"AMQP\x03\x01\0\0" };
+        for (header, told) in [
+            (*b"AMQP\0\0\x09\0", PROTOCOL_HEADER),
+            (*b"AMQP\0\0\x0a\0", PROTOCOL_HEADER),
+            (*b"AMQP\0\0\x08\0", other),
+            (*b"AMQP\x01\x01\0\x0a", other),
+            (*b"AMQP\0\x01\0\0", other),
+            (*b"AMQP\x02\x01\0\0", other),
+            (*b"GET / HT", other),
+        ] {
+            let mut peer = broker.silent().await;
+            peer.raw(&header).await;
+            assert_eq!(peer.octets(8).await, told, "{header:?}");
+        }
+        for header in [*b"AMQP\x01\x01\x08\0", *b"AMQP\x01\x01\x09\x01"].into_iter().filter(|_| !is_old) {
+            let mut peer = broker.silent().await;
+            peer.raw(&header).await;
+            assert_eq!(peer.octets(8).await, other, "{header:?}");
+        }
+    }
+
+    async fn version_0_8_is_spoken_by_3_10_until_the_virtual_host_is_open(broker: &Tested) {
+        if broker.version() != RabbitMq::V3_10 {
+            return;
+        }
+        for header in [*b"AMQP\x01\x01\x08\0", *b"AMQP\x01\x01\x09\x01"] {
+            let mut peer = broker.silent().await;
+            peer.raw(&header).await;
+            let start = peer.expect::<connection::Start>(0).await;
+            assert_eq!((start.version_major, start.version_minor), (8, 0));
+            assert_eq!(start.server_properties.get("capabilities"), Some(Value::Table(Table::new())));
+            peer.send(0, start_ok("guest", "guest")).await;
+            peer.expect::<connection::Tune>(0).await;
+            peer.send(0, connection::TuneOk { channel_max: 1, frame_max: 4096, heartbeat: 0 }).await;
+            peer.call(0, connection::Open { virtual_host: short("/"), ..Default::default() }).await;
+            // Its close is method 60, which is another one in 0-9-1, and the answer is method 61.
+            peer.raw(b"\x01\0\0\0\0\0\x0b\0\x0a\0\x3c\0\xc8\0\0\0\0\0\xce").await;
+            assert_eq!(peer.octets(12).await, b"\x01\0\0\0\0\0\x04\0\x0a\0\x3d\xce");
+        }
+    }
+
+    async fn a_close_of_0_8_has_its_number(broker: &Tested) {
+        if broker.version() != RabbitMq::V3_10 {
+            return;
+        }
+        let mut peer = broker.silent().await;
+        peer.raw(b"AMQP\x01\x01\x08\0").await;
+        peer.expect::<connection::Start>(0).await;
+        peer.send(0, start_ok("guest", "wrong")).await;
+        let close = peer.octets(13).await;
+        assert_eq!(close[7..], [0, 10, 0, 60, 1, 147], "{close:?}");
+    }
+
     async fn before_the_limits_are_agreed_on_frames_are_short(broker: &Tested) {
         for (size, is_heard) in [(4096, true), (4097, false)] {
             let mut peer = broker.silent().await;
@@ -94,6 +181,16 @@ both! {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_method_beyond_the_handshake_of_0_8_is_not_implemented() {
+    let mut peer = Peer::silent(&Broker::builder().build());
+    peer.raw(b"AMQP\x01\x01\x08\0").await;
+    peer.go_on(start_ok("guest", "guest"), "/", 4096, 0).await;
+    peer.send(1, channel::Open::default()).await;
+    let close = peer.octets(13).await;
+    assert_eq!(close[7..], [0, 10, 0, 60, 2, 28], "{close:?}");
 }
 
 #[tokio::test]
@@ -125,32 +222,6 @@ async fn a_wrong_password_is_told_only_to_clients_that_understand_it() {
             assert_eq!((close.reply_code, close.reply_text.to_text().as_ref()), (403, text));
         }
         assert_eq!(peer.next().await, None);
-    }
-}
-
-#[tokio::test]
-async fn limits_over_the_offer_are_refused() {
-    let wishes = [
-        (
-            (0, 131_072),
-            "negotiated channel_max = 0 (no limit) is higher than the maximum allowed value (2047)",
-        ),
-        ((2048, 131_072), "negotiated channel_max = 2048 is higher than the maximum allowed value (2047)"),
-        ((2047, 131_073), "negotiated frame_max = 131073 is higher than the maximum allowed value (131072)"),
-        ((2047, 4095), "negotiated frame_max = 4095 is lower than the minimum allowed value (4096)"),
-    ];
-    for ((channel_max, frame_max), text) in wishes {
-        let mut peer = Peer::silent(&Broker::builder().build());
-        peer.raw(&PROTOCOL_HEADER).await;
-        peer.expect::<connection::Start>(0).await;
-        peer.send(0, start_ok("guest", "guest")).await;
-        peer.expect::<connection::Tune>(0).await;
-        peer.send(0, connection::TuneOk { channel_max, frame_max, heartbeat: 0 }).await;
-        let close = peer.expect::<connection::Close>(0).await;
-        assert_eq!(
-            (close.reply_code, close.reply_text.to_text().into_owned()),
-            (530, format!("NOT_ALLOWED - {text}"))
-        );
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     broker::Broker,
+    core::rabbitmq::version::RabbitMq,
     tests::{
         both::{rabbitmq, table},
         peer::{Peer, short},
@@ -297,16 +298,17 @@ async fn any_transaction_does_what_it_does_on_rabbitmq() {
 }
 
 async fn compare(in_transactions: bool, kinds: impl Strategy<Value = u8>) {
-    let judge = rabbitmq();
+    let judge = rabbitmq().await;
+    let version = judge.as_ref().map_or_else(RabbitMq::default, |judge| judge.version);
     let _turn = TURN.lock().await;
     let mut runner = TestRunner::deterministic();
     let strategy = prop::collection::vec((kinds, any::<u8>()), 20..60);
     for _ in 0..SEQUENCES {
         let steps = strategy.new_tree(&mut runner).unwrap().current();
-        let broker = Broker::builder().build();
+        let broker = Broker::builder().like(version).build();
         let mut ours = Side::begin(Peer::open(&broker).await, in_transactions).await;
         let mut theirs = match &judge {
-            Some(address) => Some(Side::begin(Peer::open_at(address).await, in_transactions).await),
+            Some(judge) => Some(Side::begin(Peer::open_at(&judge.address).await, in_transactions).await),
             None => None,
         };
         for (number, step) in steps.iter().enumerate() {

@@ -93,7 +93,9 @@ both! {
         for returns in 0..2 {
             peer.send(1, basic::Get { queue: short("left.quorum"), ..Default::default() }).await;
             let got = peer.expect_content::<basic::GetOk>().await;
-            assert_eq!(got.headers().get("x-delivery-count").and_then(|count| count.as_i64()), Some(returns));
+            let count = got.headers().get("x-delivery-count").and_then(|count| count.as_i64());
+            // Up to 3.x the first get is counted too.
+            assert_eq!(count, (returns > 0 || broker.is_before_4_0()).then_some(returns));
             assert_eq!(got.method.redelivered, returns > 0);
             peer.nack(got.method.delivery_tag, true).await;
         }

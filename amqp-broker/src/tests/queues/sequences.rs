@@ -8,8 +8,9 @@ use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use crate::{
     broker::Broker,
+    core::rabbitmq::version::RabbitMq,
     tests::{
-        both::rabbitmq,
+        both::{Judge, rabbitmq},
         peer::{Peer, short},
     },
 };
@@ -123,14 +124,15 @@ async fn answers(
 
 #[tokio::test]
 async fn any_sequence_has_the_answers_of_rabbitmq() {
-    let judge = rabbitmq();
+    let judge = rabbitmq().await;
+    let version = judge.as_ref().map_or_else(RabbitMq::default, |judge| judge.version);
     let mut runner = TestRunner::deterministic();
     let strategy = prop::collection::vec((0u8..14, any::<u8>()), 10..60);
     for _ in 0..SEQUENCES {
         let steps = strategy.new_tree(&mut runner).unwrap().current();
-        let broker = Broker::builder().build();
+        let broker = Broker::builder().like(version).build();
         let ours = answers(&mut Peer::open(&broker).await, &steps, None).await;
-        let Some(address) = &judge else { continue };
+        let Some(Judge { address, .. }) = &judge else { continue };
         let theirs = answers(&mut Peer::open_at(address).await, &steps, Some(ours.1.len())).await;
         assert_eq!(ours, theirs, "{steps:?}");
     }

@@ -109,11 +109,72 @@ both! {
         assert_eq!((came.method.exchange, came.method.routing_key), (short(""), short("headed")));
     }
 
+    async fn from_4_0_on_a_consumer_may_want_some_values_only(broker: &Tested) {
+        if broker.is_before_4_0() {
+            return;
+        }
+        let mut peer = broker.open().await;
+        filled(&mut peer, "filtered.stream", &[]).await;
+        // Each waits for its confirm, so RabbitMQ puts each into a chunk of its own.
+        for (number, value) in ["a", "b", "", "a", "c"].into_iter().enumerate() {
+            let properties = match value {
+                "" => Properties::default(),
+                value => headers(table([("x-stream-filter-value", value.into())])),
+            };
+            peer.put("filtered.stream", properties, &number.to_string()).await;
+            peer.expect::<basic::Ack>(1).await;
+        }
+        let both = || {
+            let mut both = amqp_codec::Array::new();
+            both.push("a").unwrap();
+            both.push("c").unwrap();
+            Value::Array(both)
+        };
+        for (filter, unfiltered, expected) in [
+            (Value::from("a"), None, &["0", "3"][..]),
+            (both(), None, &["0", "3", "4"]),
+            ("a".into(), Some(true.into()), &["0", "2", "3"]),
+            ("a".into(), Some(Value::I32(5)), &["0", "3"]),
+            (5.into(), None, &["0", "1", "2", "3", "4"]),
+        ] {
+            let mut consume = from("filtered.stream", "first");
+            consume.arguments.push("x-stream-filter", filter).unwrap();
+            unfiltered.map(|value: Value| consume.arguments.push("x-stream-match-unfiltered", value).unwrap());
+            peer.call(1, consume).await;
+            for body in expected {
+                assert_eq!(peer.came().await.text(), *body);
+            }
+            peer.leave("filtered.stream").await;
+        }
+        let classic = "channel 406 PRECONDITION_FAILED - invalid arg 'x-stream-filter' for queue 'filtered.not' in vhost '/' \
+                       of queue type rabbit_classic_queue";
+        peer.fresh("filtered.not", []).await;
+        let arguments = table([("x-stream-filter", "a".into())]);
+        peer.send(1, basic::Consume { queue: short("filtered.not"), arguments, ..Default::default() }).await;
+        assert_eq!(peer.refusal().await, classic);
+    }
+
+    async fn from_4_0_on_what_has_no_delivery_mode_is_delivered_as_transient(broker: &Tested) {
+        let mut peer = broker.open().await;
+        filled(&mut peer, "modes.stream", &["none"]).await;
+        for mode in [1, 2] {
+            let properties = Properties { delivery_mode: Some(mode), ..Default::default() };
+            peer.put("modes.stream", properties, "set").await;
+            peer.expect::<basic::Ack>(1).await;
+        }
+        peer.call(1, from("modes.stream", "first")).await;
+        let none = if broker.is_before_4_0() { None } else { Some(1) };
+        for mode in [none, Some(1), Some(2)] {
+            assert_eq!(peer.came().await.properties().delivery_mode, mode);
+        }
+    }
+
     async fn what_cannot_be_done_with_a_stream_is_refused(broker: &Tested) {
         let mut peer = broker.open().await;
         filled(&mut peer, "refusing.stream", &["x"]).await;
         let name = || short("refusing.stream");
         let whose = "queue 'refusing.stream' in vhost '/'";
+        let streams = if broker.is_before_4_0() { "stream queues" } else { "stream" };
         let get = basic::Get { queue: name(), ..Default::default() };
         assert_eq!(
             refused(broker, get).await,
@@ -126,7 +187,7 @@ both! {
         let no_ack = basic::Consume { queue: name(), no_ack: true, ..Default::default() };
         assert_eq!(
             refused(broker, no_ack).await,
-            format!("connection 540 NOT_IMPLEMENTED - automatic acknowledgement not supported by stream queues {whose}")
+            format!("connection 540 NOT_IMPLEMENTED - automatic acknowledgement not supported by {streams} {whose}")
         );
         assert_eq!(
             refused(broker, from("refusing.stream", "5x")).await,
@@ -149,7 +210,10 @@ both! {
         peer.send(1, basic::Consume { queue: name(), ..Default::default() }).await;
         assert_eq!(
             peer.refusal().await,
-            format!("channel 406 PRECONDITION_FAILED - consumer prefetch count is not set for '{whose}'")
+            format!(
+                "channel 406 PRECONDITION_FAILED - consumer prefetch count is not set for {}",
+                if broker.is_before_4_0() { format!("'{whose}'") } else { format!("stream {whose}") }
+            )
         );
         for (multiple, requeue) in [(false, false), (true, true)] {
             let mut peer = broker.open().await;

@@ -51,6 +51,7 @@ async fn one_channel_too_many_closes_the_connection() {
     let close = peer.expect::<connection::Close>(0).await;
     let text = "NOT_ALLOWED - number of channels opened (2) has reached the negotiated channel_max (2)";
     assert_eq!((close.reply_code, close.reply_text.to_text().as_ref()), (530, text));
+    assert_eq!((close.class_id, close.method_id), (0, 0), "RabbitMQ blames no method");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use amqp_codec::{
 use crate::{
     broker::Broker,
     tests::{
-        both::{both, headers, table},
+        both::{Tested, both, headers, table},
         peer::{Came, Peer, short},
     },
 };
@@ -47,11 +47,25 @@ fn death(count: i64, reason: &str, queue: &str, exchange: &str, key: &str) -> Ta
     ])
 }
 
-/// As [`death`], with the fields in the order of an entry that is not the first.
-fn later(count: i64, reason: &str, queue: &str, exchange: &str, key: &str) -> Table {
+/// As [`death`], with the fields in the order of an entry that is not the first; from 4.0 on that is
+/// the same.
+fn later(broker: &Tested, count: i64, reason: &str, queue: &str, exchange: &str, key: &str) -> Table {
     let mut death = death(count, reason, queue, exchange, key);
-    death.sort();
+    if broker.is_before_4_0() {
+        death.sort();
+    }
     death
+}
+
+/// The names of headers that a death adds, among these others.
+fn marked(broker: &Tested, others: &[&'static str]) -> Vec<&'static str> {
+    const FIRST: [&str; 4] =
+        ["x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"];
+    const LAST: [&str; 3] = ["x-last-death-exchange", "x-last-death-queue", "x-last-death-reason"];
+    let last = if broker.is_before_4_0() { &[][..] } else { &LAST };
+    let mut names = [others, &FIRST, last].concat();
+    names.sort_unstable();
+    names
 }
 
 both! {
@@ -73,10 +87,11 @@ both! {
         let came = peer.came().await;
         assert_eq!((came.method.exchange.to_text().as_ref(), came.method.routing_key.to_text().as_ref()), ("rejected.x", "rejected"));
         assert_eq!((came.text(), came.method.redelivered), ("body", false));
-        assert_eq!(
-            names(&came.headers()),
-            ["apple", "x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason", "zoo"]
-        );
+        assert_eq!(names(&came.headers()), marked(broker, &["apple", "zoo"]));
+        if !broker.is_before_4_0() {
+            let last = ["exchange", "queue", "reason"].map(|what| came.headers().get(&format!("x-last-death-{what}")).unwrap());
+            assert_eq!(last, ["", "rejected", "rejected"].map(Value::from));
+        }
         assert_eq!(deaths(&came), [death(1, "rejected", "rejected", "", "rejected")]);
         let headers = came.headers();
         let first = ["exchange", "queue", "reason"].map(|what| headers.get(&format!("x-first-death-{what}")).unwrap());
@@ -93,7 +108,10 @@ both! {
             let tag = peer.came().await.method.delivery_tag;
             peer.nack(tag, false).await;
             let came = peer.came().await;
-            let expected = if count == 1 { death } else { later }(count, "rejected", "again", "", "again");
+            let expected = match count {
+                1 => death(count, "rejected", "again", "", "again"),
+                _ => later(broker, count, "rejected", "again", "", "again"),
+            };
             assert_eq!(deaths(&came), [expected]);
             // Requeueing is not counted; rejections are.
             peer.nack(came.method.delivery_tag, true).await;
@@ -110,6 +128,12 @@ both! {
         let came = peer.came().await;
         let mut expected = death(1, "expired", "ttl", "", "ttl");
         expected.push("original-expiration", "1").unwrap();
+        if !broker.is_before_4_0() {
+            // It is the first field there.
+            let death = death(1, "expired", "ttl", "", "ttl");
+            expected = table([("original-expiration", "1".into())]);
+            death.iter().for_each(|(name, value)| expected.push(&name.to_text(), value).unwrap());
+        }
         assert_eq!(deaths(&came), [expected]);
         assert_eq!((came.properties().expiration, came.properties().priority), (None, Some(3)));
     }
@@ -206,7 +230,9 @@ both! {
                 let key = if queue == "copies" { "k" } else { "copies.key" };
                 assert_eq!(came.method.routing_key, short(key));
                 assert_eq!(deaths(&came)[0].get("routing-keys"), Some(keys(&["k", "copies.cc"])));
-                assert_eq!(came.headers().contains_key("CC"), queue == "copies");
+                // From 4.0 on it stays even where it counts no more.
+                let stays = queue == "copies" || !broker.is_before_4_0();
+                assert_eq!(came.headers().contains_key("CC"), stays);
                 peer.leave(end).await;
             }
             for queue in ["copies", "copies.other"] {
@@ -231,7 +257,7 @@ both! {
         let came = peer.came().await;
         assert_eq!(
             deaths(&came),
-            [later(1, "expired", "circle.b", "", "circle.b"), death(1, "expired", "circle.a", "", "circle.a")]
+            [later(broker, 1, "expired", "circle.b", "", "circle.b"), death(1, "expired", "circle.a", "", "circle.a")]
         );
         // Nothing else has come, and all queues are empty.
         for queue in ["circle.a", "circle.b", "circle.end"] {
@@ -250,7 +276,12 @@ both! {
         peer.put("chain.1", Properties::default(), "x").await;
         let came = peer.came().await;
         let queues: Vec<_> = deaths(&came).iter().map(|death| death.get("queue").unwrap()).collect();
-        assert_eq!(queues, ["chain.4", "chain.2", "chain.1", "chain.3"].map(Value::from));
+        // From 4.0 on the newest is the first.
+        let expected = match broker.is_before_4_0() {
+            true => ["chain.4", "chain.2", "chain.1", "chain.3"],
+            false => ["chain.4", "chain.3", "chain.2", "chain.1"],
+        };
+        assert_eq!(queues, expected.map(Value::from));
     }
 
     async fn an_x_death_that_is_none_is_begun_anew(broker: &Tested) {
@@ -261,7 +292,53 @@ both! {
         peer.put("odd", headers(table([("x-death", "forged".into())])), "x").await;
         let came = peer.came().await;
         assert_eq!(deaths(&came), [death(1, "expired", "odd", "", "odd")]);
-        assert_eq!(names(&came.headers()), ["x-death"]);
+        // From 4.0 on a publisher's x-death counts for nothing, so this is the first death.
+        let expected = if broker.is_before_4_0() { vec!["x-death"] } else { marked(broker, &[]) };
+        assert_eq!(names(&came.headers()), expected);
+    }
+
+    async fn a_death_that_a_publisher_has_forged_counts_up_to_3_x(broker: &Tested) {
+        let mut peer = broker.open().await;
+        peer.fresh("forged.end", []).await;
+        peer.fresh("forged", [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", "forged.end".into())]).await;
+        let earlier = table([("count", Value::I64(5)), ("reason", "rejected".into()), ("queue", "forged".into())]);
+        let mut deaths = Array::new();
+        deaths.push(earlier).unwrap();
+        peer.put("forged", headers(table([("x-death", Value::Array(deaths)), ("x-first-death-queue", "nope".into())])), "x").await;
+        peer.take("forged").await;
+        let tag = peer.came().await.method.delivery_tag;
+        peer.nack(tag, false).await;
+        peer.take("forged.end").await;
+        let came = peer.came().await;
+        let Some(Value::Array(deaths)) = came.headers().get("x-death") else { panic!("no x-death: {came:?}") };
+        let counts: Vec<_> = deaths.iter().map(|death| death.as_table().unwrap().get("count")).collect();
+        let (count, first) = if broker.is_before_4_0() { (6, "nope") } else { (1, "forged") };
+        assert_eq!(counts, [Some(Value::I64(count))]);
+        assert_eq!(came.headers().get("x-first-death-queue"), Some(first.into()));
+    }
+
+    async fn what_died_goes_on_by_one_key_when_its_queue_has_set_one(broker: &Tested) {
+        let mut peer = broker.open().await;
+        for queue in ["onekey.end", "onekey.cc"] {
+            peer.fresh(queue, []).await;
+        }
+        peer.fresh("onekey.2", [("x-dead-letter-exchange", "onekey.x".into())]).await;
+        peer.fresh("onekey.1", [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", "onekey.2".into())]).await;
+        peer.fresh_exchange("onekey.x", "direct").await;
+        peer.bind("onekey.end", "onekey.x", "onekey.2").await;
+        peer.bind("onekey.cc", "onekey.x", "onekey.cc.key").await;
+        peer.put("onekey.1", headers(table([("CC", keys(&["onekey.cc.key"]))])), "x").await;
+        for queue in ["onekey.1", "onekey.2"] {
+            peer.take(queue).await;
+            let tag = peer.came().await.method.delivery_tag;
+            peer.nack(tag, false).await;
+        }
+        peer.take("onekey.end").await;
+        let came = peer.came().await;
+        let routed: Vec<_> = deaths(&came).iter().map(|death| death.get("routing-keys").unwrap()).collect();
+        assert_eq!(routed, [keys(&["onekey.2"]), keys(&["onekey.1", "onekey.cc.key"])]);
+        let declare = queue::Declare { queue: short("onekey.cc"), passive: true, ..Default::default() };
+        assert_eq!(peer.call(1, declare).await.message_count, 0);
     }
 
     async fn without_the_exchange_dead_is_dead(broker: &Tested) {
@@ -282,13 +359,15 @@ both! {
         let to_the_end = ("x-dead-letter-routing-key", "limit.end".into());
         peer.fresh("limit", [typed, ("x-delivery-limit", 2.into()), ("x-dead-letter-exchange", "".into()), to_the_end]).await;
         peer.put("limit", headers(table([("z", 1.into()), ("a", 1.into())])), "x").await;
+        // From 4.0 on headers are always sorted.
+        let first: &[&str] = if broker.is_before_4_0() { &["z", "a"] } else { &["a", "z"] };
         peer.take("limit").await;
         for returns in 0..3 {
             let came = peer.came().await;
             assert_eq!(came.method.redelivered, returns > 0);
             let count = came.headers().get("x-delivery-count");
             assert_eq!(count, (returns > 0).then_some(Value::I64(returns)));
-            let expected: &[&str] = if returns > 0 { &["a", "x-delivery-count", "z"] } else { &["z", "a"] };
+            let expected: &[&str] = if returns > 0 { &["a", "x-delivery-count", "z"] } else { first };
             assert_eq!(names(&came.headers()), expected);
             peer.nack(came.method.delivery_tag, true).await;
         }
@@ -302,9 +381,9 @@ both! {
         let mut peer = broker.open().await;
         let typed = || ("x-queue-type", Value::from("quorum"));
         for (queue, limit, expected) in [
-            // With a delivery limit a returning message comes first, without it last.
+            // With a delivery limit a returning message comes first, without it last, up to 3.x.
             ("order.first", Some(("x-delivery-limit", Value::from(5))), ["1", "2", "3"]),
-            ("order.last", None, ["3", "1", "2"]),
+            ("order.last", None, if broker.is_before_4_0() { ["3", "1", "2"] } else { ["1", "2", "3"] }),
         ] {
             match limit {
                 Some(limit) => peer.fresh(queue, [typed(), limit]).await,

@@ -99,9 +99,19 @@ both! {
             let came = peer.next_of("dies").await;
             peer.nack(came.method.delivery_tag, false).await;
             let came = peer.next_of("dies").await;
-            let names =
-                ["a", "deep", "x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason"];
-            assert_eq!(came.names(), names, "{depth}");
+            let names = [
+                "a",
+                "deep",
+                "x-death",
+                "x-first-death-exchange",
+                "x-first-death-queue",
+                "x-first-death-reason",
+                "x-last-death-exchange",
+                "x-last-death-queue",
+                "x-last-death-reason",
+            ];
+            let count = if broker.is_before_4_0() { 6 } else { 9 };
+            assert_eq!(came.names(), names[..count], "{depth}");
             assert!(came.has(&deep), "{depth}");
         }
     }
@@ -129,7 +139,13 @@ both! {
                 ValueRef::Table(mut death) => death.find(|(name, _)| *name == b"count").unwrap().1.as_i64(),
                 other => panic!("no death: {other:?}"),
             });
-            assert_eq!(counts.collect::<Vec<_>>(), [[Some(1), Some(4)], [Some(5), None]][2 - kept][..kept]);
+            let counts: Vec<_> = counts.collect();
+            if !broker.is_before_4_0() {
+                // A publisher's own entries count for nothing.
+                assert_eq!(counts, [Some(1)]);
+                continue;
+            }
+            assert_eq!(counts, [[Some(1), Some(4)], [Some(5), None]][2 - kept][..kept]);
             assert!(came.has(&deep));
         }
     }
@@ -190,7 +206,8 @@ both! {
             peer.put_raw("", "deep.none", &with(&deep, [(name, copies("deep.copy"))]), "copied").await;
             let came = peer.next_of("copied").await;
             assert!(came.has(&deep), "{depth}");
-            assert_eq!(came.names(), &["deep", "CC"][..if name == "CC" { 2 } else { 1 }]);
+            let names = if broker.is_before_4_0() { ["deep", "CC"] } else { ["CC", "deep"] };
+            assert_eq!(came.names(), if name == "CC" { &names[..] } else { &["deep"] });
         }
         // Elements may have any type, but only texts are keys.
         let deep = deep(100, b'A');

@@ -6,6 +6,7 @@ use std::cmp::Ordering;
 use amqp_codec::{ShortString, Table, Value};
 
 use crate::core::rabbitmq::{
+    profile::Profile,
     refusal::Refusal,
     term::{as_f64, same, shown, type_name},
 };
@@ -67,7 +68,7 @@ impl HeadersMatch {
     ///
     /// Both lists are walked once, in the order of their names, as RabbitMQ does: when a name
     /// occurs several times, the first is compared with the first, the second with the second.
-    pub(crate) fn matches(&self, headers: &SortedHeaders) -> bool {
+    pub(crate) fn matches(&self, headers: &SortedHeaders, profile: &Profile) -> bool {
         let mut headers = headers.0.iter().peekable();
         for (name, wanted) in &self.wanted {
             let mut is_there = false;
@@ -76,7 +77,7 @@ impl HeadersMatch {
                     Ordering::Less => drop(headers.next()),
                     Ordering::Greater => break,
                     Ordering::Equal => {
-                        is_there = matches!(wanted, Value::Void) || is_equal(wanted, value);
+                        is_there = matches!(wanted, Value::Void) || is_equal(wanted, value, profile);
                         headers.next();
                         break;
                     }
@@ -89,14 +90,17 @@ impl HeadersMatch {
         self.all
     }
 }
-/// Numbers are equal by value, even an integer and a float. The comparison of declarations is
-/// stricter.
+/// Numbers are equal by value, in some versions even an integer and a float. The comparison of
+/// declarations is stricter.
 #[inline]
-fn is_equal(wanted: &Value, value: &Value) -> bool {
+fn is_equal(wanted: &Value, value: &Value, profile: &Profile) -> bool {
     if let (Value::LongString(wanted), Value::LongString(value)) = (wanted, value) {
         return wanted == value;
     }
-    is_equal_by_value(wanted, value)
+    match profile.float_equals_integer {
+        true => is_equal_by_value(wanted, value),
+        false => same(wanted, value),
+    }
 }
 
 fn is_equal_by_value(wanted: &Value, value: &Value) -> bool {
@@ -109,6 +113,7 @@ fn is_equal_by_value(wanted: &Value, value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::rabbitmq::version::RabbitMq;
 
     fn table(entries: &[(&str, Value)]) -> Table {
         let mut table = Table::new();
@@ -119,9 +124,14 @@ mod tests {
     }
 
     fn matches(binding: &[(&str, Value)], headers: &[(&str, Value)]) -> bool {
+        matches_in(RabbitMq::V3_10, binding, headers)
+    }
+
+    fn matches_in(version: RabbitMq, binding: &[(&str, Value)], headers: &[(&str, Value)]) -> bool {
+        let profile = version.profile();
         HeadersMatch::parse(&table(binding))
             .unwrap()
-            .matches(&SortedHeaders::new(table(headers).iter().collect()))
+            .matches(&SortedHeaders::new(table(headers).iter().collect()), profile)
     }
 
     #[test]
@@ -161,5 +171,19 @@ mod tests {
         assert!(matches(&[("a", Value::I32(5))], &[("a", Value::F64(5.0))]));
         assert!(matches(&[("a", Value::F32(5.0))], &[("a", Value::I64(5))]));
         assert!(!matches(&[("a", Value::I32(5))], &[("a", Value::F64(5.5))]));
+    }
+
+    #[test]
+    fn from_4_0_on_a_float_is_no_integer() {
+        let (float, integer) = ([("a", Value::F64(1.0))], [("a", Value::I32(1))]);
+        for (wanted, given, old, new) in [
+            (&float, &integer, true, false),
+            (&integer, &float, true, false),
+            (&float, &[("a", Value::F32(1.0))], true, true),
+            (&integer, &[("a", Value::I64(1))], true, true),
+        ] {
+            assert_eq!(matches_in(RabbitMq::V3_10, wanted, given), old, "{wanted:?} {given:?}");
+            assert_eq!(matches_in(RabbitMq::V4_0, wanted, given), new, "{wanted:?} {given:?}");
+        }
     }
 }

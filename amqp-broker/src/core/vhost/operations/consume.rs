@@ -67,10 +67,13 @@ impl Vhost {
         let queue_id = self.usable_queue(&consume.queue, by)?;
         let arguments = self.check_consumer(id, queue_id, consume)?;
         let Some(queue) = self.queues.get(queue_id) else { return Err(self.no_queue(&consume.queue)) };
-        // Quorum queues and streams do not know exclusive consumers.
+        // Quorum queues and streams do not know exclusive consumers, and single active consumers share
+        // a queue.
         let exclusive = consume.exclusive && queue.arguments.kind == QueueType::Classic;
-        if (queue.exclusive_consumer.is_some() || exclusive && !queue.consumers.is_empty())
-            && self.is_consumed(queue_id)?
+        let is_shared = exclusive && queue.arguments.single_active_consumer;
+        if is_shared
+            || (queue.exclusive_consumer.is_some() || exclusive && !queue.consumers.is_empty())
+                && self.is_consumed(queue_id)?
         {
             return Err(Refusal::ExclusiveUse { name: consume.queue.to_string(), vhost: self.name.clone() });
         }
@@ -95,6 +98,7 @@ impl Vhost {
                 Some(log) => log.begin(arguments.offset, now, self.began),
                 None => 0,
             },
+            filter: arguments.filter.map(Box::new),
             in_line: false,
             ticket: None,
             number: 0,
@@ -135,12 +139,16 @@ impl Vhost {
         let kind = queue.arguments.kind;
         let name = queue.name.to_text();
         let queue = self.entity("queue", &name);
-        let arguments = ConsumerArguments::parse(&consume.arguments, kind, queue)?;
+        let arguments = ConsumerArguments::parse(&consume.arguments, kind, queue, self.profile)?;
         if kind == QueueType::Stream && channel.prefetch == 0 {
-            return Err(Refusal::NoPrefetch { name: name.into_owned(), vhost: self.name.clone() });
+            return Err(Refusal::NoPrefetch(match self.profile.streams_by_type {
+                true => format!("stream {queue}"),
+                false => format!("'{queue}'"),
+            }));
         }
         if kind == QueueType::Stream && consume.no_ack {
-            let text = format!("automatic acknowledgement not supported by stream queues {queue}");
+            let stream = if self.profile.streams_by_type { "stream" } else { "stream queues" };
+            let text = format!("automatic acknowledgement not supported by {stream} {queue}");
             return Err(Refusal::NotImplemented(text));
         }
         if kind != QueueType::Classic && channel.shared_prefetch != 0 {
@@ -274,8 +282,8 @@ impl Vhost {
             tag,
             redelivered: entry.redelivered,
             header: match queue.arguments.kind {
-                QueueType::Quorum => entry.counted(),
-                _ => None,
+                QueueType::Quorum if self.profile.first_get_is_counted => entry.counted(),
+                _ => entry.header(),
             },
             message: entry.message.clone(),
             remaining: u32::try_from(queue.ready.len()).unwrap_or(u32::MAX),

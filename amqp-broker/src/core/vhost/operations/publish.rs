@@ -1,12 +1,12 @@
 //! Publish: a message is checked, its queues are found, and it is put into them.
 
-use amqp_codec::{Entries, ShortString};
+use amqp_codec::{Entries, Error, HeaderTable, ShortString};
 
 use crate::core::{
     content::{
         keys::Keys,
         message::Draft,
-        properties::{Relevant, is_persistent},
+        properties::{Changes, Relevant, is_persistent},
     },
     effects::sink::Sink,
     entities::{
@@ -185,7 +185,7 @@ impl Vhost {
     ) -> Result<Checked, Refusal> {
         let by = publisher.connection;
         let mut checked = Checked { source: None, terms: MessageTerms::default(), keys: Vec::new() };
-        let mut reply_to = None;
+        let (mut reply_to, mut sorted) = (None, None);
         let copies;
         {
             // All checks come first: a refused message is left unchanged.
@@ -198,6 +198,9 @@ impl Vhost {
             if relevant != Relevant::default() {
                 reply_to = self.reply_name(publisher.channel, relevant.reply_to)?;
                 checked.terms = check_properties(&relevant, self.user(by))?;
+                if self.profile.sorts_headers {
+                    sorted = sorted_headers(parts.header, &relevant).map_err(Refusal::Syntax)?;
+                }
             }
             copies = Copies::read(&relevant)?;
             // With further keys the remembered route does not suffice, so the exchange is looked
@@ -208,6 +211,9 @@ impl Vhost {
         }
         // The draft passed; what receivers must not see is now replaced or removed.
         self.spend_publish(draft);
+        if let Some(header) = sorted {
+            draft.replace_header(&header);
+        }
         if let Some(name) = reply_to {
             set_reply_to(draft, &name)?;
         }
@@ -281,6 +287,19 @@ impl Vhost {
             _ => Ok(Some(id)),
         }
     }
+}
+
+/// The content header with the headers sorted by name; `None` if they are sorted.
+#[cold]
+fn sorted_headers(header: &[u8], relevant: &Relevant<'_>) -> Result<Option<Vec<u8>>, Error> {
+    let encoded = relevant.headers.unwrap_or_default();
+    if Entries::from_encoded(encoded).map(|(name, _)| name).is_sorted() {
+        return Ok(None);
+    }
+    let mut headers = HeaderTable::from_encoded(encoded)?;
+    headers.sort();
+    let changes = Changes { headers: Some(headers.as_encoded()), ..Changes::default() };
+    changes.apply(header).map(Some)
 }
 
 /// Checks what RabbitMQ checks of every message.

@@ -60,7 +60,10 @@ impl Vhost {
             return self.exchange_id(name).map(drop);
         }
         // The checks come in RabbitMQ's order, which decides the error that a client sees.
-        let kind = Kind::parse(&declare.kind)?;
+        let kind = Kind::parse(&declare.kind).ok_or_else(|| Refusal::UnknownExchangeType {
+            name: declare.kind.to_string(),
+            code: self.profile.unknown_exchange_type,
+        })?;
         not_default(name)?;
         self.permit_exchange(by, Act::Configure, name.as_bytes())?;
         let declared = ExchangeDeclaration {
@@ -296,7 +299,7 @@ impl Vhost {
         }
         let arguments = {
             let text = name.to_text();
-            QueueArguments::parse(&declare.arguments, self.entity("queue", &text))?
+            QueueArguments::parse(&declare.arguments, self.entity("queue", &text), self.profile)?
         };
         if let Some(dead_letter) = declare.arguments.get("x-dead-letter-exchange") {
             self.permit_queue(by, Act::Read, &name)?;
@@ -363,7 +366,7 @@ impl Vhost {
         let entity = self.entity("queue", &name);
         compare_property("durable", current.durable, is_durable(declare), entity)?;
         compare_property("auto_delete", current.auto_delete, declare.auto_delete, entity)?;
-        compare_all(current.arguments.kind, &current.table, &declare.arguments, entity)
+        compare_all((current.arguments.kind, self.profile), &current.table, &declare.arguments, entity)
     }
 
     fn declared(&mut self, now: u64, id: QueueId) -> Result<Declared, Refusal> {

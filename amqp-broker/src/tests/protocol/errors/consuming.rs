@@ -5,7 +5,7 @@ use amqp_codec::method::{basic, channel};
 use crate::tests::steps::{
     Case,
     Closed::{Channel, Connection, Nothing},
-    consume, name, on, queue, script,
+    consume, name, on, queue, queue_with, script,
 };
 
 pub(super) fn all() -> Vec<Case> {
@@ -28,6 +28,15 @@ pub(super) fn all() -> Vec<Case> {
         (
             "exclusive twice",
             script([on(queue("q2")), on(exclusive), on(consume("q2", "b"))]),
+            Channel,
+            "403 ACCESS_REFUSED - queue 'q2' in vhost 'sem' in exclusive use",
+        ),
+        (
+            "exclusive among single active ones",
+            script([
+                on(queue_with("q2", [("x-single-active-consumer", true.into())])),
+                on(basic::Consume { exclusive: true, ..consume("q2", "a") }),
+            ]),
             Channel,
             "403 ACCESS_REFUSED - queue 'q2' in vhost 'sem' in exclusive use",
         ),

@@ -27,6 +27,12 @@ pub(super) fn all() -> Vec<Case> {
             "503 COMMAND_INVALID - unknown exchange type 'bogus'",
         ),
         (
+            "empty type",
+            script([on(exchange("e1", ""))]),
+            Connection,
+            "503 COMMAND_INVALID - invalid exchange type ''",
+        ),
+        (
             "reserved name",
             script([on(exchange("amq.mine", "direct"))]),
             Channel,

@@ -12,6 +12,15 @@ use crate::tests::steps::{
     on, queue, script,
 };
 
+/// A thousand octets.
+const LONG: &str = {
+    const OCTETS: [u8; 1000] = [b'x'; 1000];
+    match std::str::from_utf8(&OCTETS) {
+        Ok(text) => text,
+        Err(_) => unreachable!(),
+    }
+};
+
 pub(super) fn all() -> Vec<Case> {
     let header = |body_size| {
         let properties = EncodedProperties::NONE;
@@ -64,8 +73,14 @@ pub(super) fn all() -> Vec<Case> {
             "504 CHANNEL_ERROR - second 'channel.open' seen",
         ),
         (
+            "method amid a body over the limit",
+            script([publish(), header(1001), body(LONG), on(queue("q"))]),
+            Connection,
+            "505 UNEXPECTED_FRAME - expected content body, got non content body frame instead",
+        ),
+        (
             "message over the limit",
-            script([publish(), header(1001)]),
+            script([publish(), header(1001), body(LONG), body("x")]),
             Channel,
             "406 PRECONDITION_FAILED - message size 1001 is larger than configured max size 1000",
         ),

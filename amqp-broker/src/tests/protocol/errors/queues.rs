@@ -65,6 +65,31 @@ pub(super) fn all() -> Vec<Case> {
              received '5' but current is '6'",
         ),
         (
+            "ttl, void beside a value",
+            script([
+                on(queue_with("qt", [("x-message-ttl", 6.into())])),
+                on(queue_with("qt", [("x-message-ttl", Value::Void)])),
+            ]),
+            Channel,
+            "406 PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'qt' in vhost 'sem': \
+             received none but current is '6'",
+        ),
+        (
+            "ttl, void beside nothing",
+            twice(queue_with("qd", [("x-message-ttl", Value::Void)])),
+            Channel,
+            "406 PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'qd' in vhost 'sem': \
+             received the value 'undefined' of type 'void' but current is none",
+        ),
+        (
+            "text longer than a short string",
+            script([on(queue::Declare { passive: true, ..queue(&"q".repeat(250)) })]),
+            Channel,
+            "404 NOT_FOUND - no queue 'qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq\
+             qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq\
+             qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq...",
+        ),
+        (
             "ttl, not a number",
             invalid("x-message-ttl", "5".into()),
             Channel,

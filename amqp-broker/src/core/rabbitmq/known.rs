@@ -1,0 +1,68 @@
+//! The arguments that each type of queue knows, and those of its consumers, in the order in which
+//! RabbitMQ compares them. An argument that only other types know is refused.
+
+use super::{arguments::QueueType, profile::Profile};
+
+const CLASSIC: &[&str] = &[
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-priority",
+    "x-overflow",
+    "x-queue-mode",
+    "x-queue-version",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-queue-master-locator",
+    // Versions that place classic queues like others know this one too.
+    "x-queue-leader-locator",
+];
+const QUORUM: &[&str] = &[
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-overflow",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-quorum-initial-group-size",
+    "x-delivery-limit",
+    "x-message-ttl",
+    "x-queue-leader-locator",
+];
+const STREAM: &[&str] = &[
+    "x-max-length-bytes",
+    "x-queue-type",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-initial-cluster-size",
+    "x-queue-leader-locator",
+];
+
+/// The arguments of a type of queue.
+pub(crate) fn queue_arguments(kind: QueueType, profile: &Profile) -> &'static [&'static str] {
+    match kind {
+        QueueType::Classic if profile.classic_leader_locator => CLASSIC,
+        QueueType::Classic => CLASSIC.split_last().map_or(CLASSIC, |(_, rest)| rest),
+        QueueType::Quorum => QUORUM,
+        QueueType::Stream => STREAM,
+    }
+}
+
+/// The arguments of a consumer of this type of queue.
+pub(crate) fn consumer_arguments(kind: QueueType, profile: &Profile) -> &'static [&'static str] {
+    match (kind, profile.consumer_credit) {
+        (QueueType::Classic, true) => &["x-cancel-on-ha-failover", "x-priority", "x-credit"],
+        (QueueType::Quorum, true) => &["x-priority", "x-credit"],
+        (QueueType::Stream, true) => &["x-stream-offset", "x-credit"],
+        (QueueType::Classic | QueueType::Quorum, false) => &["x-priority"],
+        (QueueType::Stream, false) => &["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"],
+    }
+}
