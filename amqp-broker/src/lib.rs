@@ -7,7 +7,7 @@
 //! each consumer and for a channel, consumer priorities and cancel notifications; dead-letter
 //! exchanges with `x-death`, quorum queues with their delivery limit, streams read from any offset;
 //! the acknowledgement timeout; confirms, returns, transactions; `CC` and `BCC`; direct reply-to.
-//! Codes and texts of errors are those of RabbitMQ 3.10.
+//! Codes and texts of errors are those of RabbitMQ 3.10, or of the version that it is like.
 //!
 //! # For tests of clients
 //! [`Broker::faults`] injects faults: connections that are dropped at once, at a frame or at a
@@ -18,7 +18,29 @@
 //! [`Broker::set_permissions`] and similar methods. Everything works in memory under tokio's paused
 //! clock, too.
 //!
-//! # Where it differs from RabbitMQ 3.10
+//! # Like which RabbitMQ
+//! [`BrokerBuilder::like`] chooses the version of RabbitMQ that the broker announces, and follows
+//! where versions differ; by default it is 3.10.8. Each row applies from its version on.
+//!
+//! | since | what is otherwise |
+//! |---|---|
+//! | 4.0.9 | clients may log in with ANONYMOUS as `guest`; a wrong protocol header is answered with that of AMQP 1.0, which is not spoken here; AMQP 0-8 is not spoken |
+//! | | a message has at most 16 MiB by default; top-level headers arrive sorted by name |
+//! | | an unknown exchange type is refused with 406 on the channel; in headers exchanges a float matches no integer |
+//! | | a queue without `x-queue-type` is compared as `classic`; classic queues know `x-queue-leader-locator` |
+//! | | quorum queues: a delivery limit of 20 by default, and none with a negative one; messages above priority 4 are preferred two to one; what returns comes first; no `x-delivery-count` on a first `basic.get` |
+//! | | dead letters: `x-death` in the order of the deaths, whatever a publisher wrote into it; `x-last-death-*`; `CC` stays even where it counts no more |
+//! | | streams: filters by `x-stream-filter-value`; a delivery mode of 1 if there is none; rejecting acknowledges |
+//! | 4.2.9 | a client's `frame_max` is at least 8192; a mandatory direct reply is not returned when its requester is there |
+//! | 4.3.6 | queues that are neither durable nor exclusive are refused with 541 on the connection; so is `x-queue-version` 1, with 406 on the channel |
+//! | | a prefetch for the whole channel counts for each consumer; a passive declaration needs some permission on the name |
+//! | | quorum queues: 32 priorities; only rejections and the ends of channels count towards the delivery limit; `x-acquired-count`; `x-delayed-retry-type`, `-min`, `-max` |
+//! | | only quorum queues have a consumer timeout, by `x-consumer-timeout` of the consumer or the queue, or of the broker: messages return, and the consumer is cancelled, or the channel closed where the client does not know cancels |
+//!
+//! Policies do not exist here in any version. What a queue delays is ready at once after a restart,
+//! and the returns that do not count towards a limit are forgotten then.
+//!
+//! # Where it differs from RabbitMQ
 //! | this broker | RabbitMQ |
 //! |---|---|
 //! | a stream drops message by message, as soon as `x-max-age` or `x-max-length-bytes` demand it; only the newest message stays whatever its size | it drops segments of 500 MB, or of `x-stream-max-segment-size-bytes` |
@@ -37,6 +59,8 @@
 //! | changed permissions apply to open channels at once | a channel may continue with what it has used recently |
 //! | the virtual hosts are those that the broker was built with | they can be added and deleted |
 //! | when a method of class connection has a wrong end marker, the error shows its class and method number | the error shows its first 16 octets and the wrong one, which may contain a secret |
+//! | of AMQP 0-8, which 3.10 speaks, the handshake is spoken: a method after it is refused with 540 | all of it is spoken |
+//! | a stream's filter passes over each message that does not match | it passes over batches without a match |
 //! | malformed properties are refused with 502 SYNTAX_ERROR | they are refused with 541 INTERNAL_ERROR |
 //! | flags of unknown properties are refused | they are passed on, and break the receiver |
 //!

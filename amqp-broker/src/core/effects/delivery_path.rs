@@ -103,6 +103,7 @@ impl<'a> DeliveryPath<'a> {
             priority: 0,
             redelivered: false,
             returns: 0,
+            acquired: 0,
             kept: Kept::NO,
         };
         self.hold(now, tag, entry);

@@ -1,6 +1,6 @@
 //! The virtual host's part of a channel: what deliveries need.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use amqp_codec::ShortString;
 
@@ -29,6 +29,9 @@ pub(crate) struct Channel {
     /// Deliveries settled in a transaction that is neither committed nor rolled back, by delivery
     /// tag.
     pub(crate) settled: BTreeMap<u64, Settled>,
+    /// The tags of deliveries that returned to their queue when their consumer timed out: the client
+    /// may still settle them, which does nothing.
+    pub(crate) timed_out: BTreeSet<u64>,
     /// Unacknowledged deliveries to consumers; messages fetched with `basic.get` do not count.
     pub(crate) in_flight: u32,
     /// The number of deliveries in flight that count against the shared limit.
@@ -64,6 +67,7 @@ impl Channel {
             most_unacked,
             unacked: Unacked::default(),
             settled: BTreeMap::new(),
+            timed_out: BTreeSet::new(),
             in_flight: 0,
             shared_in_flight: 0,
             sharing: WaitingConsumers::default(),

@@ -12,6 +12,7 @@ use super::{
     message_store::MessageStore,
     ready::{Entry, NEVER, Ready},
     stream::Stream,
+    unacked::Outcome,
 };
 use crate::core::{
     budget::Budget,
@@ -136,6 +137,7 @@ impl Queue {
             priority: self.ready.level(terms.priority),
             redelivered: false,
             returns: 0,
+            acquired: 0,
             kept: Kept::NO,
         }
     }
@@ -254,12 +256,13 @@ impl Queue {
         }
     }
 
-    /// Takes back a message that the client returned (`by_client`) or that the end of its channel
-    /// returned. It dies when it has returned too often.
+    /// Takes back a message that the client, or the end of its channel, returned. It dies when it
+    /// has returned too often.
     pub(crate) fn take_back(
         &mut self,
+        now: u64,
         mut entry: Entry,
-        by_client: bool,
+        outcome: Outcome,
         messages: &mut MessageStore,
         dead_letters: &mut DeadLetters,
     ) {
@@ -271,7 +274,13 @@ impl Queue {
             // A stream's message never left the stream.
             QueueType::Stream => return,
         }
-        entry.returns = entry.returns.saturating_add(1);
+        let has_failed = outcome != Outcome::Requeued;
+        if self.arguments.only_failures_count {
+            entry.acquired = entry.acquired.saturating_add(1);
+            entry.returns = entry.returns.saturating_add(has_failed.into());
+        } else {
+            entry.returns = entry.returns.saturating_add(1);
+        }
         match self.arguments.delivery_limit {
             Some(limit) if u64::from(entry.returns) > limit => {
                 messages.left(self.serial, &entry);
@@ -279,8 +288,14 @@ impl Queue {
             }
             limit => {
                 messages.returned(self.serial, &mut entry);
+                let retry = self.arguments.delayed_retry;
+                if let Some(delay) = retry.and_then(|retry| retry.delay(entry.returns, has_failed)) {
+                    self.ready.set_aside(entry, now.saturating_add(delay));
+                    return;
+                }
                 // In some versions, without a delivery limit, a message that a client returns goes to
                 // the end, so that one which nobody can process does not block the rest.
+                let by_client = outcome != Outcome::Abandoned;
                 if limit.is_none() && by_client && self.arguments.unlimited_returns_go_last {
                     self.ready.push(entry);
                 } else {
@@ -357,7 +372,7 @@ impl Queue {
     /// itself.
     pub(crate) fn deadline(&self) -> u64 {
         let log = self.stream.as_ref().map_or(NEVER, |log| log.next_expiry(&self.arguments));
-        log.min(self.ready.next_expiry()).min(self.unused_until())
+        log.min(self.ready.next_expiry()).min(self.ready.next_due()).min(self.unused_until())
     }
 
     /// When the queue expires for lack of use.

@@ -1,6 +1,8 @@
 //! The ready messages of a queue, by priority and then in the order of their arrival, which a
 //! requeued message returns to.
 
+use std::collections::BTreeMap;
+
 use crate::core::{
     collections::segments::Segments,
     content::{extra_header::with_extra_header, message::Message},
@@ -21,8 +23,11 @@ pub(crate) struct Entry {
     pub(crate) expires_at: u64,
     pub(crate) priority: u8,
     pub(crate) redelivered: bool,
-    /// How often it was returned to a quorum queue.
+    /// How often it was returned to a quorum queue, as far as that counts towards the delivery
+    /// limit.
     pub(crate) returns: u32,
+    /// How often it was returned at all, where not every return counts.
+    pub(crate) acquired: u32,
     pub(crate) kept: Kept,
 }
 
@@ -44,13 +49,23 @@ impl Entry {
     /// returned to a quorum queue carries the number of returns.
     #[inline]
     pub(crate) fn header(&self) -> Option<Vec<u8>> {
-        if self.returns == 0 { None } else { self.counted() }
+        if self.returns == 0 && self.acquired == 0 { None } else { self.counted() }
     }
 
     /// The content header with the number of returns, even if that is 0: RabbitMQ sends it so to
     /// `basic.get` from a quorum queue.
     pub(crate) fn counted(&self) -> Option<Vec<u8>> {
-        with_extra_header(self.message.parts().header, "x-delivery-count", self.returns.into()).ok()
+        const RETURNS: &str = "x-delivery-count";
+        let counts = [(RETURNS, self.returns), ("x-acquired-count", self.acquired)];
+        let header = self.message.parts().header;
+        match counts {
+            [(name, returns), (_, 0)] => with_extra_header(header, name, returns.into()).ok(),
+            [(_, 0), (name, acquired)] => with_extra_header(header, name, acquired.into()).ok(),
+            [(name, returns), (other, acquired)] => {
+                let header = with_extra_header(header, name, returns.into()).ok()?;
+                with_extra_header(&header, other, acquired.into()).ok()
+            }
+        }
     }
 }
 
@@ -84,6 +99,9 @@ pub(crate) struct Ready {
     /// Messages that returned to a quorum queue, in the order of their return; they precede all
     /// others.
     returned: Segments<Entry>,
+    /// Messages that returned and are set aside until their time, with the order of their return.
+    delayed: BTreeMap<(u64, u64), Entry>,
+    last_delayed: u64,
     /// Where the two levels of such an order are in their turns.
     turn: Option<Turn>,
     count: usize,
@@ -99,6 +117,8 @@ impl Ready {
         Ready {
             levels,
             returned: Segments::default(),
+            delayed: BTreeMap::new(),
+            last_delayed: 0,
             turn: (order == Order::TwoToOne).then(Turn::default),
             count: 0,
             body_bytes: 0,
@@ -162,6 +182,33 @@ impl Ready {
     pub(crate) fn put_ahead(&mut self, entry: Entry) {
         self.put(&entry);
         self.returned.push_back(entry);
+    }
+
+    /// Sets a message aside that returned, until `due`: it is not ready before.
+    pub(crate) fn set_aside(&mut self, entry: Entry, due: u64) {
+        self.last_delayed += 1;
+        self.delayed.insert((due, self.last_delayed), entry);
+    }
+
+    /// When the first of the messages is due that are set aside.
+    #[inline]
+    pub(crate) fn next_due(&self) -> u64 {
+        self.delayed.first_key_value().map_or(NEVER, |((due, _), _)| *due)
+    }
+
+    /// Makes the first message ready that was set aside and is due; returns whether there was one.
+    pub(crate) fn release_due(&mut self, now: u64) -> bool {
+        if self.next_due() > now {
+            return false;
+        }
+        let first = self.delayed.pop_first();
+        first.into_iter().for_each(|(_, entry)| self.put_ahead(entry));
+        true
+    }
+
+    /// Takes any message, even one that is set aside.
+    pub(crate) fn pop_any(&mut self) -> Option<Entry> {
+        self.pop().or_else(|| self.delayed.pop_first().map(|(_, entry)| entry))
     }
 
     /// Takes the next message to be delivered.
@@ -239,7 +286,8 @@ impl Ready {
 
     /// All messages, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.returned.iter().chain(self.levels.iter().flat_map(Segments::iter))
+        let ready = self.returned.iter().chain(self.levels.iter().flat_map(Segments::iter));
+        ready.chain(self.delayed.values())
     }
 
     /// Takes all messages out.
@@ -280,6 +328,7 @@ mod tests {
             priority,
             redelivered: false,
             returns: 0,
+            acquired: 0,
             kept: Kept::NO,
         }
     }
@@ -336,6 +385,21 @@ mod tests {
         assert!(ready.pop_expired(15).is_none());
         assert_eq!(ready.pop_expired(20).map(|entry| entry.position), Some(1));
         assert_eq!(ready.pop_expired(20).map(|entry| entry.position), Some(0));
+    }
+
+    #[test]
+    fn what_is_set_aside_is_ready_when_it_is_due_and_not_before() {
+        let mut ready = Ready::new(Order::Strict(0));
+        ready.push(entry(0, 0));
+        ready.set_aside(entry(2, 0), 20);
+        ready.set_aside(entry(1, 0), 10);
+        ready.set_aside(entry(3, 0), 20);
+        assert_eq!((ready.len(), ready.iter().count(), ready.next_due()), (1, 4, 10));
+        assert!(!ready.release_due(9) && ready.release_due(15) && !ready.release_due(15));
+        assert_eq!(positions(&mut ready), [1, 0]);
+        assert_eq!(ready.pop_any().map(|entry| entry.position), Some(2));
+        assert!(ready.release_due(20));
+        assert_eq!((positions(&mut ready), ready.next_due()), (vec![3], NEVER));
     }
 
     #[test]

@@ -32,8 +32,17 @@ pub(crate) enum Outcome {
     Rejected,
     /// The client requeued it.
     Requeued,
+    /// The client rejected and requeued it, which some versions count as a failure.
+    Failed,
     /// Its channel ended.
     Abandoned,
+}
+
+impl Outcome {
+    /// Tells whether the message returns to its queue.
+    pub(crate) const fn returns(self) -> bool {
+        matches!(self, Outcome::Requeued | Outcome::Failed | Outcome::Abandoned)
+    }
 }
 
 /// Deliveries in ascending order of their tags. One settled out of order leaves a gap, which is
@@ -130,7 +139,12 @@ impl Unacked {
 
     #[cfg(test)]
     pub(crate) fn all(&self) -> impl Iterator<Item = &UnackedDelivery> {
-        self.slots.iter().filter_map(|(_, delivery)| delivery.as_ref())
+        self.iter().map(|(_, delivery)| delivery)
+    }
+
+    /// All deliveries with their tags, the oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &UnackedDelivery)> {
+        self.slots.iter().filter_map(|(tag, delivery)| Some((*tag, delivery.as_ref()?)))
     }
 
     fn find(&self, tag: u64) -> Option<usize> {
@@ -193,6 +207,7 @@ mod tests {
             priority: 0,
             redelivered: false,
             returns: 0,
+            acquired: 0,
             kept: Kept::NO,
         };
         UnackedDelivery { entry, queue: queues.insert(()), since: 0, consumer: None, shared: false }

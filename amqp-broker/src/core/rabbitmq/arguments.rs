@@ -8,6 +8,7 @@ use std::fmt;
 use amqp_codec::{ShortString, Table, Value};
 
 use super::{
+    delayed_retry::DelayedRetry,
     filter::StreamFilter,
     known::{consumer_arguments, queue_arguments},
     profile::{Profile, QuorumPriorities},
@@ -29,6 +30,12 @@ pub(crate) struct QueueArguments {
     pub(crate) dead_letter: Option<DeadLetterTarget>,
     /// How often a message of a quorum queue may be returned.
     pub(crate) delivery_limit: Option<u64>,
+    /// Whether only failed deliveries count towards it.
+    pub(crate) only_failures_count: bool,
+    /// How a quorum queue delays what returns.
+    pub(crate) delayed_retry: Option<DelayedRetry>,
+    /// How long its deliveries may stay unacknowledged.
+    pub(crate) consumer_timeout: Option<u64>,
     /// The order of its messages by their priority.
     pub(crate) order: Order,
     /// Whether a message that a client returns to it goes to the end when there is no delivery limit.
@@ -150,6 +157,9 @@ impl QueueArguments {
         check.integer("x-initial-cluster-size", 1, i64::MAX)?;
         const LOCATORS: &[&str] = &["client-local", "balanced", "random", "least-leaders"];
         check.one_of("x-queue-leader-locator", LOCATORS, "invalid_queue_locator_arg")?;
+        let delayed_retry = check.delayed_retry()?;
+        let consumer_timeout = check.integer("x-consumer-timeout", 0, i64::MAX)?;
+        check.integer("x-consumer-disconnected-timeout", 0, i64::MAX)?;
         check.foreign(|kind| queue_arguments(kind, profile))?;
         if segment.is_some_and(|bytes| bytes > MOST_SEGMENT_BYTES) {
             return Err(Refusal::SegmentTooLarge);
@@ -165,6 +175,9 @@ impl QueueArguments {
             overflow,
             dead_letter,
             delivery_limit: check.delivery_limit(),
+            only_failures_count: profile.only_failures_count && check.kind == QueueType::Quorum,
+            delayed_retry,
+            consumer_timeout,
             order: match (check.kind, profile.quorum_priorities) {
                 (QueueType::Quorum, QuorumPriorities::TwoToOne) => Order::TwoToOne,
                 (QueueType::Quorum, QuorumPriorities::Strict(most)) => Order::Strict(most),
@@ -183,6 +196,8 @@ pub(crate) struct ConsumerArguments {
     pub(crate) offset: OffsetArgument,
     /// Which messages of a stream it gets.
     pub(crate) filter: Option<StreamFilter>,
+    /// How long a delivery may stay unacknowledged, in milliseconds.
+    pub(crate) timeout: Option<u64>,
 }
 
 /// Where a consumer of a stream begins.
@@ -230,8 +245,12 @@ impl ConsumerArguments {
         if filter.as_ref().is_some_and(StreamFilter::is_unusable) {
             return Err(Refusal::Internal);
         }
+        let timeout = match of_type("x-consumer-timeout") {
+            None => None,
+            Some(value) => Some(check.not_negative("x-consumer-timeout", &value)?),
+        };
         check.foreign(known)?;
-        Ok(ConsumerArguments { priority, offset, filter })
+        Ok(ConsumerArguments { priority, offset, filter, timeout })
     }
 }
 
@@ -260,6 +279,14 @@ impl Check<'_> {
             }
         }
         Ok(())
+    }
+
+    fn not_negative(&self, argument: &'static str, value: &Value) -> Result<u64, Refusal> {
+        match value.as_i64() {
+            None => Err(self.expected(argument, "integer", value)),
+            Some(number @ ..0) => Err(self.invalid(argument, &format!("{{value_negative,{number}}}"))),
+            Some(number) => Ok(number.unsigned_abs()),
+        }
     }
 
     fn integer(&self, argument: &'static str, least: i64, most: i64) -> Result<Option<u64>, Refusal> {
@@ -304,6 +331,15 @@ impl Check<'_> {
                 Some(_) => Err(Refusal::FilterSize),
             },
         }
+    }
+
+    /// How what returns is delayed. Without a least delay, or of type `disabled`, it is not.
+    fn delayed_retry(&self) -> Result<Option<DelayedRetry>, Refusal> {
+        const TYPES: &[&str] = &["disabled", "all", "failed", "returned"];
+        let kind = self.one_of("x-delayed-retry-type", TYPES, "invalid_delayed_retry_type")?;
+        let least = self.integer("x-delayed-retry-min", 0, i64::MAX)?;
+        let most = self.integer("x-delayed-retry-max", 0, i64::MAX)?;
+        Ok(kind.zip(least).and_then(|(kind, least)| DelayedRetry::new(&kind, least, most)))
     }
 
     fn max_priority(&self) -> Result<u8, Refusal> {
@@ -384,7 +420,8 @@ impl Check<'_> {
 
     fn queue_version(&self) -> Result<(), Refusal> {
         match self.integer("x-queue-version", 0, i64::MAX)? {
-            None | Some(1 | 2) => Ok(()),
+            None => Ok(()),
+            Some(version) if (self.profile.least_queue_version..=2).contains(&version) => Ok(()),
             Some(other) => {
                 Err(self.invalid("x-queue-version", &format!("\"unsupported queue version '{other}'\"")))
             }

@@ -36,6 +36,12 @@ const QUORUM: &[&str] = &[
     "x-delivery-limit",
     "x-message-ttl",
     "x-queue-leader-locator",
+    // Versions whose quorum queues delay what returns and time their consumers know these too.
+    "x-delayed-retry-type",
+    "x-delayed-retry-min",
+    "x-delayed-retry-max",
+    "x-consumer-timeout",
+    "x-consumer-disconnected-timeout",
 ];
 const STREAM: &[&str] = &[
     "x-max-length-bytes",
@@ -51,7 +57,8 @@ pub(crate) fn queue_arguments(kind: QueueType, profile: &Profile) -> &'static [&
     match kind {
         QueueType::Classic if profile.classic_leader_locator => CLASSIC,
         QueueType::Classic => CLASSIC.split_last().map_or(CLASSIC, |(_, rest)| rest),
-        QueueType::Quorum => QUORUM,
+        QueueType::Quorum if profile.delayed_retries => QUORUM,
+        QueueType::Quorum => QUORUM.split_last_chunk::<5>().map_or(QUORUM, |(rest, _)| rest),
         QueueType::Stream => STREAM,
     }
 }
@@ -62,6 +69,7 @@ pub(crate) fn consumer_arguments(kind: QueueType, profile: &Profile) -> &'static
         (QueueType::Classic, true) => &["x-cancel-on-ha-failover", "x-priority", "x-credit"],
         (QueueType::Quorum, true) => &["x-priority", "x-credit"],
         (QueueType::Stream, true) => &["x-stream-offset", "x-credit"],
+        (QueueType::Quorum, false) if profile.timeouts_end_consumers => &["x-priority", "x-consumer-timeout"],
         (QueueType::Classic | QueueType::Quorum, false) => &["x-priority"],
         (QueueType::Stream, false) => &["x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"],
     }

@@ -5,6 +5,7 @@ pub(crate) mod access;
 pub(crate) mod arguments;
 pub(crate) mod copies;
 pub(crate) mod death;
+pub(crate) mod delayed_retry;
 pub(crate) mod equivalence;
 pub(crate) mod exchange_declaration;
 pub(crate) mod filter;

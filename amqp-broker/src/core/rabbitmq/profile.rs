@@ -47,6 +47,8 @@ pub(crate) struct Profile {
     pub(crate) stream_filters: bool,
     /// Refusals about consumers of a stream say `stream queue 'NAME'`.
     pub(crate) streams_by_type: bool,
+    /// Whoever rejects a message of a stream loses the connection; otherwise that acknowledges it.
+    pub(crate) streams_refuse_rejections: bool,
     /// Messages of a stream that have no delivery mode are delivered with mode 1.
     pub(crate) streams_set_delivery_mode: bool,
     /// How often a message may be returned to a quorum queue that sets no limit.
@@ -59,6 +61,22 @@ pub(crate) struct Profile {
     pub(crate) unlimited_returns_go_last: bool,
     /// The order of priorities in quorum queues.
     pub(crate) quorum_priorities: QuorumPriorities,
+    /// Queues that are neither durable nor exclusive may be declared.
+    pub(crate) transient_queues: bool,
+    /// A prefetch for the whole channel is taken as one for each consumer.
+    pub(crate) global_prefetch_is_per_consumer: bool,
+    /// The oldest version of classic queues.
+    pub(crate) least_queue_version: u64,
+    /// Of what returns to a quorum queue, only failed deliveries count towards the delivery limit:
+    /// rejected ones, and those of channels that end.
+    pub(crate) only_failures_count: bool,
+    /// Quorum queues delay what returns, if they are asked to.
+    pub(crate) delayed_retries: bool,
+    /// Only quorum queues have an acknowledgement timeout, which ends the consumer where the client
+    /// is told of that, and not the channel.
+    pub(crate) timeouts_end_consumers: bool,
+    /// A passive declaration needs some permission on the name.
+    pub(crate) passive_needs_permission: bool,
     /// Deaths are what the broker has recorded, whatever a publisher writes into `x-death`.
     pub(crate) deaths_are_recorded: bool,
     /// Clients may log in with ANONYMOUS as `guest` by default.
@@ -81,12 +99,20 @@ pub(super) const V3_10: Profile = Profile {
     consumer_credit: true,
     stream_filters: false,
     streams_by_type: false,
+    streams_refuse_rejections: true,
     streams_set_delivery_mode: false,
     delivery_limit: None,
     negative_limit_is_none: false,
     first_get_is_counted: true,
     unlimited_returns_go_last: true,
     quorum_priorities: QuorumPriorities::None,
+    transient_queues: true,
+    global_prefetch_is_per_consumer: false,
+    least_queue_version: 1,
+    only_failures_count: false,
+    delayed_retries: false,
+    timeouts_end_consumers: false,
+    passive_needs_permission: false,
     deaths_are_recorded: false,
     anonymous_is_guest: false,
 };
@@ -107,12 +133,20 @@ pub(super) const V4_0: Profile = Profile {
     consumer_credit: false,
     stream_filters: true,
     streams_by_type: true,
+    streams_refuse_rejections: false,
     streams_set_delivery_mode: true,
     delivery_limit: Some(20),
     negative_limit_is_none: true,
     first_get_is_counted: false,
     unlimited_returns_go_last: false,
     quorum_priorities: QuorumPriorities::TwoToOne,
+    transient_queues: true,
+    global_prefetch_is_per_consumer: false,
+    least_queue_version: 1,
+    only_failures_count: false,
+    delayed_retries: false,
+    timeouts_end_consumers: false,
+    passive_needs_permission: false,
     deaths_are_recorded: true,
     anonymous_is_guest: true,
 };
@@ -128,6 +162,13 @@ pub(super) const V4_2: Profile = Profile {
 pub(super) const V4_3: Profile = Profile {
     patch: "4.3.6",
     quorum_priorities: QuorumPriorities::Strict(31),
+    transient_queues: false,
+    global_prefetch_is_per_consumer: true,
+    least_queue_version: 2,
+    only_failures_count: true,
+    delayed_retries: true,
+    timeouts_end_consumers: true,
+    passive_needs_permission: true,
     copyright: "Copyright (c) 2007-2026 Broadcom Inc and/or its subsidiaries",
     ..V4_2
 };

@@ -118,6 +118,12 @@ pub(crate) enum Refusal {
     FilterSize,
     #[error("Cannot declare a server-named queue for type {0}")]
     NotServerNamed(&'static str),
+    #[error(
+        "Feature `transient_nonexcl_queues` is deprecated.\nBy default, this feature is not permitted anymore.\nThe \
+         feature will be removed from a future major RabbitMQ version, regardless of the configuration; actual version \
+         to be determined.\nTo continue using this feature when it is not permitted by default, see its configuration"
+    )]
+    TransientQueue,
     /// A case in which RabbitMQ crashes and has no text.
     #[error("internal error")]
     Internal,
@@ -205,7 +211,9 @@ impl Refusal {
             Refusal::UnexpectedFrame(_) => ReplyCode::UNEXPECTED_FRAME,
             Refusal::ChannelError(_) => ReplyCode::CHANNEL_ERROR,
             Refusal::TooMuchUnpublished { .. } | Refusal::TooMuchHeld { .. } => ReplyCode::RESOURCE_ERROR,
-            Refusal::Internal | Refusal::NotYet | Refusal::Injected(_) => ReplyCode::INTERNAL_ERROR,
+            Refusal::TransientQueue | Refusal::Internal | Refusal::NotYet | Refusal::Injected(_) => {
+                ReplyCode::INTERNAL_ERROR
+            }
             Refusal::DiskFailed => ReplyCode::INTERNAL_ERROR,
             Refusal::Shutdown => ReplyCode::CONNECTION_FORCED,
         }

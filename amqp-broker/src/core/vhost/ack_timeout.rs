@@ -15,7 +15,17 @@ impl Vhost {
     #[inline]
     pub(super) fn watch_acks(&mut self, now: u64) {
         if self.acks_due == NEVER {
-            self.acks_due = now.saturating_add(self.limits.ack_timeout);
+            self.acks_due = now.saturating_add(self.least_ack_timeout);
+        }
+    }
+
+    /// Notes that a queue or a consumer has this timeout: the alarm goes off early enough for it.
+    pub(super) fn expect_timeout(&mut self, now: u64, timeout: u64) {
+        if timeout < self.least_ack_timeout {
+            self.least_ack_timeout = timeout;
+            if self.acks_due != NEVER {
+                self.acks_due = self.acks_due.min(now.saturating_add(timeout));
+            }
         }
     }
 

@@ -122,6 +122,8 @@ pub(crate) struct Vhost {
     reply_names: HashMap<ShortString, ChannelId>,
     /// When the oldest unacknowledged delivery of all may be overdue.
     acks_due: u64,
+    /// The shortest time of all that deliveries may stay unacknowledged.
+    least_ack_timeout: u64,
     /// How far the search for overdue deliveries is, if there is one.
     acks_checked: Option<AcksChecked>,
     /// Which background work the next turn begins with.
@@ -162,6 +164,7 @@ impl Vhost {
             messages: MessageStore::default(),
             began: 0,
             acks_due: NEVER,
+            least_ack_timeout: limits.ack_timeout,
             acks_checked: None,
             first: 0,
             reply_names: HashMap::new(),

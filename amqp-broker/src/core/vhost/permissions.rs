@@ -22,6 +22,23 @@ impl Vhost {
         self.permit(by, act, "queue", name.as_bytes())
     }
 
+    /// Checks that a connection has some permission on a name, where the version demands that of a
+    /// passive declaration.
+    pub(super) fn permit_passive(
+        &self,
+        by: ConnectionId,
+        what: &'static str,
+        name: &ShortString,
+    ) -> Result<(), Refusal> {
+        if !self.profile.passive_needs_permission {
+            return Ok(());
+        }
+        let name = name.as_bytes();
+        let any =
+            [Act::Configure, Act::Write].into_iter().any(|act| self.permit(by, act, what, name).is_ok());
+        if any { Ok(()) } else { self.permit(by, Act::Read, what, name) }
+    }
+
     fn permit(&self, by: ConnectionId, act: Act, what: &'static str, name: &[u8]) -> Result<(), Refusal> {
         let Some(access) = self.connections.get(by).map(|connection| &connection.access) else {
             return Ok(());

@@ -102,6 +102,8 @@ impl<'a> Restoration<'a> {
             priority: priority.min(queue.ready.level(u8::MAX)),
             redelivered,
             returns,
+            // Only what counts towards the limit is kept.
+            acquired: returns * u32::from(queue.arguments.only_failures_count),
             kept: Kept::YES,
         });
         true
@@ -117,6 +119,10 @@ impl<'a> Restoration<'a> {
     /// Ends the restoration, and sets the timers.
     pub(crate) fn finish(self) {
         for id in self.queues.into_values() {
+            let queue = self.vhost.queues.get(id);
+            if let Some(timeout) = queue.and_then(|queue| queue.arguments.consumer_timeout) {
+                self.vhost.expect_timeout(0, timeout);
+            }
             self.vhost.arm(id);
         }
     }

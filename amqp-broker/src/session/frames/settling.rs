@@ -8,11 +8,6 @@ use amqp_codec::{
 
 use crate::core::{entities::unacked::Outcome, vhost::operations::settle::Settlement};
 
-/// The outcome of a delivery that is rejected.
-const fn refused(requeue: bool) -> Outcome {
-    if requeue { Outcome::Requeued } else { Outcome::Rejected }
-}
-
 /// Reads ack, nack and reject; `None` for any other method.
 #[inline]
 pub(crate) fn settlement(payload: &[u8]) -> Result<Option<(Settlement, MethodId)>, Error> {
@@ -26,12 +21,12 @@ pub(crate) fn settlement(payload: &[u8]) -> Result<Option<(Settlement, MethodId)
         basic::Nack::ID => Nack::decode(payload)?.map(|nack| Settlement {
             tag: nack.delivery_tag,
             multiple: nack.multiple,
-            outcome: refused(nack.requeue),
+            outcome: if nack.requeue { Outcome::Requeued } else { Outcome::Rejected },
         }),
         basic::Reject::ID => Reject::decode(payload)?.map(|reject| Settlement {
             tag: reject.delivery_tag,
             multiple: false,
-            outcome: refused(reject.requeue),
+            outcome: if reject.requeue { Outcome::Failed } else { Outcome::Rejected },
         }),
         _ => None,
     };

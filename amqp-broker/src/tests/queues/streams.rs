@@ -221,6 +221,14 @@ both! {
             peer.call(1, from("refusing.stream", "first")).await;
             let delivery_tag = peer.came().await.method.delivery_tag;
             peer.send(1, basic::Nack { delivery_tag, multiple, requeue }).await;
+            if !broker.is_before_4_0() {
+                // From 4.0 on it counts as an acknowledgement.
+                peer.settle_down().await;
+                peer.send(1, basic::Ack { delivery_tag, multiple: false }).await;
+                let text = "channel 406 PRECONDITION_FAILED - unknown delivery tag 1";
+                assert_eq!(peer.refusal().await, text);
+                continue;
+            }
             assert_eq!(
                 peer.refusal().await,
                 format!("connection 540 NOT_IMPLEMENTED - basic.nack and basic.reject not supported by stream queues {whose}")

@@ -2,3 +2,4 @@
 //! test names.
 
 mod greeting;
+mod queues;

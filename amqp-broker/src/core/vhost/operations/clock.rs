@@ -55,7 +55,10 @@ impl Vhost {
 
     fn let_expire(&mut self, now: u64, sink: &mut impl Sink) {
         if self.acks_due <= now {
-            self.check_acks(now, sink);
+            match self.profile.timeouts_end_consumers {
+                true => self.check_consumers(now, sink),
+                false => self.check_acks(now, sink),
+            }
         }
         while !self.budget.is_over()
             && !self.dead_letters.is_crowded()
@@ -68,11 +71,19 @@ impl Vhost {
                 continue;
             };
             queue.timer = NEVER;
+            let mut is_released = false;
+            while !self.budget.is_over() && queue.ready.release_due(now) {
+                self.budget.spend(1);
+                is_released = true;
+            }
             let is_pruned = queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
             if is_pruned && queue.unused_until() <= now {
                 self.background.abandon(Work::Remove(Box::new(Removal::queue(id))));
             } else {
                 self.arm(id);
+            }
+            if is_released {
+                self.wake(id);
             }
             if !self.dead_letters.is_empty() {
                 self.publish_dead_letters(now, sink);

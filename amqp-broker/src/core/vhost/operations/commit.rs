@@ -90,7 +90,7 @@ impl Vhost {
                     return true;
                 };
                 self.budget.spend(1);
-                self.release(commit.channel, delivery, outcome);
+                self.release(now, commit.channel, delivery, outcome);
             }
             if self.dead_letters.is_crowded() {
                 self.publish_dead_letters(now, sink);

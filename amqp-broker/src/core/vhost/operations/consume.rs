@@ -99,6 +99,7 @@ impl Vhost {
                 None => 0,
             },
             filter: arguments.filter.map(Box::new),
+            timeout: arguments.timeout,
             in_line: false,
             ticket: None,
             number: 0,
@@ -114,6 +115,9 @@ impl Vhost {
             queue.exclusive_consumer = Some(consumer);
         }
         self.line_up(consumer);
+        if let Some(timeout) = arguments.timeout {
+            self.expect_timeout(now, timeout);
+        }
         Ok(queue_id)
     }
 
@@ -327,7 +331,7 @@ impl Vhost {
             return Err(Refusal::NotImplemented(format!("prefetch_size!=0 ({})", qos.prefetch_size)));
         }
         let Some(channel) = self.channels.get_mut(id) else { return Ok(()) };
-        if qos.global {
+        if qos.global && !self.profile.global_prefetch_is_per_consumer {
             channel.shared_prefetch = qos.prefetch_count.into();
             self.relieve(id);
             self.dispatch_woken(now, sink);

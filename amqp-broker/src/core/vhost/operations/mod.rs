@@ -4,6 +4,7 @@
 mod clock;
 mod commit;
 pub(crate) mod consume;
+mod consumer_timeout;
 mod dispatch;
 mod proceed;
 pub(crate) mod publish;

@@ -53,7 +53,7 @@ impl Vhost {
     }
 
     fn proceed_purge(&mut self, serial: u64, ready: &mut Ready) -> bool {
-        while let Some(entry) = ready.pop() {
+        while let Some(entry) = ready.pop_any() {
             self.budget.spend(1);
             self.messages.left(serial, &entry);
             if self.budget.is_over() {

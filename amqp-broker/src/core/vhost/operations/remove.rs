@@ -118,7 +118,7 @@ impl Vhost {
             self.cut(source, number, removal);
         } else if let Some((_, consumer)) = queue.consumers.pop_first() {
             self.end_consumer(consumer, sink);
-        } else if let Some(entry) = queue.ready.pop() {
+        } else if let Some(entry) = queue.ready.pop_any() {
             self.messages.freed(&entry.message);
         } else if let Some(message) = queue.stream.as_mut().and_then(|log| log.pop()) {
             self.messages.freed(&message);
@@ -187,7 +187,7 @@ impl Vhost {
     fn empty_channel(&mut self, now: u64, ending: &mut EndingChannel, removal: &mut Removal) -> bool {
         if let Some(consumer) = ending.consumers.pop_front() {
             ending.left.extend(self.leave_queue(now, consumer));
-        } else if self.release_next(ending) {
+        } else if self.release_next(now, ending) {
         } else if let Some(queue) = ending.left.pop_front() {
             let is_to_go = self.queues.get(queue).is_some_and(Queue::is_to_go);
             removal.queues.extend(is_to_go.then_some(queue));
@@ -199,7 +199,7 @@ impl Vhost {
     }
 
     /// Requeues the oldest delivery of a channel that ends; returns whether there was one.
-    fn release_next(&mut self, ending: &mut EndingChannel) -> bool {
+    fn release_next(&mut self, now: u64, ending: &mut EndingChannel) -> bool {
         let Some(channel) = self.channels.get_mut(ending.id) else { return false };
         let settled = ending.settled.first_key_value().map(|(tag, _)| *tag);
         let delivery = match (channel.unacked.first_tag(), settled) {
@@ -210,7 +210,7 @@ impl Vhost {
             _ => channel.unacked.pop_up_to(u64::MAX),
         };
         let Some(delivery) = delivery else { return false };
-        self.release(ending.id, delivery, Outcome::Abandoned);
+        self.release(now, ending.id, delivery, Outcome::Abandoned);
         true
     }
 }

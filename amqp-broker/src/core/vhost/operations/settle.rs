@@ -3,10 +3,10 @@
 use crate::core::{
     effects::sink::Sink,
     entities::{
-        channel::Settled,
+        channel::{Channel, Settled},
         ids::ChannelId,
         ready::NEVER,
-        unacked::{Outcome, Unacked, UnackedDelivery},
+        unacked::{Outcome, UnackedDelivery},
     },
     rabbitmq::{death::Reason, refusal::Refusal},
     vhost::Vhost,
@@ -29,18 +29,32 @@ enum Covered {
     One(UnackedDelivery),
     /// All up to this tag, which are still in their channel.
     UpTo(u64),
+    /// This one returned to its queue when its consumer timed out.
+    Returned,
 }
 
 impl Settlement {
     /// # Errors
     /// A tag that is not unacknowledged, except 0 for all.
     #[inline]
-    fn cover(self, unacked: &mut Unacked) -> Result<Covered, Refusal> {
+    fn cover(self, channel: &mut Channel) -> Result<Covered, Refusal> {
+        let unacked = &mut channel.unacked;
         let covered = match (self.tag, self.multiple) {
             (0, true) => Some(Covered::UpTo(u64::MAX)),
-            (tag, true) => unacked.contains(tag).then_some(Covered::UpTo(tag)),
-            (tag, false) => unacked.take(tag).map(Covered::One),
+            (tag, true) => {
+                let is_there = unacked.contains(tag) || channel.timed_out.contains(&tag);
+                is_there.then_some(Covered::UpTo(tag))
+            }
+            (tag, false) => match unacked.take(tag) {
+                Some(delivery) => Some(Covered::One(delivery)),
+                None => channel.timed_out.remove(&tag).then_some(Covered::Returned),
+            },
         };
+        if let Some(Covered::UpTo(tag)) = covered
+            && !channel.timed_out.is_empty()
+        {
+            channel.timed_out = channel.timed_out.split_off(&tag.saturating_add(1));
+        }
         covered.ok_or(Refusal::UnknownDeliveryTag(self.tag))
     }
 }
@@ -59,11 +73,12 @@ impl Vhost {
     ) -> Result<Step<(), Work>, Refusal> {
         let outcome = settlement.outcome;
         let Some(channel) = self.channels.get_mut(id) else { return Ok(Step::Done(())) };
-        let step = match settlement.cover(&mut channel.unacked)? {
+        let step = match settlement.cover(channel)? {
+            Covered::Returned => Step::Done(()),
             Covered::One(delivery) => {
                 self.check_stream(&delivery, outcome)?;
                 self.budget.spend(1);
-                self.release(id, delivery, outcome);
+                self.release(now, id, delivery, outcome);
                 Step::Done(())
             }
             // Several deliveries may take several turns.
@@ -90,7 +105,7 @@ impl Vhost {
         {
             self.check_stream(&delivery, outcome)?;
             self.budget.spend(1);
-            self.release(id, delivery, outcome);
+            self.release(now, id, delivery, outcome);
             if self.dead_letters.is_crowded() {
                 self.publish_dead_letters(now, sink);
                 if self.dead_letters.is_crowded() {
@@ -104,11 +119,11 @@ impl Vhost {
         Ok(true)
     }
 
-    /// Refuses to reject from a stream. This closes the connection, so it is checked before
+    /// Refuses to reject from a stream, where the version does. This closes the connection, so it is checked before
     /// anything is requeued.
     #[inline]
     fn check_stream(&self, delivery: &UnackedDelivery, outcome: Outcome) -> Result<(), Refusal> {
-        if outcome == Outcome::Acked {
+        if outcome == Outcome::Acked || !self.profile.streams_refuse_rejections {
             return Ok(());
         }
         match self.queues.get(delivery.queue) {
@@ -134,7 +149,8 @@ impl Vhost {
     ) -> Result<Step<(), Work>, Refusal> {
         let Settlement { tag, outcome, .. } = settlement;
         let Some(channel) = self.channels.get_mut(id) else { return Ok(Step::Done(())) };
-        Ok(match settlement.cover(&mut channel.unacked)? {
+        Ok(match settlement.cover(channel)? {
+            Covered::Returned => Step::Done(()),
             Covered::One(delivery) => {
                 channel.settled.insert(tag, Settled { delivery, outcome });
                 Step::Done(())
@@ -163,10 +179,9 @@ impl Vhost {
 
     /// Ends a delivery: its message is removed or requeued, and its consumer and channel have room
     /// again.
-    pub(super) fn release(&mut self, id: ChannelId, delivery: UnackedDelivery, outcome: Outcome) {
+    pub(super) fn release(&mut self, now: u64, id: ChannelId, delivery: UnackedDelivery, outcome: Outcome) {
         let UnackedDelivery { entry, queue: queue_id, consumer, shared, .. } = delivery;
-        let returns = matches!(outcome, Outcome::Requeued | Outcome::Abandoned);
-        let expires = returns && entry.expires_at != NEVER;
+        let mut has_timer = outcome.returns() && entry.expires_at != NEVER;
         // The message leaves the queue for good, dies or returns.
         if let Some(queue) = self.queues.get_mut(queue_id) {
             queue.unacked = queue.unacked.saturating_sub(1);
@@ -183,9 +198,9 @@ impl Vhost {
                         &mut self.dead_letters,
                     );
                 }
-                Outcome::Requeued | Outcome::Abandoned => {
-                    let by_client = outcome == Outcome::Requeued;
-                    queue.take_back(entry, by_client, &mut self.messages, &mut self.dead_letters);
+                Outcome::Requeued | Outcome::Failed | Outcome::Abandoned => {
+                    has_timer |= queue.arguments.delayed_retry.is_some();
+                    queue.take_back(now, entry, outcome, &mut self.messages, &mut self.dead_letters);
                     // The queue may be too long now, which is checked before the next delivery.
                     self.wake(queue_id);
                 }
@@ -193,7 +208,7 @@ impl Vhost {
         } else {
             self.messages.freed(&entry.message);
         }
-        if expires {
+        if has_timer {
             self.arm(queue_id);
         }
         // The consumer and its channel have room for one more delivery.

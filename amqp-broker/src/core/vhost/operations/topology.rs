@@ -57,6 +57,7 @@ impl Vhost {
         let name = &declare.exchange;
         if declare.passive {
             not_default(name)?;
+            self.permit_passive(by, "exchange", name)?;
             return self.exchange_id(name).map(drop);
         }
         // The checks come in RabbitMQ's order, which decides the error that a client sees.
@@ -260,6 +261,7 @@ impl Vhost {
             None => {}
         }
         if declare.passive {
+            self.permit_passive(by, "queue", &declare.queue)?;
             let id = self.usable_queue(&declare.queue, by)?;
             return self.declared(now, id);
         }
@@ -305,6 +307,9 @@ impl Vhost {
             self.permit_queue(by, Act::Read, &name)?;
             self.permit_exchange(by, Act::Write, name_in(&dead_letter))?;
         }
+        if !(self.profile.transient_queues || declare.durable || declare.exclusive) {
+            return Err(Refusal::TransientQueue);
+        }
         if arguments.kind != QueueType::Classic {
             self.check_properties(&name, declare)?;
         }
@@ -336,6 +341,9 @@ impl Vhost {
         ));
         self.queue_names.insert(name, id);
         self.routes_version += 1;
+        if let Some(timeout) = self.queues.get(id).and_then(|queue| queue.arguments.consumer_timeout) {
+            self.expect_timeout(now, timeout);
+        }
         // An exclusive queue is deleted with its connection.
         if declare.exclusive
             && let Some(connection) = self.connections.get_mut(by)
