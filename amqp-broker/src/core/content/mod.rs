@@ -5,3 +5,4 @@ pub(crate) mod header_table;
 pub(crate) mod keys;
 pub(crate) mod message;
 pub(crate) mod properties;
+pub(crate) mod returns;

@@ -6,6 +6,7 @@ use crate::core::{
     content::{
         extra_header::{with_extra_header, with_extra_header_and_mode},
         message::{Message, Parts},
+        returns::Returns,
     },
     entities::{
         channel::Channel,
@@ -102,8 +103,7 @@ impl<'a> DeliveryPath<'a> {
             expires_at: NEVER,
             priority: 0,
             redelivered: false,
-            returns: 0,
-            acquired: 0,
+            returns: Returns::NONE,
             kept: Kept::NO,
         };
         self.hold(now, tag, entry);

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::core::{
     budget::Budget,
-    content::message::Message,
+    content::{message::Message, returns::Returns},
     journal::{groups::Groups, kept::Kept},
     rabbitmq::{
         arguments::{Overflow, QueueArguments, QueueType},
@@ -136,8 +136,7 @@ impl Queue {
             expires_at: ttl.map_or(NEVER, |ttl| now.saturating_add(ttl)),
             priority: self.ready.level(terms.priority),
             redelivered: false,
-            returns: 0,
-            acquired: 0,
+            returns: Returns::NONE,
             kept: Kept::NO,
         }
     }
@@ -276,20 +275,20 @@ impl Queue {
         }
         let has_failed = outcome != Outcome::Requeued;
         if self.arguments.only_failures_count {
-            entry.acquired = entry.acquired.saturating_add(1);
-            entry.returns = entry.returns.saturating_add(has_failed.into());
+            entry.returns = entry.returns.and_one_apart(has_failed);
         } else {
-            entry.returns = entry.returns.saturating_add(1);
+            entry.returns = entry.returns.and_one();
         }
         match self.arguments.delivery_limit {
-            Some(limit) if u64::from(entry.returns) > limit => {
+            Some(limit) if u64::from(entry.returns.counted()) > limit => {
                 messages.left(self.serial, &entry);
                 self.dead_letter(entry.message, entry.kept, Reason::DeliveryLimit, messages, dead_letters);
             }
             limit => {
                 messages.returned(self.serial, &mut entry);
                 let retry = self.arguments.delayed_retry;
-                if let Some(delay) = retry.and_then(|retry| retry.delay(entry.returns, has_failed)) {
+                if let Some(delay) = retry.and_then(|retry| retry.delay(entry.returns.counted(), has_failed))
+                {
                     self.ready.set_aside(entry, now.saturating_add(delay));
                     return;
                 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::core::{
     collections::segments::Segments,
-    content::{extra_header::with_extra_header, message::Message},
+    content::{extra_header::with_extra_header, message::Message, returns::Returns},
     journal::{kept::Kept, records::Stored},
     rabbitmq::arguments::Order,
 };
@@ -23,11 +23,8 @@ pub(crate) struct Entry {
     pub(crate) expires_at: u64,
     pub(crate) priority: u8,
     pub(crate) redelivered: bool,
-    /// How often it was returned to a quorum queue, as far as that counts towards the delivery
-    /// limit.
-    pub(crate) returns: u32,
-    /// How often it was returned at all, where not every return counts.
-    pub(crate) acquired: u32,
+    /// How often it was returned to a quorum queue.
+    pub(crate) returns: Returns,
     pub(crate) kept: Kept,
 }
 
@@ -40,7 +37,7 @@ impl Entry {
             expires_at: self.expires_at,
             priority: self.priority,
             redelivered: self.redelivered,
-            returns: self.returns,
+            returns: self.returns.counted(),
             message: self.message.clone(),
         }
     }
@@ -49,23 +46,18 @@ impl Entry {
     /// returned to a quorum queue carries the number of returns.
     #[inline]
     pub(crate) fn header(&self) -> Option<Vec<u8>> {
-        if self.returns == 0 && self.acquired == 0 { None } else { self.counted() }
+        if self.returns.is_none() { None } else { self.counted() }
     }
 
     /// The content header with the number of returns, even if that is 0: RabbitMQ sends it so to
     /// `basic.get` from a quorum queue.
     pub(crate) fn counted(&self) -> Option<Vec<u8>> {
-        const RETURNS: &str = "x-delivery-count";
-        let counts = [(RETURNS, self.returns), ("x-acquired-count", self.acquired)];
         let header = self.message.parts().header;
-        match counts {
-            [(name, returns), (_, 0)] => with_extra_header(header, name, returns.into()).ok(),
-            [(_, 0), (name, acquired)] => with_extra_header(header, name, acquired.into()).ok(),
-            [(name, returns), (other, acquired)] => {
-                let header = with_extra_header(header, name, returns.into()).ok()?;
-                with_extra_header(&header, other, acquired.into()).ok()
-            }
-        }
+        let counted =
+            |header: &[u8]| with_extra_header(header, "x-delivery-count", self.returns.counted().into());
+        let Some(all) = self.returns.all() else { return counted(header).ok() };
+        let header = with_extra_header(header, "x-acquired-count", all.into()).ok()?;
+        if self.returns.counted() == 0 { Some(header) } else { counted(&header).ok() }
     }
 }
 
@@ -327,8 +319,7 @@ mod tests {
             expires_at: NEVER,
             priority,
             redelivered: false,
-            returns: 0,
-            acquired: 0,
+            returns: Returns::NONE,
             kept: Kept::NO,
         }
     }

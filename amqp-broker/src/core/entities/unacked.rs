@@ -194,7 +194,10 @@ pub(crate) struct AcksChecked {
 mod tests {
     use super::*;
     use crate::core::{
-        collections::arena::Arena, content::message::Draft, entities::ready::NEVER, journal::kept::Kept,
+        collections::arena::Arena,
+        content::{message::Draft, returns::Returns},
+        entities::ready::NEVER,
+        journal::kept::Kept,
     };
 
     fn delivery() -> UnackedDelivery {
@@ -206,8 +209,7 @@ mod tests {
             expires_at: NEVER,
             priority: 0,
             redelivered: false,
-            returns: 0,
-            acquired: 0,
+            returns: Returns::NONE,
             kept: Kept::NO,
         };
         UnackedDelivery { entry, queue: queues.insert(()), since: 0, consumer: None, shared: false }

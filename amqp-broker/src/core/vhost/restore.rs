@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Vhost;
 use crate::core::{
+    content::returns::Returns,
     entities::{
         exchange::{Destination, Exchange},
         ids::{ExchangeId, QueueId},
@@ -101,9 +102,11 @@ impl<'a> Restoration<'a> {
             // It was stored as a level, which another version may not have.
             priority: priority.min(queue.ready.level(u8::MAX)),
             redelivered,
-            returns,
             // Only what counts towards the limit is kept.
-            acquired: returns * u32::from(queue.arguments.only_failures_count),
+            returns: match queue.arguments.only_failures_count && returns > 0 {
+                true => Returns::failures(returns),
+                false => Returns::of(returns),
+            },
             kept: Kept::YES,
         });
         true
