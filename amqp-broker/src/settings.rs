@@ -528,6 +528,22 @@ mod tests {
     }
 
     #[test]
+    fn a_version_gets_to_the_builder_with_its_defaults() {
+        let flags = Flags::parse_from(["broker", "--like", "4.3"]).settings;
+        let file = Settings::parse("like = '4.0'").unwrap();
+        for (settings, version, patch) in
+            [(flags.clone().or(file.clone()), "V4_3", "4.3.6"), (file, "V4_0", "4.0.9")]
+        {
+            let builder = format!("{:?}", settings.builder().unwrap());
+            assert!(builder.contains(&format!("like: {version}")), "{builder}");
+            assert!(builder.contains(&format!("product_version: {patch:?}")), "{builder}");
+            assert!(builder.contains("max_message_size: 16777216"), "{builder}");
+        }
+        let error = Flags::try_parse_from(["broker", "--like", "4.1"]).err().unwrap().to_string();
+        assert!(error.contains("3.10, 4.0, 4.2 and 4.3"), "{error}");
+    }
+
+    #[test]
     fn permissions_are_five_words_and_replace_those_of_the_file() {
         let words =
             ["broker", "--permissions", "ada", "a", "^x", "", ".*", "--permissions", "b", "b", "(", "", ""];

@@ -227,7 +227,7 @@ impl Ready {
 
     /// The level whose message is next, of two that have turns.
     fn next_in_turn(&self) -> Option<usize> {
-        let Some([lower, higher]) = self.levels.first_chunk::<2>() else { return None };
+        let [lower, higher] = self.levels.first_chunk::<2>()?;
         Some(match (lower.front(), higher.front(), self.turn) {
             (None, None, _) => return None,
             (Some(low), Some(high), Some(Turn(Turn::OF_LOWER))) => usize::from(high.position < low.position),
