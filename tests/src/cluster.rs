@@ -46,11 +46,8 @@ impl Cluster {
     pub async fn start_with(partition_handling: &str) -> io::Result<Self> {
         let home = tempfile::Builder::new().prefix("amqp-cluster-").tempdir()?;
         let [epmd_port, p1, d1, p2, d2, p3, d3] = free_ports()?;
-        let of = |name: &str, home: &TempDir| Control {
-            home: home.path().to_owned(),
-            epmd_port,
-            name: format!("{name}@localhost"),
-        };
+        let of =
+            |name: &str, home: &TempDir| Control::new(home.path(), epmd_port, &format!("{name}@localhost"));
         let cookie = format!("{:032X}", fastrand::u128(..));
         let configuration = format!(
             "cluster_formation.peer_discovery_backend = classic_config\n\

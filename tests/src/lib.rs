@@ -11,6 +11,7 @@ mod embedded;
 mod exit_code;
 mod frame_link;
 pub mod hostile;
+mod installation;
 mod ledger;
 mod left_out;
 mod lingering;

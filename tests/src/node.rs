@@ -10,15 +10,11 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::left_out::leave_out;
+use crate::installation::{Installation, require_rabbitmq};
 use crate::process;
 
-/// The folder of the scripts in Debian's package. Those of the same name in /usr/sbin change the
-/// user and read /etc/rabbitmq, which is wrong for a private node.
-pub(crate) const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 /// Restricts Erlang's port between nodes, which otherwise listens everywhere, to this machine.
 pub(crate) const LOOPBACK_ONLY: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
-pub(crate) const NO_RABBITMQ: &str = "no RabbitMQ (run tests/run)";
 
 /// The name of a node. Each has an epmd of its own, so one name serves all, except those of a
 /// cluster.
@@ -41,6 +37,7 @@ pub struct Node {
 /// What RabbitMQ's programs need to know of a private node.
 #[derive(Clone, Debug)]
 pub(crate) struct Control {
+    pub(crate) installation: Installation,
     /// Its folder: cookie, data, logs.
     pub(crate) home: PathBuf,
     pub(crate) epmd_port: u16,
@@ -63,13 +60,12 @@ impl Node {
     /// [`shared`](Self::shared), which reports `test` as left out when there is none.
     ///
     /// # Panics
-    /// As `shared` does.
+    /// As `shared` does; also when `test` does not contain rabbitmq, by which `tests/run` chooses what
+    /// it repeats on another version.
     #[must_use]
     pub fn require(test: &str) -> Option<&'static Self> {
         let shared = Self::shared();
-        if shared.is_none() {
-            leave_out(test, NO_RABBITMQ);
-        }
+        require_rabbitmq(test, shared.is_some());
         shared
     }
 
@@ -113,7 +109,7 @@ impl Node {
         let control = self.control.as_ref().ok_or_else(|| {
             io::Error::other(format!("the node at {} is not one of ours: no rabbitmqctl", self.authority()))
         })?;
-        let mut rabbitmqctl = control.command(&Path::new(SCRIPTS).join("rabbitmqctl"));
+        let mut rabbitmqctl = control.command(control.installation.script("rabbitmqctl"));
         rabbitmqctl.arg("--quiet").args(args).env("RABBITMQ_CTL_ERL_ARGS", LOOPBACK_ONLY);
         let output = process::output(rabbitmqctl, CTL_DEADLINE).await?;
         if output.status.success() {
@@ -131,6 +127,7 @@ impl Node {
         if let Some(control) = &self.control {
             variables.push((HOME_VARIABLE, control.home.display().to_string()));
             variables.push((EPMD_PORT_VARIABLE, control.epmd_port.to_string()));
+            variables.extend(control.installation.variable());
         }
         variables
     }
@@ -171,15 +168,20 @@ impl Node {
 }
 
 impl Control {
-    fn from_environment() -> Option<Self> {
-        let home = env::var_os(HOME_VARIABLE)?.into();
-        let epmd_port = env::var(EPMD_PORT_VARIABLE).ok()?.parse().ok()?;
-        Some(Self { home, epmd_port, name: NAME.into() })
+    /// That of a node of the chosen installation.
+    pub(crate) fn new(home: &Path, epmd_port: u16, name: &str) -> Self {
+        Self { installation: Installation::chosen(), home: home.to_owned(), epmd_port, name: name.to_owned() }
     }
 
-    /// `program` with the environment of this node, and without variables that lead to another.
-    pub(crate) fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+    fn from_environment() -> Option<Self> {
+        let home = env::var_os(HOME_VARIABLE)?;
+        let epmd_port = env::var(EPMD_PORT_VARIABLE).ok()?.parse().ok()?;
+        Some(Self::new(Path::new(&home), epmd_port, NAME))
+    }
+
+    /// A program of the installation with the environment of this node, and without variables that
+    /// lead to another.
+    pub(crate) fn command(&self, mut command: Command) -> Command {
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("RABBITMQ_") || text.starts_with("ERL_") || text == "NOTIFY_SOCKET" {
@@ -203,7 +205,7 @@ mod tests {
     use super::*;
 
     fn private() -> Node {
-        Node::private(5673, Control { home: "/nowhere".into(), epmd_port: 4370, name: NAME.into() })
+        Node::private(5673, Control::new(Path::new("/nowhere"), 4370, NAME))
     }
 
     #[test]

@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::left_out::leave_out;
-use crate::node::{Control, LOOPBACK_ONLY, NAME, NO_RABBITMQ, Node, SCRIPTS};
+use crate::installation::{Installation, require_rabbitmq};
+use crate::node::{Control, LOOPBACK_ONLY, NAME, Node};
 use crate::process::Process;
 
 /// The deadline of a node's start. It takes 10 s on two free cores, and longer while other tests
@@ -43,20 +43,24 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// Tells whether RabbitMQ is installed where Debian's package puts it.
+    /// Tells whether RabbitMQ is installed where Debian's package puts it, on this machine or in the
+    /// folder `AMQP_TEST_RABBITMQ_ROOT`.
+    ///
+    /// # Panics
+    /// When the variable is set but there is no RabbitMQ.
     #[must_use]
     pub fn installed() -> bool {
-        Path::new(SCRIPTS).join("rabbitmq-server").exists()
+        Installation::chosen().is_there()
     }
 
     /// [`installed`](Self::installed), which reports `test` as left out when it is not.
+    ///
+    /// # Panics
+    /// As `installed` does; also when `test` does not contain rabbitmq, as
+    /// [`Node::require`](crate::Node::require).
     #[must_use]
     pub fn require(test: &str) -> bool {
-        let installed = Self::installed();
-        if !installed {
-            leave_out(test, NO_RABBITMQ);
-        }
-        installed
+        require_rabbitmq(test, Self::installed())
     }
 
     /// Starts a node with the user guest, whose password is guest, and the virtual host `/`. It
@@ -153,7 +157,7 @@ impl RabbitMq {
         let [port, dist_port, epmd_port] = free_ports()?;
         let folder = tempfile::Builder::new().prefix("amqp-rabbitmq-").tempdir()?;
         furnish(folder.path(), configuration, plugins)?;
-        let control = Control { home: folder.path().to_owned(), epmd_port, name: NAME.into() };
+        let control = Control::new(folder.path(), epmd_port, NAME);
         Self::start_in(folder, &control, port, dist_port).await
     }
 
@@ -254,7 +258,7 @@ pub(crate) fn furnish_with(
 /// returns. A node that finds none would start one that outlives it.
 pub(crate) async fn start_epmd(control: &Control) -> io::Result<Process> {
     let port = control.epmd_port;
-    let mut command = control.command(Path::new("epmd"));
+    let mut command = control.command(control.installation.program("epmd"));
     command.args(["-port", &port.to_string(), "-address", &Ipv4Addr::LOCALHOST.to_string()]);
     let mut epmd = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
     let deadline = Instant::now() + ANSWER_DEADLINE;
@@ -277,7 +281,7 @@ pub(crate) async fn start_epmd(control: &Control) -> io::Result<Process> {
 fn start_server(control: &Control, port: u16, dist_port: u16) -> io::Result<Process> {
     let home = &control.home;
     let log = fs::File::create(log_file(home))?;
-    let mut server = control.command(&Path::new(SCRIPTS).join("rabbitmq-server"));
+    let mut server = control.command(control.installation.script("rabbitmq-server"));
     server
         // With this the script becomes Erlang instead of supervising it, so that our child is the
         // node itself.
@@ -339,7 +343,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_private_node_starts_obeys_and_leaves_nothing() {
-        if !RabbitMq::require("a_private_node_starts_obeys_and_leaves_nothing") {
+        if !RabbitMq::require("rabbitmq::tests::a_private_node_starts_obeys_and_leaves_nothing") {
             return;
         }
         let (mut first, second) = tokio::try_join!(RabbitMq::start(), RabbitMq::start()).unwrap();
@@ -364,7 +368,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_cannot_start_shows_its_log() {
-        if !RabbitMq::require("a_node_that_cannot_start_shows_its_log") {
+        if !RabbitMq::require("rabbitmq::tests::a_node_that_cannot_start_shows_its_log") {
             return;
         }
         let (folder, control, [port, dist_port]) = furnished();
@@ -376,7 +380,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_taken_in_the_meantime_is_told_from_other_failures() {
-        if !RabbitMq::require("a_port_taken_in_the_meantime_is_told_from_other_failures") {
+        if !RabbitMq::require("rabbitmq::tests::a_port_taken_in_the_meantime_is_told_from_other_failures") {
             return;
         }
         let (folder, control, [port, dist_port]) = furnished();
@@ -389,7 +393,7 @@ mod tests {
         let [port, dist_port, epmd_port] = free_ports().unwrap();
         let folder = tempfile::tempdir().unwrap();
         furnish(folder.path(), "", &[]).unwrap();
-        let control = Control { home: folder.path().to_owned(), epmd_port, name: NAME.into() };
+        let control = Control::new(folder.path(), epmd_port, NAME);
         (folder, control, [port, dist_port])
     }
 

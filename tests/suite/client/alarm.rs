@@ -7,8 +7,8 @@ use tests::RabbitMq;
 use super::fixture::within;
 
 #[tokio::test]
-async fn a_memory_alarm_holds_publishers_and_nobody_else() {
-    if !RabbitMq::require("client::alarm::a_memory_alarm_holds_publishers_and_nobody_else") {
+async fn a_memory_alarm_of_rabbitmq_holds_publishers_and_nobody_else() {
+    if !RabbitMq::require("client::alarm::a_memory_alarm_of_rabbitmq_holds_publishers_and_nobody_else") {
         return;
     }
     let node = RabbitMq::start().await.unwrap();

@@ -228,8 +228,10 @@ async fn what_takes_longer_to_set_up_than_an_attempt_may_take_is_set_up_once() {
 }
 
 #[tokio::test]
-async fn a_quorum_queue_without_a_majority_holds_up_no_other() {
-    if !RabbitMq::require("messaging::unanswered::a_quorum_queue_without_a_majority_holds_up_no_other") {
+async fn a_quorum_queue_of_rabbitmq_without_a_majority_holds_up_no_other() {
+    if !RabbitMq::require(
+        "messaging::unanswered::a_quorum_queue_of_rabbitmq_without_a_majority_holds_up_no_other",
+    ) {
         return;
     }
     let all = timeout(Duration::from_secs(240), one_without_a_majority_and_another());

@@ -48,9 +48,9 @@ async fn rabbitmq_killed_restarted_and_deaf_loses_nothing_that_was_confirmed() {
 }
 
 #[tokio::test]
-async fn a_cluster_whose_leaders_die_one_after_the_other_loses_nothing_that_was_confirmed() {
+async fn a_rabbitmq_cluster_whose_leaders_die_one_after_the_other_loses_nothing_that_was_confirmed() {
     if !RabbitMq::require(
-        "recovery::brokers::a_cluster_whose_leaders_die_one_after_the_other_loses_nothing_that_was_confirmed",
+        "recovery::brokers::a_rabbitmq_cluster_whose_leaders_die_one_after_the_other_loses_nothing_that_was_confirmed",
     ) {
         return;
     }
