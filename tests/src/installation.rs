@@ -60,11 +60,17 @@ impl Installation {
         let Some(root) = env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()) else {
             return Self { root: None };
         };
-        let chosen = Path::new(&root).canonicalize().map(|root| Self { root: Some(root) });
-        match chosen {
-            Ok(chosen) if chosen.is_there() => chosen,
-            _ => panic!("{ROOT_VARIABLE}: there is no RabbitMQ in {}", Path::new(&root).display()),
-        }
+        let root = Path::new(&root);
+        let Some(chosen) = Self::within(root) else {
+            panic!("{ROOT_VARIABLE}: there is no RabbitMQ in {}", root.display());
+        };
+        chosen
+    }
+
+    /// The one in the folder `root`, if there is one.
+    fn within(root: &Path) -> Option<Self> {
+        // Programs are started in other folders.
+        Some(Self { root: Some(root.canonicalize().ok()?) }).filter(Self::is_there)
     }
 
     pub(crate) fn is_there(&self) -> bool {
@@ -91,5 +97,49 @@ impl Installation {
     /// The variable by which a child process finds it.
     pub(crate) fn variable(&self) -> Option<(&'static str, String)> {
         Some((ROOT_VARIABLE, self.root.as_ref()?.display().to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::*;
+    use crate::process;
+
+    #[test]
+    fn a_folder_without_rabbitmq_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(Installation::within(root.path()).is_none());
+        assert!(Installation::within(&root.path().join("nowhere")).is_none());
+        fs::create_dir_all(root.path().join("usr/lib/rabbitmq/bin")).unwrap();
+        fs::write(root.path().join("usr/lib/rabbitmq/bin/rabbitmq-server"), "").unwrap();
+        let variable = Installation::within(root.path()).unwrap().variable();
+        let root = root.path().canonicalize().unwrap().display().to_string();
+        assert_eq!(variable, Some((ROOT_VARIABLE, root)));
+    }
+
+    #[tokio::test]
+    async fn what_is_mounted_for_a_program_in_another_root_is_mounted_for_nobody_else() {
+        let test =
+            "installation::tests::what_is_mounted_for_a_program_in_another_root_is_mounted_for_nobody_else";
+        let deadline = Duration::from_secs(60);
+        let mut mounting = Command::new("unshare");
+        mounting.args(["--mount", "mount", "--bind", "/proc", "/proc"]);
+        let allowed = process::output(mounting, deadline).await;
+        if !allowed.is_ok_and(|output| output.status.success()) {
+            return leave_out(test, "only root can mount anything");
+        }
+        let installation = Installation { root: Some("/".into()) };
+        let home = tempfile::tempdir().unwrap();
+        let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let mut command = installation.program("sh");
+        command.args(["-c", "pwd; cat /proc/self/mountinfo"]).env("HOME", home.path());
+        let output = process::output(command, deadline).await.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let (folder, inside) = said.split_once('\n').unwrap();
+        assert_eq!(Path::new(folder), home.path());
+        assert!(inside.lines().count() > before.lines().count(), "nothing was mounted: {inside}");
+        assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
     }
 }

@@ -247,7 +247,7 @@ mod tests {
     fn a_child_process_finds_the_node_by_its_environment() {
         let variables = private().environment();
         let names: Vec<_> = variables.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, [URI_VARIABLE, HOME_VARIABLE, EPMD_PORT_VARIABLE]);
+        assert_eq!(names[..3], [URI_VARIABLE, HOME_VARIABLE, EPMD_PORT_VARIABLE]);
         assert_eq!(variables[0].1, private().uri());
     }
 

@@ -1,5 +1,5 @@
 //! Runs a command while a private RabbitMQ runs, which the command's tests find as
-//! `tests::Node::shared()`.
+//! `tests::Node::shared()`. It is that of the folder `AMQP_TEST_RABBITMQ_ROOT`, if that is set.
 //!
 //! `with-rabbitmq COMMAND [ARGUMENT...]` ends with the command's exit code, or with 125 when
 //! RabbitMQ or the command could not be started. SIGINT or SIGTERM ends first the command, then
@@ -21,6 +21,8 @@ use tokio::time::timeout;
 const OWN_FAILURE: u8 = 125;
 /// How long the command may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(10);
+/// RabbitMQ 3.10's own limit. That of 4.0 is 16 MiB, less than what messaging accepts by default.
+const CONFIGURATION: &str = "max_message_size = 134217728\n";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -44,7 +46,7 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> io::Result<u8> {
     let mut signals = Signals::new()?;
     let rabbitmq = tokio::select! {
-        started = RabbitMq::start() => started?,
+        started = RabbitMq::start_with(CONFIGURATION, &[]) => started?,
         kind = signals.recv() => return Ok(ended_by(kind.as_raw_value())),
     };
     let mut child = spawn(command, &rabbitmq)?;

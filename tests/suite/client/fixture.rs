@@ -45,6 +45,10 @@ impl Broker {
         Some(Self::new(Kind::RabbitMq(uri)))
     }
 
+    pub(super) fn is_rabbitmq(&self) -> bool {
+        matches!(self.kind, Kind::RabbitMq(_))
+    }
+
     pub(super) async fn connect(&self) -> Connection {
         self.connect_with(ConnectOptions::new()).await.unwrap()
     }

@@ -85,7 +85,7 @@ async fn all_properties_and_header_types_arrive_as_they_were_sent(broker: Broker
         headers.insert(key, value).unwrap();
     }
     let short = |text| Some(ShortString::from_static(text));
-    let properties = Properties {
+    let mut properties = Properties {
         content_type: short("application/json"),
         content_encoding: short("utf-8"),
         headers: Some(headers),
@@ -107,7 +107,22 @@ async fn all_properties_and_header_types_arrive_as_they_were_sent(broker: Broker
     let message = Message::with_properties("{}", properties.clone());
     within(publisher.publish(("", &queue), &message).await.unwrap()).await.unwrap();
     let delivery = channel.get(&queue, GetOptions::new()).await.unwrap().unwrap();
-    assert_eq!(delivery.properties().unwrap(), properties);
+    let came = delivery.properties().unwrap();
+    if broker.is_rabbitmq() && came != properties {
+        properties.headers = properties.headers.as_ref().map(sorted);
+    }
+    assert_eq!(came, properties);
+}
+
+/// As RabbitMQ 4.0 passes headers on: by name.
+fn sorted(headers: &Table) -> Table {
+    let mut entries: Vec<_> = headers.iter().collect();
+    entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let mut sorted = Table::new();
+    for (name, value) in entries {
+        sorted.push(name.as_str().unwrap(), value).unwrap();
+    }
+    sorted
 }
 
 async fn an_unroutable_mandatory_message_comes_back_and_others_do_not(broker: Broker) {
