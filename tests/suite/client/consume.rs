@@ -340,7 +340,9 @@ async fn a_transaction_takes_effect_when_it_is_committed(broker: Broker) {
     delivery.ack().await.unwrap();
     tx.tx_rollback().await.unwrap();
     tx.close().await.unwrap();
-    let delivery = channel.get(&queue, GetOptions::new()).await.unwrap().expect("the ack was rolled back");
+    // RabbitMQ may answer the close before it has given back what the channel had.
+    let mut consumer = channel.consume(&queue, ConsumeOptions::new()).await.unwrap();
+    let delivery = within(consumer.recv()).await.unwrap().expect("the ack was rolled back");
     delivery.ack().await.unwrap();
     let error = channel.tx_select().await.unwrap_err();
     assert!(error.to_string().contains("cannot switch from confirm to tx mode"), "{error}");

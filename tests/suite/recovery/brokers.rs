@@ -43,7 +43,9 @@ async fn rabbitmq_killed_restarted_and_deaf_loses_nothing_that_was_confirmed() {
     println!("one node, {} kills: {account:?}: {}", scale(), account.summary);
     // Not all connections may be back at the next fault.
     assert!(account.reconnects >= 8 * (1 + scale() as u64), "{account:?}");
-    assert!(account.summary.redelivered > 0, "{account:?}");
+    // After a kill 3.10 has forgotten the last acks; 4.0 may have forgotten none.
+    let version = rabbitmq.ctl(&["version"]).await.unwrap();
+    assert!(account.summary.redelivered > 0 || !version.starts_with("3."), "{version}: {account:?}");
     rabbitmq.stop().await.unwrap();
 }
 
