@@ -17,8 +17,9 @@ const SCRIPTS: &str = "/usr/lib/rabbitmq/bin";
 const ROOT_VARIABLE: &str = "AMQP_TEST_RABBITMQ_ROOT";
 
 /// Becomes a program in another root, where temporary files, which include the data of nodes, are
-/// at the same place. It runs in a mount namespace of its own, so nothing is mounted for others, and
-/// nothing stays mounted when the program has ended. No process is left between it and its starter.
+/// at the same place. It runs in a mount namespace of its own, so nothing is mounted for others,
+/// and nothing stays mounted when the program has ended. No process is left between it and its
+/// starter.
 const ENTER: &str = r#"
 root=$1 temporary=$2
 shift 2

@@ -60,8 +60,8 @@ impl Node {
     /// [`shared`](Self::shared), which reports `test` as left out when there is none.
     ///
     /// # Panics
-    /// As `shared` does; also when `test` does not contain rabbitmq, by which `tests/run` chooses what
-    /// it repeats on another version.
+    /// As `shared` does; also when `test` does not contain rabbitmq, by which `tests/run` chooses
+    /// what it repeats on another version.
     #[must_use]
     pub fn require(test: &str) -> Option<&'static Self> {
         let shared = Self::shared();

@@ -43,8 +43,8 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// Tells whether RabbitMQ is installed where Debian's package puts it, on this machine or in the
-    /// folder `AMQP_TEST_RABBITMQ_ROOT`.
+    /// Tells whether RabbitMQ is installed where Debian's package puts it, on this machine or in
+    /// the folder `AMQP_TEST_RABBITMQ_ROOT`.
     ///
     /// # Panics
     /// When the variable is set but there is no RabbitMQ.
