@@ -285,6 +285,8 @@ pub struct Undelivered {
     pub elapsed: Duration,
     /// What ended the last attempt, unless it was only a timeout or the broker's plain refusal.
     pub source: Option<Box<Error>>,
+    /// Whether the last attempt reached no queue, whatever became of earlier ones.
+    pub(crate) is_returned: bool,
 }
 
 /// A delivery whose body is not what the consumer expects.
@@ -502,6 +504,7 @@ mod tests {
             attempts: 1,
             elapsed: Duration::ZERO,
             source: Some(Box::new(Error::Broker { operation: "publish".to_owned(), source: client() })),
+            is_returned: false,
         }
     }
 

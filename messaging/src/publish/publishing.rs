@@ -302,7 +302,7 @@ impl Publishing {
                     self.is_worth_a_retry(&fault) && retry.pause().await
                 };
                 if !goes_on {
-                    return Err(self.undelivered(routing_key, fate.outcome(&fault), &retry, fault.source));
+                    return Err(self.undelivered(routing_key, &fate, fault, &retry));
                 }
                 publish_channel = fault.apart.unwrap_or(publish_channel);
                 cause = fault.source;
@@ -432,17 +432,18 @@ impl Publishing {
     fn undelivered(
         &self,
         routing_key: &str,
-        outcome: Outcome,
+        fate: &Fate,
+        last: Fault,
         retry: &Retry,
-        source: Option<Box<Error>>,
     ) -> Error {
         Error::Undelivered(Box::new(Undelivered {
             exchange: self.publish_channel.exchange.clone(),
             routing_key: routing_key.to_owned(),
-            outcome,
+            outcome: fate.outcome(&last),
             attempts: retry.attempts(),
             elapsed: retry.elapsed(),
-            source,
+            is_returned: last.outcome == Outcome::Unroutable,
+            source: last.source,
         }))
     }
 }

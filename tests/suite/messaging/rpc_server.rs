@@ -3,13 +3,17 @@
 
 use std::time::Duration;
 
-use amqp_client::Message;
+use amqp_broker::PublishFault;
+use amqp_client::{ConnectOptions, ConsumeOptions, Message, Queue, Uri};
 use messaging::{
-    Error, Exchange, OsloError, Target, Transport,
+    Error, Exchange, OsloError, Target, Transport, TransportOptions,
     rpc::{AccessPolicy, Acknowledge, Endpoint, Failure, RepeatWindow, RunningServer},
 };
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
 
 use super::{
     fixture::{Broker, within},
@@ -272,5 +276,35 @@ async fn a_result_that_the_broker_does_not_take_is_a_failure_to_its_caller() {
     let Err(Error::Oslo(OsloError::Remote(remote))) = answer else { panic!("{answer:?}") };
     assert!(remote.message.starts_with("the result could not be sent"), "{remote}");
     assert!(log.line("cannot send a reply").contains("; its caller receives a failure instead"));
+    within(server.stop()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_whose_first_attempt_was_lost_waits_for_its_client_too() {
+    let broker = amqp_broker::Broker::builder().build();
+    let transport = TransportOptions::new().name("server").on(&broker);
+    let endpoint = Endpoint::new().method("now", |_, (): ()| async { Ok("now") });
+    let server = transport.rpc_server(Target::topic("t").server("s1")).endpoint(endpoint);
+    let server = within(server.start()).await.unwrap();
+    // The client's queue is gone when the reply is published again.
+    broker.faults().at_publish_of("server (publish)", 1, PublishFault::DropConnection);
+    let uri = Uri::default();
+    let client = ConnectOptions::new().connect_stream(broker.connect(), &uri).await.unwrap();
+    let channel = client.open_channel().await.unwrap();
+    let request = json!({"method": "now", "args": {}, "_unique_id": "u", "_msg_id": "m", "_reply_q": "reply_of_client"});
+    let request = Message::new(request.to_string()).content_type("application/json");
+    channel.publish(("openstack", "t"), &request).await.unwrap();
+    let returned = async {
+        while transport.metrics().returned == 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within(returned).await;
+    let replies = channel.declare(&Queue::new("reply_of_client")).await.unwrap().name;
+    let mut replies = channel.consume(&replies, ConsumeOptions::new()).await.unwrap();
+    let reply = within(replies.recv()).await.unwrap().unwrap();
+    let envelope: Value = serde_json::from_slice(reply.body()).unwrap();
+    let reply: Value = serde_json::from_str(envelope["oslo.message"].as_str().unwrap()).unwrap();
+    assert_eq!((&reply["result"], &reply["failure"]), (&json!("now"), &Value::Null));
     within(server.stop()).await.unwrap();
 }

@@ -12,7 +12,7 @@ use crate::{
         room::{Room, Taken},
     },
     consume::handlers::permits::Stopping,
-    error::{Error, Outcome},
+    error::Error,
     oslo::{
         rpc::{
             message::{failure::Failure, wire::Reply},
@@ -191,6 +191,8 @@ fn weight(message: &Message) -> u64 {
     (message.body().len() as u64).max(LEAST)
 }
 
+/// Tells whether there was no queue for a reply at last. An earlier attempt may have reached it: a
+/// client takes the first of two replies.
 fn is_unroutable(error: &Error) -> bool {
-    matches!(error, Error::Undelivered(undelivered) if undelivered.outcome == Outcome::Unroutable)
+    matches!(error, Error::Undelivered(undelivered) if undelivered.is_returned)
 }
