@@ -44,6 +44,17 @@ impl Cluster {
     /// # Cancel safety
     /// The nodes are killed when the future is dropped.
     pub async fn start_with(partition_handling: &str) -> io::Result<Self> {
+        Self::start_configured(&format!("cluster_partition_handling = {partition_handling}\n")).await
+    }
+
+    /// As [`start`](Self::start), with these lines of rabbitmq.conf instead.
+    ///
+    /// # Errors
+    /// As `start`.
+    ///
+    /// # Cancel safety
+    /// The nodes are killed when the future is dropped.
+    pub async fn start_configured(configuration: &str) -> io::Result<Self> {
         let home = tempfile::Builder::new().prefix("amqp-cluster-").tempdir()?;
         let [epmd_port, p1, d1, p2, d2, p3, d3] = free_ports()?;
         let of =
@@ -54,7 +65,7 @@ impl Cluster {
              cluster_formation.classic_config.nodes.1 = r1@localhost\n\
              cluster_formation.classic_config.nodes.2 = r2@localhost\n\
              cluster_formation.classic_config.nodes.3 = r3@localhost\n\
-             cluster_partition_handling = {partition_handling}\n"
+             {configuration}"
         );
         let epmd = start_epmd(&of("epmd", &home)).await?;
         let node = |name: &'static str, port, dist_port| {

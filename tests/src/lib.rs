@@ -4,11 +4,13 @@
 //! returns when that is not there, which the run then reports (see [`leave_out`]). `tests/run`
 //! installs and starts everything.
 
+pub mod chaos;
 mod cluster;
 mod command_proxy;
 pub mod disk;
 mod embedded;
 mod exit_code;
+mod footprint;
 mod frame_link;
 pub mod hostile;
 mod installation;
@@ -16,6 +18,7 @@ mod ledger;
 mod left_out;
 mod lingering;
 mod named_tests;
+mod namespace;
 mod node;
 pub mod peer;
 mod preload;
@@ -39,11 +42,13 @@ pub use cluster::Cluster;
 pub use command_proxy::{Chosen, CommandProxy, Until};
 pub use embedded::EmbeddedBroker;
 pub use exit_code::exit_code;
+pub use footprint::Footprint;
 pub use frame_link::{Break, FrameLinks, Kind, Passed, Place};
 pub use ledger::{Ledger, Outcome, Receipt, Summary};
 pub use left_out::leave_out;
 pub use lingering::Lingering;
 pub use named_tests::find_named_tests;
+pub use namespace::Namespace;
 pub use node::Node;
 pub use peer::Peer;
 pub use probe::{Probe, Waits};

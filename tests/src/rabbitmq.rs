@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Deref;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::installation::{Installation, require_rabbitmq};
+use crate::namespace;
 use crate::node::{Control, LOOPBACK_ONLY, NAME, Node};
 use crate::process::Process;
 
@@ -100,6 +102,12 @@ impl RabbitMq {
     /// When there is none.
     pub fn free_port() -> io::Result<u16> {
         Ok(free_port()?.local_addr()?.port())
+    }
+
+    /// The port at which it accepts other nodes.
+    #[must_use]
+    pub fn dist_port(&self) -> u16 {
+        self.dist_port
     }
 
     /// The id of the node's process.
@@ -282,6 +290,9 @@ fn start_server(control: &Control, port: u16, dist_port: u16) -> io::Result<Proc
     let home = &control.home;
     let log = fs::File::create(log_file(home))?;
     let mut server = control.command(control.installation.script("rabbitmq-server"));
+    if namespace::is_own() {
+        server.gid(namespace::group_of(&control.name));
+    }
     server
         // With this the script becomes Erlang instead of supervising it, so that our child is the
         // node itself.
