@@ -35,6 +35,7 @@ mod scale;
 mod sentinels;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+pub mod soak;
 mod tls;
 mod usage;
 

@@ -14,4 +14,5 @@ mod power_loss;
 mod recovery;
 mod scripted;
 mod simulation;
+mod soak;
 mod tidy;
