@@ -429,13 +429,7 @@ impl Publishing {
         }
     }
 
-    fn undelivered(
-        &self,
-        routing_key: &str,
-        fate: &Fate,
-        last: Fault,
-        retry: &Retry,
-    ) -> Error {
+    fn undelivered(&self, routing_key: &str, fate: &Fate, last: Fault, retry: &Retry) -> Error {
         Error::Undelivered(Box::new(Undelivered {
             exchange: self.publish_channel.exchange.clone(),
             routing_key: routing_key.to_owned(),

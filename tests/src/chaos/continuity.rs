@@ -91,7 +91,7 @@ mod tests {
         first.made();
         let moment = Instant::now();
         advance(Duration::from_secs(2)).await;
-        [&first, &second].map(Progress::made);
+        [&first, &second].into_iter().for_each(Progress::made);
         advance(Duration::from_secs(1)).await;
         let longest = [("publisher", Duration::from_secs(5)), ("worker", Duration::from_secs(6))];
         assert_eq!(continuity.longest(), longest);

@@ -95,11 +95,11 @@ mod tests {
     #[test]
     fn what_is_lost_doubled_or_made_up_is_told() {
         let tally = Tally::new("tasks", 3);
-        [0, 2].map(|number| tally.handle(number));
+        [0, 2].into_iter().for_each(|number| tally.handle(number));
         assert_eq!(tally.end(), ["tasks: 2 of 3 messages were handled"]);
-        [0, 1, 2, 1].map(|number| tally.handle(number));
+        [0, 1, 2, 1].into_iter().for_each(|number| tally.handle(number));
         assert_eq!(tally.end(), ["tasks: message 1 was handled twice"]);
-        [0, 1, 2, 3].map(|number| tally.handle(number));
+        [0, 1, 2, 3].into_iter().for_each(|number| tally.handle(number));
         assert_eq!(tally.end(), ["tasks: message 3 was never published"]);
     }
 }
