@@ -78,7 +78,9 @@ async fn no_part_of_a_password_that_is_not_escaped_is_told_or_logged() {
     let (log, _guard) = Log::listen_from(Level::TRACE);
     let port = closed_port().await;
     tracing::trace!("begun");
-    for password in ["hun@ter2", "hun/ter2", "hun@/ter2", "/hun@ter2", "hun@ter2@", "hun:@/?#ter2"] {
+    for password in
+        ["hun@ter2", "hun/ter2", "x@hun/ter2", "x@hun/@ter2", "x@hun?ter2", "/hun@ter2", "hun:@/?#ter2"]
+    {
         for scheme in ["amqp", "rabbit"] {
             let said = said_of(&format!("{scheme}://guest:{password}@127.0.0.1:{port}/")).await;
             assert!(!said.contains("hun") && !said.contains("ter2"), "{password}: {said}");
