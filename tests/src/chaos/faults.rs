@@ -128,6 +128,7 @@ impl Faults {
     }
 
     /// Waits until every node answers for every queue, and all see each other.
+    #[allow(clippy::print_stdout, reason = "its output is its result")]
     async fn recover(&mut self) -> io::Result<()> {
         let began = Instant::now();
         for node in 0..NODES {

@@ -51,13 +51,13 @@ impl History {
     /// What happened to a message, as far as it is known, in words.
     pub(super) fn of(&self, number: usize) -> String {
         let its = self.events.iter().filter(|noted| noted.number as usize == number);
-        let told: Vec<_> = its.map(Noted::to_words).collect();
+        let told: Vec<_> = its.map(Noted::told).collect();
         told.join(", ")
     }
 }
 
 impl Noted {
-    fn to_words(&self) -> String {
+    fn told(&self) -> String {
         let seconds = f64::from(self.milliseconds) / 1000.0;
         match self.event {
             Event::Published => format!("{seconds:.3} s published"),

@@ -83,6 +83,7 @@ pub async fn run(request: Request) -> io::Result<Report> {
 }
 
 /// Writes a line about a fault.
+#[allow(clippy::print_stdout, reason = "its output is its result")]
 fn tell(began: Instant, fault: super::plan::Fault, recovered: Duration, load: &Load) -> io::Result<()> {
     let [direct, tasks, notifications] = load.accounts().map(|account| account.sums(false).delivered);
     println!(

@@ -23,7 +23,7 @@ pub(super) fn number_of(body: &[u8]) -> Option<u64> {
 fn filling(number: u64) -> &'static [u8] {
     static TEXT: [u8; 2 * MOST] = text();
     let (begin, spread) = ((number % 251) as usize, (number.wrapping_mul(37) % MOST as u64) as usize);
-    let length = if number % 64 == 0 { spread } else { spread % 128 };
+    let length = if number.is_multiple_of(64) { spread } else { spread % 128 };
     TEXT.get(begin..begin + length).unwrap_or_default()
 }
 

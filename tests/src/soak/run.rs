@@ -122,7 +122,8 @@ impl Clients {
         let direct = async { tokio::try_join!(confirmed.round(), fetched.round(), transacted.round()) };
         let services = async { tokio::try_join!(tasks.round(), calls.round(), notifications.round()) };
         let (direct, services) = tokio::join!(direct, services);
-        (direct?, services?);
+        direct?;
+        services?;
         for tally in self.tallies() {
             tally.complete().await;
         }

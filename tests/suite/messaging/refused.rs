@@ -339,7 +339,7 @@ async fn a_declaration_that_is_not_permitted_among_200_is_told_alone(limited: &s
     owner.declare(&Queue::new(&queue)).await.unwrap();
     let transport = within(Transport::connect(limited)).await.unwrap();
     let producer = transport.producer(Exchange::default()).mandatory(true);
-    let forbidden = PublishOptions::new().declare(&Queue::new("forbidden"));
+    let forbidden = PublishOptions::new().declare(Queue::new("forbidden"));
     let outcomes = publish(&producer, &queue, 200, (&[100], &forbidden)).await;
     for (number, outcome) in (0..).zip(outcomes) {
         match number {

@@ -147,7 +147,8 @@ fn read(opened: Result<Opened, Malformed>) -> Read {
     reply.map_or_else(Read::Malformed, Read::Reply)
 }
 
-#[cfg(all(test, feature = "memory"))]
+#[cfg(feature = "memory")]
+#[cfg(test)]
 mod tests {
     use amqp_broker::Broker;
     use amqp_client::{ConnectOptions, Connection, ConsumeOptions, Message, Queue, Uri};
