@@ -102,8 +102,8 @@ pub(crate) struct Settings {
     #[serde(rename = "permissions")]
     permissions_in_file: Vec<Grant>,
 
-    /// The user of clients that log in with ANONYMOUS [default: they may not, or, with --like 4.0 or
-    /// later, guest while its password is guest]
+    /// The user of clients that log in with ANONYMOUS [default: they may not, or, with --like 4.0
+    /// or later, guest while its password is guest]
     #[arg(long, value_name = "USER", help_heading = "Users")]
     anonymous: Option<String>,
 
@@ -121,8 +121,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SECONDS", help_heading = "Limits")]
     heartbeat: Option<u16>,
 
-    /// The version of RabbitMQ whose behaviour the broker follows where versions differ, and which it
-    /// announces: 3.10, 4.0, 4.2 or 4.3 [default: 3.10]
+    /// The version of RabbitMQ whose behaviour the broker follows where versions differ, and which
+    /// it announces: 3.10, 4.0, 4.2 or 4.3 [default: 3.10]
     #[arg(long, value_name = "VERSION")]
     like: Option<RabbitMqVersion>,
 
@@ -131,8 +131,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "NAME")]
     product: Option<String>,
 
-    /// The product's version, which is announced and changes nothing else [default: the patch of --like,
-    /// such as 3.10.8]
+    /// The product's version, which is announced and changes nothing else [default: the patch of
+    /// --like, such as 3.10.8]
     #[arg(long, value_name = "VERSION")]
     product_version: Option<String>,
 

@@ -263,7 +263,8 @@ impl BrokerBuilder {
         self
     }
 
-    /// Makes the broker like a version of RabbitMQ: it announces that version's patch, copyright and
+    /// Makes the broker like a version of RabbitMQ: it announces that version's patch, copyright
+    /// and
     /// login mechanisms, and follows it where versions differ. Other settings of this builder take
     /// precedence over the version's defaults, in whatever order they are made. Default
     /// [`RabbitMq::V3_10`]. A [`backend`](Self::backend) is what it is; of the version its virtual
@@ -288,7 +289,8 @@ impl BrokerBuilder {
         self
     }
 
-    /// The version of the [`product`](Self::product), cut to 255 octets. Default: that of the version
+    /// The version of the [`product`](Self::product), cut to 255 octets. Default: that of the
+    /// version
     /// that the broker is [`like`](Self::like). It changes what is announced, and nothing else.
     pub fn product_version(mut self, version: impl Into<String>) -> Self {
         self.config.product_version = Some(version.into());

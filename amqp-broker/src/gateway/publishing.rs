@@ -37,7 +37,8 @@ impl<L: Link> Session<L> {
             Frame::Header(_, header) => {
                 channel.is_excessive = header.body_size > limit;
                 let complete = channel.incoming.header(header)?;
-                // As in RabbitMQ, an excessive body is refused when it is complete. None of it is kept.
+                // As in RabbitMQ, an excessive body is refused when it is complete. None of it is
+                // kept.
                 if channel.is_excessive {
                     channel.incoming.discard_body();
                 }

@@ -1,6 +1,7 @@
 //! How often a message returned to a quorum queue.
 
-/// A number of returns. Either all of them count towards the delivery limit, or failures are counted
+/// A number of returns. Either all of them count towards the delivery limit, or failures are
+/// counted
 /// apart from the others; both are in one number, because millions of messages may have one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Returns(u32);

@@ -29,8 +29,8 @@ pub(crate) struct Channel {
     /// Deliveries settled in a transaction that is neither committed nor rolled back, by delivery
     /// tag.
     pub(crate) settled: BTreeMap<u64, Settled>,
-    /// The tags of deliveries that returned to their queue when their consumer timed out: the client
-    /// may still settle them, which does nothing.
+    /// The tags of deliveries that returned to their queue when their consumer timed out: the
+    /// client may still settle them, which does nothing.
     pub(crate) timed_out: BTreeSet<u64>,
     /// Unacknowledged deliveries to consumers; messages fetched with `basic.get` do not count.
     pub(crate) in_flight: u32,

@@ -292,8 +292,8 @@ impl Queue {
                     self.ready.set_aside(entry, now.saturating_add(delay));
                     return;
                 }
-                // In some versions, without a delivery limit, a message that a client returns goes to
-                // the end, so that one which nobody can process does not block the rest.
+                // In some versions, without a delivery limit, a message that a client returns goes
+                // to the end, so that one which nobody can process does not block the rest.
                 let by_client = outcome != Outcome::Abandoned;
                 if limit.is_none() && by_client && self.arguments.unlimited_returns_go_last {
                     self.ready.push(entry);

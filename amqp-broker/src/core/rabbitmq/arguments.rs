@@ -16,6 +16,8 @@ use super::{
     term::type_name,
 };
 
+pub(crate) use super::known::QueueType;
+
 /// The behaviour of a queue that its arguments choose. Times are in milliseconds, sizes in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct QueueArguments {
@@ -38,7 +40,8 @@ pub(crate) struct QueueArguments {
     pub(crate) consumer_timeout: Option<u64>,
     /// The order of its messages by their priority.
     pub(crate) order: Order,
-    /// Whether a message that a client returns to it goes to the end when there is no delivery limit.
+    /// Whether a message that a client returns to it goes to the end when there is no delivery
+    /// limit.
     pub(crate) unlimited_returns_go_last: bool,
     pub(crate) single_active_consumer: bool,
 }
@@ -56,15 +59,6 @@ impl Default for Order {
     fn default() -> Self {
         Order::Strict(0)
     }
-}
-
-/// The types of queues.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum QueueType {
-    #[default]
-    Classic,
-    Quorum,
-    Stream,
 }
 
 /// Where the dead letters of a queue go.
@@ -107,26 +101,6 @@ pub(crate) const MOST_MILLISECONDS: i64 = 315_360_000_000;
 
 /// The largest segment of a stream, in bytes.
 const MOST_SEGMENT_BYTES: u64 = 3_000_000_000;
-
-impl QueueType {
-    /// The type's name in RabbitMQ's texts.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            QueueType::Classic => "rabbit_classic_queue",
-            QueueType::Quorum => "rabbit_quorum_queue",
-            QueueType::Stream => "rabbit_stream_queue",
-        }
-    }
-
-    /// The type that a declaration asks for, or classic if the value is invalid.
-    pub(crate) fn asked_for(table: &Table) -> Self {
-        match table.get("x-queue-type").as_ref().and_then(Value::as_str) {
-            Some("quorum") => QueueType::Quorum,
-            Some("stream") => QueueType::Stream,
-            _ => QueueType::Classic,
-        }
-    }
-}
 
 impl QueueArguments {
     /// Checks the arguments, and reads those that the broker uses. Values come first, in RabbitMQ's

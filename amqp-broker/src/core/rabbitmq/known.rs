@@ -1,7 +1,38 @@
-//! The arguments that each type of queue knows, and those of its consumers, in the order in which
-//! RabbitMQ compares them. An argument that only other types know is refused.
+//! The types of queues, the arguments that each knows, and those of its consumers, in the order in
+//! which RabbitMQ compares them. An argument that only other types know is refused.
 
-use super::{arguments::QueueType, profile::Profile};
+use amqp_codec::{Table, Value};
+
+use super::profile::Profile;
+
+/// The types of queues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum QueueType {
+    #[default]
+    Classic,
+    Quorum,
+    Stream,
+}
+
+impl QueueType {
+    /// The type's name in RabbitMQ's texts.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            QueueType::Classic => "rabbit_classic_queue",
+            QueueType::Quorum => "rabbit_quorum_queue",
+            QueueType::Stream => "rabbit_stream_queue",
+        }
+    }
+
+    /// The type that a declaration asks for, or classic if the value is invalid.
+    pub(crate) fn asked_for(table: &Table) -> Self {
+        match table.get("x-queue-type").as_ref().and_then(Value::as_str) {
+            Some("quorum") => QueueType::Quorum,
+            Some("stream") => QueueType::Stream,
+            _ => QueueType::Classic,
+        }
+    }
+}
 
 const CLASSIC: &[&str] = &[
     "x-expires",

@@ -34,8 +34,8 @@ impl Vhost {
     ) -> bool {
         self.reply_all(publication, found, progress, sink);
         if found.queues.is_empty() {
-            // In some versions direct replies do not count as routed: with `mandatory` they are returned
-            // as well.
+            // In some versions direct replies do not count as routed: with `mandatory` they are
+            // returned as well.
             if found.replies.is_empty() || !self.profile.direct_replies_are_routed {
                 progress.outcome = Published::Unroutable;
             }

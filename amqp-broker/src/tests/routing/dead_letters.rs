@@ -47,8 +47,8 @@ fn death(count: i64, reason: &str, queue: &str, exchange: &str, key: &str) -> Ta
     ])
 }
 
-/// As [`death`], with the fields in the order of an entry that is not the first; from 4.0 on that is
-/// the same.
+/// As [`death`], with the fields in the order of an entry that is not the first; from 4.0 on that
+/// is the same.
 fn later(broker: &Tested, count: i64, reason: &str, queue: &str, exchange: &str, key: &str) -> Table {
     let mut death = death(count, reason, queue, exchange, key);
     if broker.is_before_4_0() {

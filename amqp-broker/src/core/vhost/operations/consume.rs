@@ -67,8 +67,8 @@ impl Vhost {
         let queue_id = self.usable_queue(&consume.queue, by)?;
         let arguments = self.check_consumer(id, queue_id, consume)?;
         let Some(queue) = self.queues.get(queue_id) else { return Err(self.no_queue(&consume.queue)) };
-        // Quorum queues and streams do not know exclusive consumers, and single active consumers share
-        // a queue.
+        // Quorum queues and streams do not know exclusive consumers, and single active consumers
+        // share a queue.
         let exclusive = consume.exclusive && queue.arguments.kind == QueueType::Classic;
         let is_shared = exclusive && queue.arguments.single_active_consumer;
         if is_shared

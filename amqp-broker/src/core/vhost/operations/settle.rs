@@ -119,8 +119,8 @@ impl Vhost {
         Ok(true)
     }
 
-    /// Refuses to reject from a stream, where the version does. This closes the connection, so it is checked before
-    /// anything is requeued.
+    /// Refuses to reject from a stream, where the version does. This closes the connection, so it
+    /// is checked before anything is requeued.
     #[inline]
     fn check_stream(&self, delivery: &UnackedDelivery, outcome: Outcome) -> Result<(), Refusal> {
         if outcome == Outcome::Acked || !self.profile.streams_refuse_rejections {
