@@ -1,6 +1,10 @@
 //! The settings of a broker.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use amqp_codec::Tune;
 
@@ -32,6 +36,8 @@ pub(crate) struct Config {
     /// The users who may log in from this machine only.
     pub(crate) loopback_users: BTreeSet<String>,
     vhosts: BTreeSet<String>,
+    /// The names of the backends of virtual hosts that have one.
+    pub(crate) backends: BTreeMap<String, String>,
     pub(crate) channel_max: u16,
     pub(crate) frame_max: u32,
     heartbeat: u16,
@@ -64,6 +70,7 @@ impl fmt::Debug for Config {
             .field("anonymous", &self.anonymous)
             .field("loopback_users", &self.loopback_users)
             .field("vhosts", &self.vhosts)
+            .field("backends", &self.backends)
             .field("channel_max", &self.channel_max)
             .field("frame_max", &self.frame_max)
             .field("heartbeat", &self.heartbeat)
@@ -90,6 +97,7 @@ impl Default for Config {
             anonymous: None,
             loopback_users: BTreeSet::from([DEFAULT_USER.to_owned()]),
             vhosts: BTreeSet::new(),
+            backends: BTreeMap::new(),
             channel_max: 2047,
             frame_max: 131_072,
             heartbeat: 60,

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_codec::ShortString;
+use amqp_codec::{ShortString, Table};
 
 use crate::{
     channel::Channel,
@@ -131,6 +131,13 @@ impl Connection {
     /// Returns the counts of the connection so far. This is cheap: it takes the lock once.
     pub fn metrics(&self) -> Metrics {
         self.handle.shared.with(|engine| engine.metrics())
+    }
+
+    /// Returns what the broker has said of itself when the connection was opened or recovered
+    /// (`server-properties`, spec section 1.4.2.1): `product`, `version`, `capabilities` and others.
+    /// It is empty while the broker has not been reached.
+    pub fn server_properties(&self) -> Table {
+        self.handle.shared.with(|engine| engine.server_properties())
     }
 
     /// Returns a handle that does not keep the connection open: it is closed when the last other

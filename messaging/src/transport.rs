@@ -252,7 +252,7 @@ impl TransportOptions {
     /// With feature `redis`, `redis://[[user]:password@]host[:port][/database]`, `rediss://`,
     /// `redis+socket:///path` and `sentinel://host[:port][/database];…?master_name=NAME` are a
     /// Redis that kombu and Celery use; their options are those of
-    /// `amqp_broker::redis::RedisOptions`. With feature `filesystem`,
+    /// `amqp_broker::redis::RedisOptions`, which `on_redis` takes. With feature `filesystem`,
     /// `filesystem://?data_folder_in=DIR&data_folder_out=DIR` are folders that kombu uses. Neither
     /// can be among several URLs. Every other name of kombu's transports is an error that says how
     /// to write one.
@@ -315,7 +315,7 @@ impl TransportOptions {
         url.into()
     }
 
-    fn made(self, brokers: &Brokers) -> Transport {
+    pub(crate) fn made(self, brokers: &Brokers) -> Transport {
         let wait_for_release = self.wait_for_release.unwrap_or(WAIT_FOR_RELEASE);
         let teller = Teller::new();
         let link = |role| {
@@ -418,10 +418,11 @@ impl Transport {
         TransportOptions::new().on(broker)
     }
 
-    /// Tells whether the messages are in a Redis.
+    /// Tells whether the messages are in a Redis. It connects, because only the broker knows that.
     #[cfg(feature = "mailbox")]
-    pub(crate) fn is_on_redis(&self) -> bool {
-        self.0.consuming.is_on_redis()
+    pub(crate) async fn is_on_redis(&self) -> Result<bool, Error> {
+        self.0.consuming.patient().connection().await?;
+        Ok(self.0.consuming.is_on_redis())
     }
 
     /// Returns a producer for an exchange, which it declares before the first message. The default

@@ -16,6 +16,12 @@ pub trait Backend: Send + Sync + 'static {
     /// The view of one AMQP connection.
     type Link: Link;
 
+    /// Returns a name that tells clients what their virtual host stands on, such as `redis`; empty
+    /// by default. The broker sends it in the server property `backends`.
+    fn name(&self) -> &str {
+        ""
+    }
+
     /// Opens the view of a new AMQP connection. The backend announces through `wakes` which of the
     /// [watched](Link::watch) queues may have messages.
     ///

@@ -462,7 +462,19 @@ fn server_properties(config: &Config, dialect: Dialect) -> Result<Table, amqp_co
     properties.insert("platform", concat!("amqp-broker ", env!("CARGO_PKG_VERSION")))?;
     properties.insert("product", beginning(config.product()))?;
     properties.insert("version", beginning(config.product_version()))?;
+    if !config.backends.is_empty() {
+        properties.insert("backends", backends(config)?)?;
+    }
     Ok(properties)
+}
+
+/// The names of the backends, by virtual host.
+fn backends(config: &Config) -> Result<Table, amqp_codec::Error> {
+    let mut backends = Table::new();
+    for (vhost, backend) in &config.backends {
+        backends.insert(vhost.as_str(), beginning(backend))?;
+    }
+    Ok(backends)
 }
 
 /// The part of a text that is sent to clients.

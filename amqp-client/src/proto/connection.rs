@@ -17,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use amqp_codec::Table;
+
 use crate::proto::{
     calls::{CallId, Calls},
     channel::Channel,
@@ -143,6 +145,7 @@ impl Engine {
             lost: 0,
             consumers_gone: Vec::new(),
             has_consumer_qos: false,
+            server_properties: Table::new(),
             now,
         };
         Engine {

@@ -7,7 +7,7 @@ use amqp_codec::{
     frame::{self, PROTOCOL_HEADER},
     method::connection,
 };
-use bytes::BufMut;
+use bytes::{BufMut, Bytes};
 
 use super::link::Link;
 use crate::{
@@ -128,6 +128,8 @@ impl Handshake {
         let buffer = link.output.secret_buffer(room);
         frame::encode_method(0, &start_ok, link.frame_max, buffer).map_err(Error::Invalid)?;
         link.has_consumer_qos = is_capable(&start.server_properties, "per_consumer_qos");
+        // A copy, because the original would keep the whole read buffer.
+        link.server_properties = detached(&start.server_properties);
         self.tells_refusal = is_capable(&start.server_properties, "authentication_failure_close");
         self.mechanism = Some(mechanism);
         self.stage = Stage::Tune;
@@ -207,6 +209,10 @@ impl Handshake {
 
 fn no_credentials(error: CredentialsError) -> Error {
     Error::Credentials(Arc::from(error))
+}
+
+fn detached(table: &Table) -> Table {
+    Table::from_encoded(Bytes::copy_from_slice(table.as_encoded())).unwrap_or_default()
 }
 
 fn is_capable(server_properties: &Table, capability: &str) -> bool {

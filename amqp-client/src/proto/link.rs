@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, task::Waker, time::Instant};
 
-use amqp_codec::{Arguments, Frame, Method, ShortString, frame};
+use amqp_codec::{Arguments, Frame, Method, ShortString, Table, frame};
 
 use crate::proto::{
     calls::Calls,
@@ -50,6 +50,8 @@ pub(crate) struct Link {
     pub(crate) consumers_gone: Vec<ShortString>,
     /// Whether a prefetch applies to each consumer, as with RabbitMQ, and not to the whole channel.
     pub(crate) has_consumer_qos: bool,
+    /// What the broker has said of itself.
+    pub(crate) server_properties: Table,
     /// The time of the current read.
     pub(crate) now: Instant,
 }

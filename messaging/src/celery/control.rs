@@ -4,7 +4,7 @@ use std::fmt;
 
 use amqp_client::Exchange;
 
-use crate::{mailbox::Mailbox, transport::Transport};
+use crate::{error::Error, mailbox::Mailbox, transport::Transport};
 
 /// The default of Celery's `event_exchange`.
 const EVENT_EXCHANGE: &str = "celeryev";
@@ -40,10 +40,10 @@ impl Control {
     }
 
     /// Returns the exchange of events: a topic exchange, and on a Redis a fanout exchange, as in
-    /// Celery.
-    pub(super) fn events_exchange(&self) -> Exchange {
-        let kind = if self.transport.is_on_redis() { Exchange::fanout } else { Exchange::topic };
-        kind(&self.event_exchange).durable(true)
+    /// Celery. To know that, it connects.
+    pub(super) async fn events_exchange(&self) -> Result<Exchange, Error> {
+        let kind = if self.transport.is_on_redis().await? { Exchange::fanout } else { Exchange::topic };
+        Ok(kind(&self.event_exchange).durable(true))
     }
 
     /// Returns its mailbox, for commands that have no method here.

@@ -60,17 +60,17 @@ pub(super) struct Emitter {
 }
 
 impl Emitter {
-    pub(super) fn new(
+    pub(super) async fn new(
         control: &Control,
         hostname: &str,
         service: Arc<dyn Service>,
         interval: Duration,
         has_task_events: bool,
-    ) -> Self {
-        let producer = control.transport.producer(control.events_exchange());
+    ) -> Result<Self, Error> {
+        let producer = control.transport.producer(control.events_exchange().await?);
         let has_task_events = AtomicBool::new(has_task_events);
         let (control, hostname) = (control.clone(), hostname.to_owned());
-        Emitter { control, hostname, service, producer, interval, has_task_events }
+        Ok(Emitter { control, hostname, service, producer, interval, has_task_events })
     }
 
     /// Sets whether events of tasks are emitted; returns whether they were.

@@ -104,7 +104,7 @@ impl NodeBuilder {
     /// As [`mailbox::NodeBuilder::start`].
     pub async fn start(self) -> Result<Node, Error> {
         let NodeBuilder { control, name, service, heartbeat, has_task_events, further } = self;
-        let emitter = Emitter::new(&control, &name, service.clone(), heartbeat, has_task_events);
+        let emitter = Emitter::new(&control, &name, service.clone(), heartbeat, has_task_events).await?;
         let emitter = Arc::new(emitter);
         let own = Own { control, name, service, emitter: emitter.clone(), started: Instant::now() };
         // Handlers that were added come first, and so replace the node's own.

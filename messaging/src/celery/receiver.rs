@@ -62,8 +62,8 @@ impl EventReceiverBuilder {
     pub async fn start(self) -> Result<EventReceiver, Error> {
         let queue = Queue::new(format!("{QUEUE_PREFIX}.{}", Uuid::new_v4()));
         let queue = queue.exclusive(true).auto_delete(true).message_ttl(TTL).expires(EXPIRES);
-        let consumer =
-            self.control.transport.consumer(queue).bind(&self.control.events_exchange(), self.routing_key);
+        let exchange = self.control.events_exchange().await?;
+        let consumer = self.control.transport.consumer(queue).bind(&exchange, self.routing_key);
         let consumer = consumer.prefetch(1000).start().await?;
         Ok(EventReceiver { control: self.control, consumer, received: VecDeque::new() })
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "memory")]
 use amqp_broker::Broker;
-use amqp_client::{ConnectOptions, Connection, Uri};
+use amqp_client::{ConnectOptions, Connection, Uri, Value};
 #[cfg(feature = "memory")]
 use tokio::io::DuplexStream;
 
@@ -89,12 +89,17 @@ impl Brokers {
 }
 
 impl Brokers {
-    /// Tells whether the messages are in a Redis.
-    pub(crate) fn is_redis(&self) -> bool {
+    /// Tells whether the messages are in a Redis, as the broker says that was connected to.
+    pub(crate) fn are_on_redis(&self, connection: &Connection) -> bool {
+        let backends = connection.server_properties().get("backends");
+        let is_redis = |uri: &Uri| {
+            let backend = backends.as_ref().and_then(Value::as_table)?.get(&uri.vhost);
+            Some(backend?.as_str() == Some("redis"))
+        };
         match self {
-            Brokers::Network(_) => false,
+            Brokers::Network(uris) => uris.iter().any(|uri| is_redis(uri) == Some(true)),
             #[cfg(feature = "memory")]
-            Brokers::Here(here) => here.redis.is_some(),
+            Brokers::Here(here) => is_redis(&here.uri) == Some(true),
         }
     }
 

@@ -70,6 +70,8 @@ struct Inner {
 struct Opened {
     /// The last connection; it may have ended since.
     connection: Option<Connection>,
+    /// Whether the messages are in a Redis.
+    is_on_redis: bool,
     /// How many connections there have been.
     count: u64,
     /// How long the connection has not opened a channel that was asked for.
@@ -119,9 +121,9 @@ impl LazyConnection {
         self.shared.closing.run_until_cancelled(opening).await.unwrap_or(Err(SetupError::Closed))
     }
 
-    /// Tells whether the messages are in a Redis.
+    /// Tells whether the messages are in a Redis: what the broker says that was connected to last.
     pub(crate) fn is_on_redis(&self) -> bool {
-        self.shared.settings.brokers.is_redis()
+        self.shared.opened.lock().is_on_redis
     }
 
     /// Returns the counts that only a Redis has, of this connection and others.
@@ -416,6 +418,7 @@ impl Inner {
     }
 
     fn opened(&self, connection: Connection) -> Result<Connection, SetupError> {
+        let is_on_redis = self.settings.brokers.are_on_redis(&connection);
         let mut opened = self.opened.lock();
         if self.closing.is_cancelled() {
             // The last handle was dropped; dropping the connection closes it.
@@ -425,6 +428,7 @@ impl Inner {
             opened.before = opened.before.after(&ended.metrics());
             opened.before.reconnects += 1;
         }
+        opened.is_on_redis = is_on_redis;
         opened.failure = None;
         opened.count += 1;
         opened.silence = Silence::default();

@@ -25,10 +25,12 @@ pub struct TransportMetrics {
     /// How often a lost connection was opened again, or its recovery began.
     pub reconnects: u64,
     /// Items in queues on a Redis that are none of kombu's messages: each was put into a list
-    /// `QUEUE.undecodable`, or dropped if it came from a fanout exchange.
+    /// `QUEUE.undecodable`, or dropped if it came from a fanout exchange. Of a Redis behind a
+    /// broker, that broker's own metrics count it.
     pub undecodable_items: u64,
     /// Messages of a Redis that were settled when another had already returned them to their
-    /// queues, because their claims had lapsed: they are handled twice.
+    /// queues, because their claims had lapsed: they are handled twice. Of a Redis behind a broker,
+    /// that broker's own metrics count it.
     pub settled_too_late: u64,
     /// Messages that now wait for the broker's confirm.
     pub unconfirmed: usize,

@@ -52,6 +52,10 @@ impl Redis {
 impl Backend for Redis {
     type Link = RedisLink;
 
+    fn name(&self) -> &str {
+        "redis"
+    }
+
     async fn open(&self, wakes: Wakes) -> Result<RedisLink, BackendError> {
         let hub = self.shared.hub().await?;
         Shared::start_clearing(&self.shared);

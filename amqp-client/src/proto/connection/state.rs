@@ -1,5 +1,7 @@
 //! The state of a connection, and its counts.
 
+use amqp_codec::Table;
+
 use super::{Engine, Phase};
 use crate::{error::Error, event::State, metrics::Metrics, proto::publishing::confirms::Confirms};
 
@@ -18,6 +20,10 @@ impl Engine {
             (_, Some(reason)) => State::Blocked(reason.to_string()),
             _ => State::Open,
         }
+    }
+
+    pub(crate) fn server_properties(&self) -> Table {
+        self.link.server_properties.clone()
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
