@@ -45,7 +45,13 @@ pub(super) fn certificates(tls: &RedisTls) -> Result<TlsCertificates, BackendErr
         }),
         _ => None,
     };
-    Ok(TlsCertificates { client_tls, root_cert: tls.ca_certs.as_deref().map(read).transpose()? })
+    let mut root_cert = tls.ca_certs.as_deref().map(read).transpose()?;
+    if let Some(data) = &tls.ca_data {
+        let roots = root_cert.get_or_insert_default();
+        roots.push(b'\n');
+        roots.extend_from_slice(data.as_bytes());
+    }
+    Ok(TlsCertificates { client_tls, root_cert })
 }
 
 fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, BackendError> {

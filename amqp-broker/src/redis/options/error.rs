@@ -1,5 +1,6 @@
 //! What is wrong with a URL or an option.
 
+use super::refused::refused;
 use crate::backend::UnsupportedScheme;
 
 /// Why a URL or an option of a Redis transport is refused. No variant holds a password.
@@ -18,6 +19,14 @@ pub enum RedisOptionsError {
     /// There is no option of this name.
     #[error("the Redis transport has no option `{0}`")]
     UnknownOption(String),
+    /// kombu or redis-py has the option, and it cannot have its effect here.
+    #[error("the option `{option}` has no place in a URL of the Redis transport: {reason}")]
+    RefusedOption {
+        /// The option's name.
+        option: String,
+        /// Why, and what takes its place.
+        reason: &'static str,
+    },
     /// The value of an option is not what it takes.
     #[error("the option `{option}` of the Redis transport takes {expected}")]
     InvalidValue {
@@ -37,6 +46,15 @@ pub enum RedisOptionsError {
 impl RedisOptionsError {
     pub(super) fn url(reason: impl Into<String>) -> Self {
         RedisOptionsError::InvalidUrl(reason.into())
+    }
+
+    /// The error of an option that has no effect of its own.
+    pub(super) fn option(option: &str) -> Self {
+        let name = option.to_owned();
+        match refused(option) {
+            Some(reason) => RedisOptionsError::RefusedOption { option: name, reason },
+            None => RedisOptionsError::UnknownOption(name),
+        }
     }
 
     pub(super) fn value(option: &str, expected: &'static str) -> Self {

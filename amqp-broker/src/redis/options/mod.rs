@@ -3,7 +3,9 @@
 mod credentials;
 mod error;
 mod keep_alive;
+mod periods;
 mod redis_options;
+mod refused;
 mod server;
 mod settings;
 mod url;

@@ -8,6 +8,7 @@ use super::{
     credentials::{Credentials, RedisLogin},
     error::RedisOptionsError,
     keep_alive::KeepAlive,
+    periods::Periods,
     server::{RedisTls, Server},
 };
 use crate::{
@@ -43,14 +44,17 @@ macro_rules! options {
         /// | option | value |
         /// |---|---|
         /// | `virtual_host` | the database |
-        /// | `ssl`, `ssl_cert_reqs`, `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname` | TLS, which each of them turns on: `none`, `optional` or `required`, which are both strict; PEM files. The name of a master that sentinels tell of is always checked |
+        /// | `ssl`, `ssl_cert_reqs`, `ssl_ca_certs`, `ssl_ca_data`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname` | TLS, which each of them turns on: `none`, `optional` or `required`, which are both strict; PEM files, and PEM itself. The name of a master that sentinels tell of is always checked |
         /// | `sentinel_kwargs` | a JSON object with `username`, `password`, `socket_timeout` (after so many seconds without an answer the next sentinel is asked), `ssl` and the other options of TLS for the sentinels themselves; files that it does not name are those of the master's TLS |
         /// | `socket_keepalive_options` | a JSON object with `TCP_KEEPIDLE`, `TCP_KEEPINTVL` and `TCP_KEEPCNT`, or their numbers on Linux 4, 5 and 6: the times of `socket_keepalive` |
         /// | `protocol` | 3, the default, or 2: the version of Redis's protocol |
         /// | `body_encoding` | `base64`, the default, or `utf-8`: how bodies are written |
         /// | `polling_interval`, `brpop_timeout` | accepted without effect: nothing here polls |
         /// | `ack_emulation` | only true: messages are always claimed |
-        /// | `credential_provider` | an error that points to [`credentials`](Self::credentials) |
+        /// | `max_retries`, `interval_start`, `interval_step`, `interval_max`, `connect_timeout`, `connect_retries_timeout` | accepted without effect: the clients of the gateway connect again as they see fit, `messaging` by its `Recovery` and `RetryPolicy`; `socket_connect_timeout` ends an attempt |
+        /// | `heartbeat`, `insist`, `login_method`, `failover_strategy` | accepted without effect, as by kombu's Redis transport; `health_check_interval` takes the place of heartbeats |
+        /// | `ssl_validate_ocsp`, `ssl_validate_ocsp_stapled` | only false |
+        /// | `credential_provider`, `errback`, `callback`, `retry`, `retry_on_error`, and the other `ssl_…` of redis-py | an error that says why, and what takes their place: for `credential_provider` it is [`credentials`](Self::credentials) |
         ///
         /// Booleans are `true` or `false`, `1` or `0`, `yes` or `no`, `on` or `off`; `None` stands
         /// for no value. `priority_steps` are numbers with commas between them.
@@ -80,6 +84,7 @@ macro_rules! options {
             pub(crate) client_name: Option<String>,
             pub(crate) deadletter_queue: Option<String>,
             pub(crate) master_name: Option<String>,
+            pub(crate) periods: Periods,
             $(pub(crate) $name: $type,)*
         }
 
@@ -99,6 +104,7 @@ macro_rules! options {
                     client_name: None,
                     deadletter_queue: None,
                     master_name: None,
+                    periods: Periods::default(),
                     $($name: $default,)*
                 }
             }

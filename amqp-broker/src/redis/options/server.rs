@@ -44,6 +44,8 @@ pub(crate) struct RedisTls {
     pub(crate) check_hostname: bool,
     /// A PEM file with the certificate authorities to trust; those of the system otherwise.
     pub(crate) ca_certs: Option<PathBuf>,
+    /// Further authorities to trust, in PEM.
+    pub(crate) ca_data: Option<String>,
     /// PEM files with the client's certificate and its key.
     pub(crate) certfile: Option<PathBuf>,
     pub(crate) keyfile: Option<PathBuf>,
@@ -52,7 +54,9 @@ pub(crate) struct RedisTls {
 impl RedisTls {
     /// With the files of another where this one names none. A key belongs to its certificate.
     pub(super) fn with_files_of(mut self, other: RedisTls) -> Self {
-        self.ca_certs = self.ca_certs.or(other.ca_certs);
+        if self.ca_certs.is_none() && self.ca_data.is_none() {
+            (self.ca_certs, self.ca_data) = (other.ca_certs, other.ca_data);
+        }
         if self.certfile.is_none() {
             (self.certfile, self.keyfile) = (other.certfile, other.keyfile);
         }
@@ -62,6 +66,13 @@ impl RedisTls {
 
 impl Default for RedisTls {
     fn default() -> Self {
-        RedisTls { verify: true, check_hostname: true, ca_certs: None, certfile: None, keyfile: None }
+        RedisTls {
+            verify: true,
+            check_hostname: true,
+            ca_certs: None,
+            ca_data: None,
+            certfile: None,
+            keyfile: None,
+        }
     }
 }

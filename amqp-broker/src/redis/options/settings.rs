@@ -83,9 +83,6 @@ impl RedisOptions {
             "ack_emulation" => {
                 return Err(RedisOptionsError::value(option, "true: messages are always claimed"));
             }
-            "credential_provider" => {
-                return Err(RedisOptionsError::value(option, "a function: call RedisOptions::credentials"));
-            }
             _ => return self.set_connection(option, value),
         }
         Ok(())
@@ -106,7 +103,7 @@ impl RedisOptions {
             "min_other_sentinels" => self.min_other_sentinels = number(option, value)?,
             "sentinel_kwargs" => self.set_sentinel(option, value)?,
             "sentinel_fanout_compat" => self.sentinel_fanout_compat = boolean(option, value)?,
-            unknown => return Err(RedisOptionsError::UnknownOption(unknown.to_owned())),
+            _ => return without_effect(option, value),
         }
         Ok(())
     }
@@ -117,7 +114,10 @@ impl RedisOptions {
             self.tls = wanted.then(|| self.tls.take().unwrap_or_default());
             return Ok(());
         }
-        self.tls.get_or_insert_with(RedisTls::default).set(option, value)
+        let mut tls = self.tls.take().unwrap_or_default();
+        tls.set(option, value)?;
+        self.tls = Some(tls);
+        Ok(())
     }
 
     fn set_sentinel(&mut self, option: &str, value: &str) -> Result<()> {
@@ -137,6 +137,7 @@ impl RedisOptions {
             ("ssl_cert_reqs", arguments.ssl_cert_reqs),
             ("ssl_check_hostname", check_hostname),
             ("ssl_ca_certs", arguments.ssl_ca_certs),
+            ("ssl_ca_data", arguments.ssl_ca_data),
             ("ssl_certfile", arguments.ssl_certfile),
             ("ssl_keyfile", arguments.ssl_keyfile),
         ] {
@@ -160,6 +161,7 @@ struct SentinelArguments {
     ssl_cert_reqs: Option<String>,
     ssl_check_hostname: Option<bool>,
     ssl_ca_certs: Option<String>,
+    ssl_ca_data: Option<String>,
     ssl_certfile: Option<String>,
     ssl_keyfile: Option<String>,
 }
@@ -176,11 +178,31 @@ impl RedisTls {
             }
             "ssl_check_hostname" => self.check_hostname = boolean(option, value)?,
             "ssl_ca_certs" => self.ca_certs = optional_text(value).map(Into::into),
+            "ssl_ca_data" => self.ca_data = optional_text(value),
             "ssl_certfile" => self.certfile = optional_text(value).map(Into::into),
             "ssl_keyfile" => self.keyfile = optional_text(value).map(Into::into),
-            unknown => return Err(RedisOptionsError::UnknownOption(unknown.to_owned())),
+            // Neither is checked here, as by default in Python.
+            "ssl_validate_ocsp" | "ssl_validate_ocsp_stapled" if !boolean(option, value)? => {}
+            _ => return Err(RedisOptionsError::option(option)),
         }
         Ok(())
+    }
+}
+
+/// Checks the value of an option that the connections of kombu have and those here have not: one
+/// attempt is made to connect, and whoever made it decides about the next.
+fn without_effect(option: &str, value: &str) -> Result<()> {
+    match option {
+        "connect_timeout"
+        | "connect_retries_timeout"
+        | "interval_start"
+        | "interval_step"
+        | "interval_max"
+        | "heartbeat" => optional_seconds(option, value).map(drop),
+        "max_retries" => optional_number::<i64>(option, value).map(drop),
+        "insist" => boolean(option, value).map(drop),
+        "login_method" | "failover_strategy" => Ok(()),
+        _ => Err(RedisOptionsError::option(option)),
     }
 }
 

@@ -133,6 +133,7 @@ fn tls_is_on_where_anything_of_it_is_set() {
         verify: false,
         check_hostname: false,
         ca_certs: Some("/ca.pem".into()),
+        ca_data: None,
         certfile: Some("/c.pem".into()),
         keyfile: Some("/k.pem".into()),
     };
@@ -231,11 +232,47 @@ fn an_option_that_there_is_not_and_a_value_that_is_none_are_named() {
         ("queue_order_strategy=x", "takes round_robin, priority or sorted"),
         ("body_encoding=x", "takes base64 or utf-8"),
         ("ack_emulation=false", "takes true: messages are always claimed"),
-        ("credential_provider=a.B", "takes a function: call RedisOptions::credentials"),
         ("ssl_cert_reqs=x", "takes required, optional or none"),
     ] {
         let error = refused(&format!("redis://h?{query}"));
         assert!(error.contains(expected), "{query}: {error}");
+    }
+}
+
+#[test]
+fn options_of_kombu_without_effect_here_are_accepted_if_their_values_are_right() {
+    let options = parse(
+        "redis://h?max_retries=3&interval_start=0&interval_step=0.2&interval_max=1&connect_timeout=4\
+         &connect_retries_timeout=None&heartbeat=10&insist=false&login_method=PLAIN\
+         &failover_strategy=shuffle",
+    );
+    assert_eq!(format!("{options:?}"), format!("{:?}", parse("redis://h")));
+    let options = parse("redis://h?ssl_validate_ocsp=false&ssl_validate_ocsp_stapled=0");
+    assert_eq!(options.tls, Some(RedisTls::default()));
+    for option in ["max_retries=many", "interval_start=-1", "interval_max=x", "connect_timeout=soon"] {
+        assert!(refused(&format!("redis://h?{option}")).contains("takes a"), "{option}");
+    }
+}
+
+#[test]
+fn options_of_kombu_that_cannot_have_their_effect_are_refused_by_name_with_the_reason() {
+    for (option, reason) in [
+        ("credential_provider=a.B", "to Redis::new or TransportOptions::on_redis"),
+        ("retry_on_error=x", "`retry_on_timeout` repeats commands"),
+        ("retry=x", "`retry_on_timeout` repeats commands"),
+        ("errback=x", "a function cannot be in a URL"),
+        ("password=hunter2", "it belongs in front of the host"),
+        ("ssl_ca_path=/certs", "name a file by `ssl_ca_certs`"),
+        ("ssl_password=hunter2", "name an unencrypted one by `ssl_keyfile`"),
+        ("ssl_min_version=771", "it is TLS 1.2"),
+        ("ssl_ciphers=x", "rustls chooses"),
+        ("ssl_validate_ocsp=true", "rustls asks no OCSP"),
+        ("ssl_include_verify_flags=1", "flags of OpenSSL"),
+    ] {
+        let error = refused(&format!("redis://h?{option}"));
+        let name = option.split('=').next().unwrap();
+        assert!(error.starts_with(&format!("the option `{name}` has no place in a URL")), "{error}");
+        assert!(error.contains(reason) && !error.contains("hunter2"), "{option}: {error}");
     }
 }
 

@@ -19,15 +19,8 @@ use crate::{
     },
 };
 
-/// How often the queues are looked at, in case that a notice of Redis was lost, and the connections
-/// are tried. The first look comes at a random time, so that many gateways do not look together.
+/// How often queues of those who are gone are looked for, and the pause after a failure.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-
-/// The time between two removals of bindings that nobody renews any more, as in kombu.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-
-/// How often bindings and declarations are renewed: a third of the shortest time that they live.
-const RENEW_EVERY: Duration = Duration::from_secs(1200);
 
 /// The shortest period of anything here, whatever the options say.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -82,11 +75,12 @@ async fn arm(hub: Arc<Hub>) {
     }
 }
 
-/// Looks at all queues, and tries both connections.
+/// Looks at all queues, in case that a notice of Redis was lost, and tries all connections. The
+/// first look comes at a random time, so that many gateways do not look together.
 async fn look(hub: Arc<Hub>) {
-    time::sleep(spread(LOOK_EVERY)).await;
-    let health = hub.options.health_check_interval;
-    let period = if health.is_zero() { LOOK_EVERY } else { LOOK_EVERY.min(health) };
+    let (every, health) = (hub.options.periods.look, hub.options.health_check_interval);
+    let period = if health.is_zero() { every } else { every.min(health) };
+    time::sleep(spread(period)).await;
     let mut ticks = time::interval(period.max(SHORTEST));
     loop {
         ticks.tick().await;
@@ -137,9 +131,9 @@ async fn restore(hub: Arc<Hub>) {
 async fn renew(hub: Arc<Hub>) {
     let mut renewed = Instant::now();
     loop {
-        time::sleep(SWEEP_EVERY).await;
+        time::sleep(hub.options.periods.sweep).await;
         // This comes first, so that ours are not removed.
-        if renewed.elapsed() >= RENEW_EVERY {
+        if renewed.elapsed() >= hub.options.periods.renew {
             let done = topology::renew(&hub).await;
             if done.is_ok() {
                 renewed = Instant::now();
