@@ -4,11 +4,18 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::backend::BackendError;
 
+/// What a client is told whose Redis is a cluster.
+pub(super) const NO_CLUSTER: &str = "this Redis is a node of a cluster, where a queue's lists and claims \
+     cannot be changed in one step; use a single Redis or Sentinel";
+
 /// The error that the client gets. None of Redis's texts contains a secret: they name commands,
 /// keys and users.
 pub(crate) fn backend_error(error: &RedisError) -> BackendError {
     if is_refused(error) {
         return BackendError::AccessRefused(format!("Redis refuses access: {}", words(error)));
+    }
+    if is_of_cluster(error) {
+        return BackendError::NotImplemented(NO_CLUSTER.to_owned());
     }
     let text = match verdict(error) {
         Some(ServerErrorKind::BusyLoading) => "Redis is loading its data".to_owned(),
@@ -18,6 +25,22 @@ pub(crate) fn backend_error(error: &RedisError) -> BackendError {
         _ => format!("Redis failed: {}", words(error)),
     };
     BackendError::Unavailable(text)
+}
+
+/// Tells whether a node of a cluster has answered: such a node has no other database than 0, and
+/// not all keys.
+fn is_of_cluster(error: &RedisError) -> bool {
+    let has_slots = matches!(
+        verdict(error),
+        Some(
+            ServerErrorKind::Moved
+                | ServerErrorKind::Ask
+                | ServerErrorKind::TryAgain
+                | ServerErrorKind::ClusterDown
+                | ServerErrorKind::CrossSlot
+        )
+    );
+    has_slots || error.detail().is_some_and(|detail| detail.contains("not allowed in cluster mode"))
 }
 
 /// Redis cannot be reached, for this reason.
@@ -80,6 +103,15 @@ mod tests {
             let error = server(code, "who are you");
             assert!(matches!(backend_error(&error), BackendError::AccessRefused(_)), "{code}");
             assert!(!is_lost(&error), "{code}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_a_cluster_is_told_from_a_failure() {
+        let database = server("ERR", "SELECT is not allowed in cluster mode");
+        let moved = RedisError::from((ErrorKind::Server(ServerErrorKind::Moved), "MOVED"));
+        for error in [database, moved] {
+            assert_eq!(backend_error(&error), BackendError::NotImplemented(NO_CLUSTER.to_owned()));
         }
     }
 

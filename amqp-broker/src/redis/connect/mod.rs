@@ -11,6 +11,7 @@ mod sentinels;
 mod spares;
 mod tls;
 mod transaction;
+mod version;
 
 pub(crate) use self::{
     authentication::authentication,
@@ -21,4 +22,5 @@ pub(crate) use self::{
     seat::{Seat, seated},
     spares::{Spare, Spares},
     transaction::{Decision, transact},
+    version::check_server,
 };

@@ -14,7 +14,9 @@ use crate::{
     backend::BackendError,
     kombu::envelope::EnvelopeEncoder,
     redis::{
-        connect::{Dialer, Seat, Spare, Spares, backend_error, is_forbidden, is_lost, is_repeatable},
+        connect::{
+            Dialer, Seat, Spare, Spares, backend_error, check_server, is_forbidden, is_lost, is_repeatable,
+        },
         declared::Holder,
         options::RedisOptions,
         wire::Keys,
@@ -71,7 +73,7 @@ impl Hub {
     /// Connects to Redis. What it does is counted together with what others do.
     ///
     /// # Errors
-    /// When Redis cannot be reached or refuses the login.
+    /// When Redis cannot be reached, refuses the login, is a cluster, or is too old.
     pub(crate) async fn connect(
         options: Arc<RedisOptions>,
         counts: Arc<Counts>,
@@ -81,6 +83,7 @@ impl Hub {
         let lifetime = (!dialer.resp3()).then_some(UNTRACKED);
         let arrivals = Arc::new(Arrivals::new(&keys, lifetime));
         let mut commands = open(&dialer, &arrivals).await?;
+        check_server(&mut commands).await?;
         let mut listening = open(&dialer, &arrivals).await?;
         if dialer.resp3() {
             let tracking = redis::cmd("CLIENT").arg("TRACKING").arg("ON").exec_async(&mut listening).await;

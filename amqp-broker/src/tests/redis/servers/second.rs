@@ -2,7 +2,7 @@
 
 use super::super::{
     options::{rotate, rotating},
-    support::{Client, Setting},
+    support::{Client, Setting, message, without_looks},
 };
 use crate::{
     backend::{ExchangeKind, Link, Published},
@@ -15,11 +15,13 @@ async fn setting(test: &str) -> Option<Setting> {
 
 #[tokio::test]
 async fn a_waiting_consumer_is_woken_by_each_priority() {
-    let Some(setting) = setting("a_waiting_consumer_is_woken_by_each_priority").await else { return };
+    let test = "a_waiting_consumer_is_woken_by_each_priority";
+    let second = |options: RedisOptions| without_looks(options.resp3(false));
+    let Some(setting) = Setting::with(test, second).await else { return };
     let (mut consumer, mut producer) = (setting.open().await, setting.open().await);
     consumer.watch("q").await;
     for priority in [0, 3, 9, 0] {
-        let mut message = super::super::support::message("", "q", "m");
+        let mut message = message("", "q", "m");
         message.properties.priority = Some(priority);
         let (claimed, published) =
             tokio::join!(consumer.next("q"), async { producer.link.publish(&[message]).await.unwrap() });
