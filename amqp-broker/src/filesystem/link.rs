@@ -78,6 +78,10 @@ impl Filesystem {
 impl Backend for Filesystem {
     type Link = FilesystemLink;
 
+    fn name(&self) -> &str {
+        "filesystem"
+    }
+
     async fn open(&self, wakes: Wakes) -> Result<FilesystemLink, BackendError> {
         let shared = Arc::clone(&self.shared);
         let reader = blocking(&self.shared, |shared| {
@@ -170,7 +174,12 @@ impl FilesystemLink {
         };
         match table.route(kind, &key) {
             queues if queues.is_empty() => Err(Published::Unroutable),
-            queues => Ok(queues.into_iter().map(str::to_owned).collect()),
+            queues => {
+                // Whoever writes the table may write anything.
+                let fit = queues.iter().try_for_each(|queue| check_queue(queue));
+                fit.map_err(|error| Published::Refused(of_table(&exchange, &error)))?;
+                Ok(queues.into_iter().map(str::to_owned).collect())
+            }
         }
     }
 
@@ -198,6 +207,10 @@ impl FilesystemLink {
 fn unknown_exchange(exchange: &str) -> BackendError {
     let text = format!("no exchange '{exchange}' is known here: it is not declared and has no bindings");
     BackendError::NotFound(text)
+}
+
+fn of_table(exchange: &str, error: &BackendError) -> BackendError {
+    BackendError::PreconditionFailed(format!("the bindings of exchange '{exchange}': {error}"))
 }
 
 fn text(name: &amqp_codec::ShortString) -> Result<String, Published> {

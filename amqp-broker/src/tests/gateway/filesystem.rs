@@ -190,18 +190,39 @@ async fn a_name_that_leaves_the_folder_is_refused_before_anything_is_written() {
     let broker = broker(&folder);
     let mut peer = Peer::open(&broker).await;
     let queue = |name: String| queue::Declare { queue: short(&name), ..Default::default() };
-    for name in ["../q".to_owned(), "a/b".to_owned(), "a\0b".to_owned(), "q".repeat(200)] {
-        peer.send(1, queue(name)).await;
-        assert_eq!(peer.expect::<channel::Close>(1).await.reply_code, 406);
-        peer.send(1, channel::CloseOk {}).await;
-        peer.call(1, channel::Open::default()).await;
-        peer.publish("", "../q", "x").await;
-        assert_eq!(peer.expect::<channel::Close>(1).await.reply_code, 406);
+    let names = ["../q".to_owned(), "..".to_owned(), "a/b".to_owned(), "a\0b".to_owned(), "q".repeat(250)];
+    for name in names {
+        peer.send(1, queue(name.clone())).await;
+        refused(&mut peer).await;
+        peer.publish("", &name, "x").await;
+        refused(&mut peer).await;
+        peer.send(1, exchange(&name, "direct")).await;
+        refused(&mut peer).await;
+        peer.publish(&name, "k", "x").await;
+        refused(&mut peer).await;
+        peer.send(1, bind(&name, "amq.direct")).await;
+        refused(&mut peer).await;
+    }
+    assert_eq!(files(&folder.path().join("data")), [""; 0]);
+    assert_eq!(files(folder.path()), ["control", "data"]);
+}
+
+#[tokio::test]
+async fn a_queue_of_a_table_that_leaves_the_folder_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(&folder);
+    let mut peer = Peer::open(&broker).await;
+    // kombu checks the names of exchanges only.
+    for name in ["../q", "..", "a/b", "a\0b", &"q".repeat(250)] {
+        let rows = serde_json::json!([["k", "", name], ["k", "", "good"]]);
+        fs::write(folder.path().join("control/x.exchange"), rows.to_string()).unwrap();
+        peer.publish("x", "k", "m").await;
+        let close: channel::Close = peer.expect(1).await;
+        let text = close.reply_text.to_string();
+        assert!(close.reply_code == 406 && text.contains("the bindings of exchange 'x'"), "{text}");
         peer.send(1, channel::CloseOk {}).await;
         peer.call(1, channel::Open::default()).await;
     }
-    peer.send(1, exchange("../x", "direct")).await;
-    assert_eq!(peer.expect::<channel::Close>(1).await.reply_code, 406);
     assert_eq!(files(&folder.path().join("data")), [""; 0]);
     assert_eq!(files(folder.path()), ["control", "data"]);
 }
@@ -221,6 +242,39 @@ async fn claims_of_a_reader_that_is_gone_return_marked() {
     fs::rename(data.join(&name), data.join(claimed)).unwrap();
     peer.consume("q", "c").await;
     assert_eq!(peer.delivery().await, (1, true, "x".to_owned()));
+}
+
+#[tokio::test]
+async fn what_is_done_with_goes_to_the_folder_for_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, control, done] = ["data", "control", "done"].map(|name| folder.path().join(name));
+    let query = format!(
+        "filesystem://?data_folder_in={0}&data_folder_out={0}&control_folder={1}&processed_folder={2}&store_processed=true",
+        data.display(),
+        control.display(),
+        done.display()
+    );
+    let options = FilesystemOptions::from_url(&query).unwrap();
+    let broker = Broker::builder().backend("/", Filesystem::new(options)).build();
+    let mut peer = Peer::open(&broker).await;
+    peer.declare("q").await;
+    for body in ["acked", "rejected", "taken", "back"] {
+        peer.publish("", "q", body).await;
+    }
+    peer.settle_down().await;
+    let names = files(&data);
+    let get = |no_ack| basic::Get { queue: short("q"), no_ack, ..Default::default() };
+    for no_ack in [false, false, true, false] {
+        peer.send(1, get(no_ack)).await;
+        peer.expect_content::<basic::GetOk>().await;
+    }
+    assert_eq!(files(&done), names[2..3], "one that nobody acknowledges is done with at once");
+    peer.send(1, basic::Ack { delivery_tag: 1, multiple: false }).await;
+    peer.send(1, basic::Reject { delivery_tag: 2, requeue: false }).await;
+    peer.send(1, basic::Reject { delivery_tag: 4, requeue: true }).await;
+    peer.settle_down().await;
+    assert_eq!(files(&done), names[..3]);
+    assert_eq!(files(&data), names[3..]);
 }
 
 #[tokio::test]
