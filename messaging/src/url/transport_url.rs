@@ -174,7 +174,8 @@ fn one(url: &str) -> Result<TransportUrl, UrlError> {
     let (scheme, rest) = scheme(url).filter(|_| has_scheme(url)).ok_or(UrlError::NoScheme)?;
     match scheme.as_str() {
         "memory" => memory(rest),
-        "amqp" | "pyamqp" => amqp(rest, false, Manner::Kombu),
+        // kombu's `librabbitmq` is another client of the same protocol.
+        "amqp" | "pyamqp" | "librabbitmq" => amqp(rest, false, Manner::Kombu),
         "amqps" | "pyamqps" => amqp(rest, true, Manner::Kombu),
         "rabbit" | "kombu" => amqp(rest, false, Manner::Oslo),
         // What stands alone is read before the URLs are divided.
@@ -412,6 +413,7 @@ mod tests {
             ("amqp://h//vh", "/vh"),
             ("amqp://h/%2Fvh", "/vh"),
             ("pyamqp://h/vh", "vh"),
+            ("librabbitmq://h/vh", "vh"),
             ("amqp://h/a/b", "a/b"),
             ("amqp://h/v#fragment", "v"),
         ] {

@@ -1,5 +1,6 @@
 //! kombu's virtual transports: what Python writes is read here, and the reverse.
 
+mod aliases;
 mod connections;
 mod filesystem;
 mod owners;
