@@ -1,6 +1,6 @@
 //! From a publish to a settled message.
 
-use super::support::{Setting, bodies, message};
+use super::support::{Setting, bodies, message, without_looks};
 use crate::backend::{ExchangeKind, Link, Published, Settlement, Source};
 
 #[tokio::test]
@@ -34,13 +34,18 @@ async fn a_message_is_published_claimed_and_settled() {
 
 #[tokio::test]
 async fn a_waiting_consumer_is_woken_without_a_pop() {
-    let Some(setting) = Setting::new("a_waiting_consumer_is_woken_without_a_pop").await else { return };
+    let test = "a_waiting_consumer_is_woken_without_a_pop";
+    let Some(setting) = Setting::with(test, without_looks).await else { return };
     let (mut consumer, mut producer) = (setting.open().await, setting.open().await);
     consumer.watch("q").await;
     for body in ["one", "two", "three"] {
         let (claimed, published) = tokio::join!(consumer.next("q"), producer.publish("", "q", body));
         assert_eq!(published, Published::Routed);
         assert_eq!(claimed.message.body, body);
+    }
+    let stats: String = setting.ask(&["INFO", "commandstats"]).await;
+    for pop in ["blpop", "brpop", "brpoplpush", "blmove", "blmpop", "bzpopmin"] {
+        assert!(!stats.contains(&format!("cmdstat_{pop}:")), "{stats}");
     }
 }
 

@@ -81,6 +81,37 @@ async fn what_has_expired_is_not_delivered() {
     assert_eq!(setting.ask::<u32>(&["HLEN", "unacked"]).await, 1);
 }
 
+/// With dead letters, with and without claims.
+async fn what_has_expired_is_a_dead_letter(test: &str, scripting: bool) {
+    let Some(setting) = Setting::with(test, |options| options.scripting(scripting)).await else { return };
+    let mut client = setting.open().await;
+    let arguments = [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", "dead".into())];
+    client.declare("q", &arguments).await;
+    for (no_ack, body) in [(false, "claimed"), (true, "taken")] {
+        let mut expired = message("", "q", body);
+        expired.properties.expiration = Some(ShortString::from_static("0"));
+        client.link.publish(&[expired]).await.unwrap();
+        assert!(client.link.claim(&[Source { queue: "q", no_ack, most: 1 }]).await.unwrap().is_empty());
+        let found = client.claim("dead", 9).await.pop().unwrap();
+        assert_eq!(found.message.body, body);
+        assert_eq!(deaths(&found.message), [("q".to_owned(), "expired".to_owned(), 1)]);
+        assert_eq!(found.message.properties.expiration, None, "it does not expire again");
+        client.link.settle(vec![(found.claim.unwrap(), Settlement::Ack)]).await.unwrap();
+    }
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "q", "dead", "unacked", "unacked_index"]).await, 0);
+}
+
+#[tokio::test]
+async fn expired_messages_go_to_the_queue_for_dead_ones() {
+    what_has_expired_is_a_dead_letter("expired_messages_go_to_the_queue_for_dead_ones", true).await;
+}
+
+#[tokio::test]
+async fn without_scripts_expired_messages_go_to_the_queue_for_dead_ones() {
+    let test = "without_scripts_expired_messages_go_to_the_queue_for_dead_ones";
+    what_has_expired_is_a_dead_letter(test, false).await;
+}
+
 #[tokio::test]
 async fn rejected_messages_go_to_the_queue_for_dead_ones() {
     let Some(setting) = Setting::new("rejected_messages_go_to_the_queue_for_dead_ones").await else { return };

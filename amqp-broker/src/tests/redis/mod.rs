@@ -12,5 +12,6 @@ mod restore;
 mod rows;
 mod server;
 mod servers;
+mod silent;
 mod support;
 mod topology;

@@ -68,6 +68,12 @@ impl RedisServer {
         Self::with(test, &[file.to_str().unwrap(), "--sentinel"]).await
     }
 
+    /// Sends its process a signal, such as `STOP`.
+    pub(super) fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args([format!("-{name}"), self.process.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+    }
+
     pub(super) fn port(&self) -> u16 {
         self.port
     }

@@ -151,6 +151,12 @@ pub(super) fn bodies(claimed: &[Claimed<RedisClaim>]) -> Vec<&str> {
     claimed.iter().map(|claimed| std::str::from_utf8(&claimed.message.body).unwrap()).collect()
 }
 
+/// Has nothing look at queues, so that only what Redis announces wakes anybody.
+pub(super) fn without_looks(mut options: RedisOptions) -> RedisOptions {
+    options.periods.look = Duration::from_secs(24 * 3600);
+    options.health_check_interval(Duration::ZERO)
+}
+
 /// A broker whose messages are on Redis.
 pub(super) fn broker(server: &RedisServer) -> Broker {
     broker_at(&server.url())

@@ -74,10 +74,20 @@ async fn a_queue_that_expires_leaves_nothing_for_ever() {
     assert_eq!(setting.ask::<u32>(&["EXISTS", "_kombu.binding_permanent.x"]).await, 0);
     assert_eq!(setting.ask::<u32>(&["ZCARD", "_kombu.binding_deadlines"]).await, 1);
 
+    for priority in [3, 6, 9] {
+        publish_with(&mut client, priority).await;
+    }
+    Lists(&setting).age().await;
     client.declare("q", &[]).await;
-    assert_eq!(setting.ask::<i64>(&["PTTL", "q"]).await, -1, "a declaration without it clears it");
+    for list in Lists::NAMES {
+        let left = setting.ask::<i64>(&["PTTL", list]).await;
+        assert_eq!(left, -1, "a declaration without it clears that of {list:?}");
+    }
     client.publish("x", "q", "two").await;
-    assert_eq!(setting.ask::<i64>(&["PTTL", "q"]).await, -1);
+    publish_with(&mut client, 9).await;
+    for list in Lists::NAMES {
+        assert_eq!(setting.ask::<i64>(&["PTTL", list]).await, -1, "{list:?}");
+    }
 }
 
 /// Publishes the number of a priority with that priority.

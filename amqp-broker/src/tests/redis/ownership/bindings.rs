@@ -1,7 +1,12 @@
 //! Bindings of queues that expire: renewed as long as somebody has them, and swept then.
 
+use std::time::Duration;
+
 use super::{Client, Setting};
-use crate::backend::{ExchangeKind, Link, Published};
+use crate::{
+    backend::{ExchangeKind, Link, Published},
+    redis::RedisOptions,
+};
 
 const DEADLINES: &str = "_kombu.binding_deadlines";
 
@@ -97,6 +102,23 @@ async fn what_others_have_swept_is_written_again_for_as_long_as_at_first() {
     assert!((before + LEASE..=now(&setting).await + LEASE).contains(&deadline), "{deadline}");
     let left: u64 = setting.ask(&["PTTL", "_amqp.queue.q"]).await;
     assert!((60_001..=LEASE).contains(&left), "{left}");
+}
+
+#[tokio::test]
+async fn what_others_have_swept_is_written_again_without_being_asked() {
+    let test = "what_others_have_swept_is_written_again_without_being_asked";
+    let often = |mut options: RedisOptions| {
+        options.periods.sweep = Duration::from_millis(5);
+        options.periods.renew = Duration::from_millis(10);
+        options
+    };
+    let Some(setting) = Setting::with(test, often).await else { return };
+    let mut client = setting.open().await;
+    declare(&mut client, "q", &["x"]).await;
+    for _ in 0..2 {
+        let _: u32 = setting.ask(&["DEL", "_kombu.binding.x"]).await;
+        while setting.ask::<u32>(&["EXISTS", "_kombu.binding.x"]).await == 0 {}
+    }
 }
 
 #[tokio::test]
