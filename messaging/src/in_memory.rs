@@ -1,4 +1,4 @@
-//! Transports to brokers in this process.
+//! Transports to brokers in this process, and to a Redis.
 
 use amqp_broker::Broker;
 #[cfg(feature = "redis")]

@@ -70,7 +70,7 @@ struct Inner {
 struct Opened {
     /// The last connection; it may have ended since.
     connection: Option<Connection>,
-    /// Whether the messages are in a Redis.
+    /// Set when the messages are in a Redis.
     is_on_redis: bool,
     /// How many connections there have been.
     count: u64,

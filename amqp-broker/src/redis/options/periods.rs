@@ -1,15 +1,15 @@
-//! How often a gateway looks after Redis.
+//! The periods in which a gateway looks after Redis.
 
 use std::time::Duration;
 
 /// Times that no option changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Periods {
-    /// How often the queues are looked at, in case that a notice of Redis was lost.
+    /// The time between two looks at the queues, in case that a notice of Redis was lost.
     pub(crate) look: Duration,
     /// The time between two removals of bindings that nobody renews any more, as in kombu.
     pub(crate) sweep: Duration,
-    /// How often bindings and declarations are renewed: a third of the shortest time that they live.
+    /// The time between two renewals of bindings and declarations: a third of the shortest time that they live.
     pub(crate) renew: Duration,
 }
 

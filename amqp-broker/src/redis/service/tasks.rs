@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// How often queues of those who are gone are looked for, and the pause after a failure.
+/// The time between two looks for queues of those who are gone, and the pause after a failure.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// The shortest period of anything here, whatever the options say.
