@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, reason = "a message that nobody published fails the test")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Mutex, PoisonError},
 };
@@ -179,6 +179,24 @@ impl Ledger {
         })
     }
 
+    /// The numbers of the confirmed messages.
+    #[must_use]
+    pub fn confirmed(&self) -> BTreeSet<u64> {
+        self.with(|entries| {
+            let confirmed = entries.iter().filter(|(_, entry)| entry.outcome == Some(Outcome::Confirmed));
+            confirmed.map(|(number, _)| *number).collect()
+        })
+    }
+
+    /// The numbers of the confirmed messages that were never delivered.
+    #[must_use]
+    pub fn undelivered(&self) -> Vec<u64> {
+        self.with(|entries| {
+            let undelivered = entries.iter().filter(|(_, entry)| entry.is_undelivered());
+            undelivered.map(|(number, _)| *number).collect()
+        })
+    }
+
     /// Checks the account when nothing is in progress any more.
     ///
     /// # Panics
@@ -223,6 +241,10 @@ impl Entry {
         self.fresh + self.flagged
     }
 
+    fn is_undelivered(&self) -> bool {
+        self.outcome == Some(Outcome::Confirmed) && self.delivered() == 0
+    }
+
     fn is_complete(&self) -> bool {
         match self.outcome {
             None => false,
@@ -259,8 +281,7 @@ impl Entry {
             Some(Outcome::Forgotten) | None => {}
         }
         summary.delivered += usize::from(delivered > 0);
-        let is_undelivered = self.outcome == Some(Outcome::Confirmed) && delivered == 0;
-        summary.undelivered += usize::from(is_undelivered);
+        summary.undelivered += usize::from(self.is_undelivered());
         let twice = (self.fresh as usize).saturating_sub(1);
         summary.published_twice += twice;
         summary.redelivered += delivered.saturating_sub(1) - twice.min(delivered.saturating_sub(1));
@@ -330,7 +351,8 @@ mod tests {
         assert!(!adds_up(|ledger| ledger.settle(ledger.publish(false), Outcome::Confirmed)));
         let ledger = Ledger::new();
         ledger.settle(ledger.publish(false), Outcome::Confirmed);
-        assert_eq!(ledger.summary().undelivered, 1);
+        assert_eq!((ledger.summary().undelivered, ledger.undelivered()), (1, vec![1]));
+        assert_eq!(ledger.confirmed(), BTreeSet::from([1]));
         assert!(!adds_up(|ledger| ledger.settle(ledger.publish(true), Outcome::Lost)));
         assert!(!adds_up(|ledger| {
             let number = ledger.publish(false);

@@ -86,6 +86,17 @@ impl Sentinels {
         &self.servers[self.master]
     }
 
+    /// Waits until the replica has all that the master has confirmed so far.
+    ///
+    /// # Errors
+    /// When it does not within a minute.
+    pub async fn reaches_the_replica(&self) -> io::Result<()> {
+        match self.master().ask("SET marker 1\r\nWAIT 1 60000").await?.as_str() {
+            "+OK\r\n:1\r\n" => Ok(()),
+            answer => Err(io::Error::other(format!("the replica lags behind: {answer}"))),
+        }
+    }
+
     /// Lets the replica follow nobody that exists, so that it lacks what the master gets from now
     /// on. The sentinels tolerate that for some seconds.
     ///

@@ -86,6 +86,11 @@ impl Load {
         self.reaches(handled + messages).await;
     }
 
+    /// The account so far.
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// The events of the publishers' connections from now on.
     pub(super) fn events(&self) -> ConnectionEvents {
         self.transport.events()
