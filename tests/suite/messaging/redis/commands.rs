@@ -22,6 +22,9 @@ const LASTING: &str = "visibility_timeout=3600";
 /// The places where the message may be: the queue, the claims, the retry queue, the dead letters.
 const LOOK: &str = r#"EVAL "return {redis.call('LLEN', 'q'), redis.call('HLEN', 'unacked'), redis.call('ZCARD', '_amqp.delayed.q.retry.1'), redis.call('LLEN', 'q.dead')}" 0"#;
 
+/// Claims the message, as a process that was killed long ago.
+const CLAIM: &str = r#"EVAL "local raw = redis.call('RPOP', 'q') redis.call('HSET', 'unacked', 'tag', '[' .. raw .. ', \"\", \"q\"]') redis.call('ZADD', 'unacked_index', 1000, 'tag')" 0"#;
+
 /// The time passes after which claims have lapsed, and the lock of who was killed while it restored
 /// others.
 const LAPSE: &str = r#"EVAL "redis.call('DEL', 'unacked_mutex') for _, tag in ipairs(redis.call('HKEYS', 'unacked')) do redis.call('ZADD', 'unacked_index', 1000, tag) end" 0"#;
@@ -53,23 +56,45 @@ impl Places {
 #[derive(Clone, Copy)]
 struct Work {
     start: fn(&Path, &str, &str) -> io::Result<RecordingWorker>,
-    /// Set when a message is there for it.
-    given: bool,
-    /// Tells whether it is at its end, by what is where and how often it has recorded something.
-    is_done: fn(Places, usize) -> bool,
+    given: Given,
+    /// Tells whether it is at its end, by what is where, how often it has recorded something, and
+    /// how many commands of each name it has sent.
+    is_done: fn(Places, usize, &BTreeMap<String, usize>) -> bool,
+}
+
+/// The message that is there for the work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Given {
+    Nothing,
+    Queued,
+    /// It comes when the process waits for it.
+    Late,
+    /// Another had claimed it, so long ago that it is to be returned.
+    Lapsed,
 }
 
 const CONSUME: Work = Work {
     start: RecordingWorker::start,
-    given: true,
-    is_done: |places, recorded| places.all() == 0 && recorded > 0,
+    given: Given::Queued,
+    is_done: |places, recorded, _| places.all() == 0 && recorded > 0,
 };
-const PUBLISH: Work =
-    Work { start: RecordingWorker::start_publishing, given: false, is_done: |_, recorded| recorded > 0 };
+const WAIT: Work = Work { given: Given::Late, ..CONSUME };
+const RESTORE: Work = Work { given: Given::Lapsed, ..CONSUME };
+/// Claims are renewed by `ZADD`, and by nothing else where scripts are used.
+const HOLD: Work = Work {
+    start: RecordingWorker::start_holding,
+    given: Given::Queued,
+    is_done: |_, _, counts| counts.get("ZADD").is_some_and(|renewals| *renewals > 1),
+};
+const PUBLISH: Work = Work {
+    start: RecordingWorker::start_publishing,
+    given: Given::Nothing,
+    is_done: |_, recorded, _| recorded > 0,
+};
 const FAIL: Work = Work {
     start: RecordingWorker::start_failing,
-    given: true,
-    is_done: |places, _| places.dead == 1 && places.all() == 1,
+    given: Given::Queued,
+    is_done: |places, _, _| places.dead == 1 && places.all() == 1,
 };
 
 /// A Redis, and how clients use it.
@@ -126,18 +151,28 @@ impl Setting {
         last: Option<(Chosen, Until)>,
     ) -> (BTreeMap<String, usize>, Option<Killed>) {
         self.redis.ask("FLUSHALL").await.unwrap();
-        if work.given {
+        if matches!(work.given, Given::Queued | Given::Lapsed) {
             self.publish().await;
+        }
+        if work.given == Given::Lapsed {
+            self.redis.ask(CLAIM).await.unwrap();
         }
         let proxy = CommandProxy::start(self.redis.port(), last).await.unwrap();
         let url = format!("{}&{LASTING}{}", proxy.url(), self.options);
         let mut worker = (work.start)(&self.program, &url, QUEUE).unwrap();
+        if work.given == Given::Late {
+            tokio::select! {
+                () = proxy.stopped() => {}
+                () = self.is_waited_at() => {}
+            }
+            self.publish().await;
+        }
         let mut recorded = 0;
         let mut is_done = async || {
             loop {
                 assert_eq!(worker.ended().unwrap(), None, "a worker ended by itself");
                 recorded += worker.records().unwrap().len();
-                if (work.is_done)(Places::look(&self.redis).await, recorded) {
+                if (work.is_done)(Places::look(&self.redis).await, recorded, &proxy.counts()) {
                     return;
                 }
                 sleep(Duration::from_millis(1)).await;
@@ -152,6 +187,13 @@ impl Setting {
         recorded += worker.records().unwrap().len();
         let killed = Killed { places: Places::look(&self.redis).await, recorded };
         (proxy.counts(), stopped.then_some(killed))
+    }
+
+    /// Waits until a process waits for a message of each priority.
+    async fn is_waited_at(&self) {
+        while !self.redis.ask("INFO clients").await.unwrap().contains("blocked_clients:4") {
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Receives the message, and settles it; returns whether it came with the flag.
@@ -192,9 +234,9 @@ fn includes(names: &BTreeSet<String>, expected: &[&str]) {
 
 /// A message that is consumed and acknowledged is in its queue or claimed, or its handler has had
 /// it.
-async fn consume(test: &str, options: &'static str, expected: &[&str]) {
+async fn consume(test: &str, work: Work, options: &'static str, expected: &[&str]) {
     let Some(setting) = Setting::new(test, options).await else { return };
-    let names = setting.kill_at_each(CONSUME, async |setting, Killed { places, recorded }| match places {
+    let names = setting.kill_at_each(work, async |setting, Killed { places, recorded }| match places {
         Places { queued: 1, claimed: 0, delayed: 0, dead: 0 } => {
             assert_eq!(recorded, 0);
             assert!(!setting.receive().await);
@@ -202,6 +244,19 @@ async fn consume(test: &str, options: &'static str, expected: &[&str]) {
         Places { queued: 0, claimed: 1, delayed: 0, dead: 0 } => assert!(setting.receive().await),
         Places { queued: 0, claimed: 0, delayed: 0, dead: 0 } => assert_eq!(recorded, 1),
         places => panic!("{places:?}"),
+    });
+    includes(&names.await, expected);
+}
+
+/// A message whose claim has lapsed is in one place, and flagged, or its handler has had it.
+async fn restore(test: &str, options: &'static str, expected: &[&str]) {
+    let Some(setting) = Setting::new(test, options).await else { return };
+    let names = setting.kill_at_each(RESTORE, async |setting, Killed { places, recorded }| {
+        if places.all() == 0 {
+            return assert_eq!(recorded, 1);
+        }
+        assert_eq!((places.all(), places.queued + places.claimed), (1, 1), "{places:?}");
+        assert!(setting.receive().await, "{places:?}");
     });
     includes(&names.await, expected);
 }
@@ -235,14 +290,32 @@ async fn fail(test: &str, options: &'static str, expected: &[&str]) {
 #[tokio::test]
 async fn a_consumer_loses_nothing_at_any_command() {
     let test = "messaging::redis::commands::a_consumer_loses_nothing_at_any_command";
-    consume(test, "", &["EVALSHA", "MULTI", "HDEL", "ZREM", "EXEC"]).await;
+    consume(test, CONSUME, "", &["EVALSHA", "MULTI", "HDEL", "ZREM", "EXEC"]).await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_waits_loses_nothing_at_any_command() {
+    let test = concat!(module_path!(), "::a_consumer_that_waits_loses_nothing_at_any_command");
+    consume(test, WAIT, "", &["BLMOVE", "EVALSHA", "HDEL"]).await;
+}
+
+#[tokio::test]
+async fn a_process_that_restores_loses_nothing_at_any_command() {
+    let test = concat!(module_path!(), "::a_process_that_restores_loses_nothing_at_any_command");
+    restore(test, "", &["SET", "ZRANGEBYSCORE", "HMGET", "EVALSHA"]).await;
+}
+
+#[tokio::test]
+async fn a_process_that_renews_its_claims_loses_nothing_at_any_command() {
+    let test = concat!(module_path!(), "::a_process_that_renews_its_claims_loses_nothing_at_any_command");
+    consume(test, HOLD, "&visibility_timeout=0.3", &["EVALSHA", "ZADD"]).await;
 }
 
 #[tokio::test]
 async fn without_scripts_a_consumer_loses_nothing_at_any_command() {
     let test = "messaging::redis::commands::without_scripts_a_consumer_loses_nothing_at_any_command";
     let expected = ["WATCH", "LRANGE", "MULTI", "HSET", "ZADD", "LTRIM", "EXEC", "HDEL", "ZREM"];
-    consume(test, "&scripting=false", &expected).await;
+    consume(test, CONSUME, "&scripting=false", &expected).await;
 }
 
 #[tokio::test]
