@@ -39,6 +39,8 @@ struct Peers {
     url: String,
     namespace: String,
     control: Control,
+    /// What all keys of a Redis begin with.
+    prefix: &'static str,
     _listener: Option<Listener>,
     _redis: Option<Redis>,
 }
@@ -51,10 +53,15 @@ impl Peers {
     }
 
     async fn redis(python: Python) -> Self {
+        Self::redis_with_prefix(python, "").await
+    }
+
+    async fn redis_with_prefix(python: Python, prefix: &'static str) -> Self {
         let redis = Redis::start().await.unwrap();
-        let url = redis.url(3);
+        let url = format!("{}?global_keyprefix={prefix}", redis.url(3));
         let mut peers = Self::connect(python, url, None).await;
-        peers._redis = Some(redis);
+        peers.url = redis.url(3);
+        (peers.prefix, peers._redis) = (prefix, Some(redis));
         peers
     }
 
@@ -63,12 +70,13 @@ impl Peers {
         let transport = within(Transport::connect(&url)).await.unwrap();
         let mailbox = transport.mailbox(&namespace).kind(Kind::Fanout).open();
         let control = Control::new(&transport, mailbox).event_exchange(format!("{namespace}.events"));
-        Peers { python, url, namespace, control, _listener: listener, _redis: None }
+        Peers { python, url, namespace, control, prefix: "", _listener: listener, _redis: None }
     }
 
     fn celery(&self, mode: &str, arguments: &[&str]) -> Command {
         let arguments = [&[mode, &self.url, &self.namespace], arguments].concat();
         let mut command = Command::from(self.python.command(SCRIPT, &arguments));
+        command.env("KEY_PREFIX", self.prefix);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
@@ -380,4 +388,21 @@ with_celery! {
     a_worker_does_what_it_is_told,
     three_workers_answer_and_a_dead_one_is_missing,
     events_are_seen_on_either_side,
+}
+
+#[tokio::test]
+async fn with_a_prefix_of_all_keys_celery_finds_a_node_beside_a_worker() {
+    let test = concat!(module_path!(), "::with_a_prefix_of_all_keys_celery_finds_a_node_beside_a_worker");
+    let Some(python) = Python::require(test) else { return };
+    if !Redis::require(test) {
+        return;
+    }
+    let mut peers = Peers::redis_with_prefix(python, "{app}:").await;
+    let redis = peers._redis.take().unwrap();
+    celery_finds_a_node_beside_a_worker(peers).await;
+    let keys = redis.ask("SELECT 3\r\nKEYS *").await.unwrap();
+    let keys: Vec<_> = keys.lines().filter(|line| !line.starts_with(['+', '*', '$'])).collect();
+    assert!(keys.iter().any(|key| key.contains("_kombu.binding.")), "{keys:?}");
+    let foreign: Vec<_> = keys.iter().filter(|key| !key.starts_with("{app}:")).collect();
+    assert!(foreign.is_empty(), "{foreign:?}");
 }

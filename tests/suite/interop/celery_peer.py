@@ -1,9 +1,12 @@
 """Celery as a worker, as its command line, and as a watcher of events.
 
 usage: MODE BROKER NAMESPACE [ARGUMENT...]
+
+The environment may name a KEY_PREFIX for all keys of a Redis, and another RESULT_BACKEND.
 """
 
 import json
+import os
 import sys
 
 from celery import Celery
@@ -11,12 +14,14 @@ from celery import Celery
 mode, broker, namespace = sys.argv[1:4]
 arguments = sys.argv[4:]
 # Results are kept where the tasks are, if that is possible.
-app = Celery("tests", broker=broker, backend=broker if broker.startswith("redis") else None)
+backend = os.environ.get("RESULT_BACKEND", broker if broker.startswith("redis") else None)
+app = Celery("tests", broker=broker, backend=backend)
 app.conf.update(
     control_exchange=namespace,
     event_exchange=namespace + ".events",
     task_default_queue=namespace + ".tasks",
     broker_connection_retry_on_startup=True,
+    broker_transport_options={"global_keyprefix": os.environ.get("KEY_PREFIX", "")} if broker.startswith("redis") else {},
 )
 
 
@@ -49,6 +54,8 @@ elif mode == "watch":
     watch()
 elif mode == "send":
     print(add.delay(1, 2).id)
+elif mode == "call":
+    print(add.delay(1, 2).get(timeout=20))
 elif mode == "result":
     print(app.AsyncResult(arguments[0]).get(timeout=20))
 else:

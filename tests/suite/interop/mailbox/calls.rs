@@ -10,7 +10,7 @@ use messaging::{
 use serde_json::{Value, json};
 use tests::Python;
 
-use super::{python::Kombu, with_every_kombu, within};
+use super::{on_redis, python::Kombu, with_every_kombu, within};
 
 const KINDS: [(Kind, &str); 2] = [(Kind::Direct, "direct"), (Kind::Fanout, "fanout")];
 const LONG: Duration = Duration::from_secs(50);
@@ -215,3 +215,10 @@ with_every_kombu! {
         a_name_is_one_nodes_on_either_side,
     ];
 }
+
+// Not the names of nodes: kombu has no exclusive queues on a Redis.
+on_redis![
+    kombu_calls_our_nodes,
+    we_call_nodes_of_kombu,
+    replies_that_lack_something_are_taken_for_what_they_are,
+];

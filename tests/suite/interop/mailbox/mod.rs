@@ -7,7 +7,7 @@ mod python;
 use std::time::Duration;
 
 use amqp_broker::{Broker, Listener};
-use tests::{Node, Python};
+use tests::{Node, Python, Redis};
 use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -20,17 +20,27 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 struct OnBroker {
     url: String,
     _listener: Option<Listener>,
+    _redis: Option<Redis>,
 }
 
 impl OnBroker {
     async fn embedded() -> Self {
         let listener = Broker::builder().build().listen("127.0.0.1:0").await.unwrap();
         let url = format!("amqp://guest:guest@{}/", listener.local_addr());
-        OnBroker { url, _listener: Some(listener) }
+        OnBroker { url, _listener: Some(listener), _redis: None }
     }
 
     fn rabbitmq(test: &str) -> Option<Self> {
-        Some(OnBroker { url: Node::require(test)?.uri().to_owned(), _listener: None })
+        let url = Node::require(test)?.uri().to_owned();
+        Some(OnBroker { url, _listener: None, _redis: None })
+    }
+
+    async fn redis(test: &str) -> Option<Self> {
+        if !Redis::require(test) {
+            return None;
+        }
+        let redis = Redis::start().await.unwrap();
+        Some(OnBroker { url: redis.url(3), _listener: None, _redis: Some(redis) })
     }
 }
 
@@ -66,4 +76,22 @@ macro_rules! with_every_kombu {
     };
 }
 
-use with_every_kombu;
+/// Makes a test of each function with kombu on a Redis.
+macro_rules! on_redis {
+    ($($name:ident),* $(,)?) => {
+        mod redis {
+            use super::super::{OnBroker, Python};
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let test = concat!(module_path!(), "::", stringify!($name));
+                let Some(python) = Python::require(test) else { return };
+                if let Some(redis) = OnBroker::redis(test).await {
+                    super::$name(&redis.url, &python).await;
+                }
+            })*
+        }
+    };
+}
+
+use {on_redis, with_every_kombu};

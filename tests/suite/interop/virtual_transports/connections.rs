@@ -19,6 +19,23 @@ async fn works(url: &str) {
     within(transport.close()).await.unwrap();
 }
 
+/// Waits for messages of a queue and of a fanout exchange, and gets them.
+async fn wakes(url: &str) {
+    let transport = within(Transport::connect(url)).await.unwrap();
+    let news = Exchange::fanout("news");
+    let fanned = transport.consumer(Queue::new("fanned")).bind(&news, "");
+    let mut fanned = within(fanned.start::<String>()).await.unwrap();
+    let mut waiting = within(transport.consumer(Queue::new("waiting")).start::<String>()).await.unwrap();
+    within(transport.producer(news).ensure_publish("", "all")).await.unwrap();
+    within(transport.producer(Exchange::default()).ensure_publish("waiting", "one")).await.unwrap();
+    for (consumer, body) in [(&mut fanned, "all"), (&mut waiting, "one")] {
+        let delivery = within(consumer.recv()).await.unwrap().unwrap();
+        assert_eq!(delivery.body(), body);
+        within(delivery.ack()).await.unwrap();
+    }
+    within(transport.close()).await.unwrap();
+}
+
 /// The error of a transport, in one line with its causes; it shows no password.
 async fn refused(url: &str) -> String {
     let error = within(Transport::connect(url)).await.unwrap_err();
@@ -62,6 +79,13 @@ async fn certificates_are_verified() {
     works(&format!("rediss://localhost:{port}/0?{ca}")).await;
     works(&format!("rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none")).await;
     works(&format!("redis://localhost:{port}/0?ssl=true&{ca}")).await;
+    let data = std::fs::read_to_string(format!("{folder}/ca.pem")).unwrap();
+    let data = data.replace('+', "%2B").replace('\n', "%0A").replace('=', "%3D");
+    works(&format!("rediss://localhost:{port}/0?ssl_ca_data={data}")).await;
+    // The second version of the protocol listens and waits on connections of their own.
+    for more in ["protocol=3", "protocol=2", "protocol=2&client_name=me"] {
+        wakes(&format!("rediss://localhost:{port}/0?{ca}&{more}")).await;
+    }
     for (url, told) in [
         (format!("rediss://:hunter2@localhost:{port}/0?ssl_ca_certs={folder}/others.pem"), "UnknownIssuer"),
         (format!("rediss://:hunter2@localhost:{port}/0"), "UnknownIssuer"),
@@ -96,8 +120,17 @@ async fn a_socket_is_as_good_as_a_port() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("redis.sock");
     let arguments = ["--save", "", "--unixsocket", socket.to_str().unwrap()];
-    let _redis = Redis::start_with(&arguments).await.unwrap();
-    works(&format!("redis+socket://{}?virtual_host=3", socket.display())).await;
+    let redis = Redis::start_with(&arguments).await.unwrap();
+    let url = format!("redis+socket://{}?virtual_host=3", socket.display());
+    works(&url).await;
+    wakes(&format!("{url}&protocol=2&client_name=me")).await;
+    let transport = within(Transport::connect(&url)).await.unwrap();
+    within(transport.producer(Exchange::default()).ensure_publish("stays", "hello")).await.unwrap();
+    for (database, length) in [(3, 1), (0, 0)] {
+        let answer = redis.ask(&format!("SELECT {database}\r\nLLEN stays")).await.unwrap();
+        assert_eq!(answer, format!("+OK\r\n:{length}\r\n"), "database {database}");
+    }
+    within(transport.close()).await.unwrap();
     let text = refused(&format!("redis+socket://{}.none", socket.display())).await;
     assert!(text.contains("No such file"), "{text}");
 }

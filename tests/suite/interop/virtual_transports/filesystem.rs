@@ -1,11 +1,15 @@
 //! `filesystem://`, with kombu on the same folders.
 
-use std::path::Path;
+use std::{path::Path, process::Stdio};
 
 use messaging::{Exchange, Queue, Transport};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::Python;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
 
 use super::{python::Kombu, within};
 
@@ -133,6 +137,96 @@ async fn a_fanout_reaches_the_queues_of_both() {
         within(delivery.ack()).await.unwrap();
     }
     assert_eq!(peers.kombu.consume(theirs, 2).await.len(), 2);
+    within(peers.transport.close()).await.unwrap();
+}
+
+/// Holds a lock on a file as kombu does, until its standard input ends.
+const LOCK: &str = "
+import fcntl, sys
+with open(sys.argv[1], 'r+b') as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    print('locked', flush=True)
+    sys.stdin.read()
+";
+
+/// A process of Python that holds such a lock.
+async fn locked(file: &Path) -> Option<Child> {
+    let python = Python::available()?;
+    let mut command = Command::from(python.command(LOCK, &[file.to_str().unwrap()]));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(within(said.next_line()).await.unwrap().as_deref(), Some("locked"));
+    Some(child)
+}
+
+#[tokio::test]
+async fn a_table_that_kombu_has_locked_is_waited_for() {
+    let test = "filesystem::a_table_that_kombu_has_locked_is_waited_for";
+    let Some(mut peers) = Peers::start(test).await else { return };
+    let theirs = json!({"name": "theirs", "exchange": "stock", "type": "topic", "key": "stock.a"});
+    peers.kombu.declare(theirs).await;
+    let table = peers.folder.path().join("control/stock.exchange");
+    let mut lock = locked(&table).await.unwrap();
+    let stock = Exchange::topic("stock");
+    let binding = peers.transport.consumer(Queue::new("ours")).bind(&stock, "stock.b");
+    let mut starting = std::pin::pin!(binding.start::<Value>());
+    let pause = std::time::Duration::from_millis(200);
+    assert!(tokio::time::timeout(pause, &mut starting).await.is_err(), "it is bound under a lock");
+    assert!(!std::fs::read_to_string(&table).unwrap().contains("ours"));
+    drop(lock.stdin.take());
+    let _consumer = within(starting).await.unwrap();
+    let rows = std::fs::read_to_string(&table).unwrap();
+    assert!(rows.contains("ours") && rows.contains("theirs"), "{rows}");
+    within(peers.transport.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn bindings_that_both_sides_add_at_once_are_all_there() {
+    const EACH: usize = 30;
+    let test = "filesystem::bindings_that_both_sides_add_at_once_are_all_there";
+    let Some(mut peers) = Peers::start(test).await else { return };
+    let stock = Exchange::direct("stock");
+    peers.kombu.declare(json!({"name": "q0", "exchange": "stock", "key": "first"})).await;
+    let transport = peers.transport.clone();
+    let ours = async {
+        for number in 1..EACH {
+            let queue = Queue::new(format!("ours{number}"));
+            let consumer = transport.consumer(queue).bind(&stock, "k");
+            within(consumer.start::<Value>()).await.unwrap();
+        }
+    };
+    let theirs = async {
+        for number in 1..EACH {
+            let name = format!("theirs{number}");
+            peers.kombu.declare(json!({"name": name, "exchange": "stock", "key": "k"})).await;
+        }
+    };
+    tokio::join!(ours, theirs);
+    let table = std::fs::read(peers.folder.path().join("control/stock.exchange")).unwrap();
+    let rows: Vec<(String, String, String)> = serde_json::from_slice(&table).unwrap();
+    for side in ["ours", "theirs"] {
+        let found = rows.iter().filter(|(_, _, queue)| queue.starts_with(side)).count();
+        assert_eq!(found, EACH - 1, "{side}");
+    }
+    within(peers.transport.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_message_that_its_writer_has_locked_is_left_until_it_is_done() {
+    let test = "filesystem::a_message_that_its_writer_has_locked_is_left_until_it_is_done";
+    let Some(mut peers) = Peers::start(test).await else { return };
+    peers.kombu.publish(json!({"key": "q", "bodies": ["first"]})).await;
+    let first = std::fs::read_dir(peers.data()).unwrap().next().unwrap().unwrap().path();
+    let mut lock = locked(&first).await.unwrap();
+    peers.kombu.publish(json!({"key": "q", "bodies": ["second"]})).await;
+    let mut consumer = within(peers.transport.consumer(Queue::new("q")).start::<Value>()).await.unwrap();
+    let delivery = within(consumer.recv()).await.unwrap().unwrap();
+    assert_eq!(delivery.body(), "second", "the first is not done");
+    within(delivery.ack()).await.unwrap();
+    drop(lock.stdin.take());
+    let delivery = within(consumer.recv()).await.unwrap().unwrap();
+    assert_eq!(delivery.body(), "first");
+    within(delivery.ack()).await.unwrap();
     within(peers.transport.close()).await.unwrap();
 }
 

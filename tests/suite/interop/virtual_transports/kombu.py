@@ -124,7 +124,20 @@ def size(command):
     return queue(command["queue"])(connection.default_channel).queue_declare().message_count
 
 
-JOBS = {job.__name__: job for job in (declare, publish, consume, listen, hear, restore, size, sweep)}
+def simple(command):
+    """Puts the bodies into a SimpleQueue, or takes so many out of it."""
+    with connection.SimpleQueue(command["name"]) as taken:
+        for body in command.get("bodies", []):
+            taken.put(body)
+        got = []
+        for _ in range(command.get("count", 0)):
+            message = taken.get(timeout=PATIENCE)
+            got.append(message.payload)
+            message.ack()
+        return got
+
+
+JOBS = {job.__name__: job for job in (declare, publish, consume, listen, hear, restore, simple, size, sweep)}
 
 for line in sys.stdin:
     order = json.loads(line)

@@ -21,6 +21,22 @@ def publish(channel, queue, exchange, priorities):
         channel.basic_publish(exchange, queue, json.dumps([priority, "\u00e9"]), properties, mandatory=True)
 
 
+def task(channel, queue, identifier, *numbers):
+    """Publishes a task for a worker of Celery, and waits for its confirm."""
+    channel.confirm_delivery()
+    headers = {"lang": "py", "task": "tests.add", "id": identifier, "root_id": identifier}
+    properties = pika.BasicProperties(
+        content_type="application/json",
+        content_encoding="utf-8",
+        headers=headers,
+        correlation_id=identifier,
+        delivery_mode=2,
+    )
+    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    body = [[int(number) for number in numbers], {}, embed]
+    channel.basic_publish("", queue, json.dumps(body), properties, mandatory=True)
+
+
 def consume(channel, queue, count):
     """Acknowledges so many messages, and prints their bodies and properties."""
     got = []
@@ -36,5 +52,5 @@ def consume(channel, queue, count):
 
 
 connection = pika.BlockingConnection(pika.URLParameters(sys.argv[2]))
-{job.__name__: job for job in (publish, consume)}[sys.argv[1]](connection.channel(), *sys.argv[3:])
+{job.__name__: job for job in (publish, task, consume)}[sys.argv[1]](connection.channel(), *sys.argv[3:])
 connection.close()

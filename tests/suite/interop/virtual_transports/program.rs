@@ -24,12 +24,20 @@ struct Setting {
 
 impl Setting {
     async fn start(test: &str) -> Option<Self> {
+        Self::start_with(test, "").await
+    }
+
+    /// With these options of the program's URL.
+    async fn start_with(test: &str, query: &str) -> Option<Self> {
         let (python, program) = (Python::require(test)?, EmbeddedBroker::require(test)?);
         if !Redis::require(test) {
             return None;
         }
         let redis = Redis::start().await.unwrap();
-        let program = EmbeddedBroker::start_in_memory(program, &["--redis", &redis.url(0)]).await.unwrap();
+        let program =
+            EmbeddedBroker::start_in_memory(program, &["--redis", &format!("{}{query}", redis.url(0))])
+                .await
+                .unwrap();
         let mut kombu = Kombu::start(&python, &redis.url(0), &json!({}));
         kombu.declare(json!({"name": QUEUE, "exchange": QUEUE, "key": QUEUE})).await;
         Some(Setting { program, kombu, python, redis })
@@ -123,6 +131,25 @@ async fn pika_consumes_and_acknowledges_what_kombu_publishes() {
     // What is acknowledged is not restored, whoever looks for it.
     setting.kombu.restore().await;
     assert_eq!(setting.kombu.size(QUEUE).await, 0);
+}
+
+#[tokio::test]
+async fn pika_has_kombus_order_of_priorities_or_amqps_if_they_are_turned_round() {
+    let test = "program::pika_has_kombus_order_of_priorities_or_amqps_if_they_are_turned_round";
+    for (query, order, written) in [("", [0, 5, 9], [0, 5, 9]), ("?higher_first=true", [9, 5, 0], [0, 4, 9])]
+    {
+        let Some(mut setting) = Setting::start_with(test, query).await else { return };
+        setting.pika_publishes("", &[5, 0, 9]).await;
+        let got = setting.pika_consumes(3).await;
+        assert_eq!(bodies(&got), tasks(&order), "{query}");
+        let told: Vec<_> = got.iter().map(|message| message["priority"].clone()).collect();
+        assert_eq!(told, order, "{query}: pika gets the numbers that it gave");
+        setting.pika_publishes("", &[5, 0, 9]).await;
+        let got = setting.kombu_consumes(3).await;
+        assert_eq!(bodies(&got), tasks(&order), "{query}");
+        let told: Vec<_> = got.iter().map(|message| message["priority"].clone()).collect();
+        assert_eq!(told, written, "{query}: the numbers of kombu");
+    }
 }
 
 #[tokio::test]

@@ -65,6 +65,11 @@ impl Kombu {
         self.peer.kill().await.unwrap();
     }
 
+    /// Puts bodies into a SimpleQueue, or takes so many out of it.
+    pub(super) async fn simple(&mut self, command: Value) -> Value {
+        self.ask("simple", command).await
+    }
+
     /// How many messages the queue holds.
     pub(super) async fn size(&mut self, queue: &str) -> u64 {
         self.ask("size", json!({"queue": queue})).await.as_u64().unwrap()

@@ -228,6 +228,91 @@ async fn with_a_prefix_broadcast_consumers_of_kombu_hear_fanouts_of_both() {
 }
 
 #[tokio::test]
+async fn with_other_names_of_channels_broadcast_consumers_of_kombu_hear_fanouts_of_both() {
+    let test = "redis::with_other_names_of_channels_broadcast_consumers_of_kombu_hear_fanouts_of_both";
+    for (options, query) in [
+        (
+            json!({"fanout_prefix": false, "fanout_patterns": false}),
+            "fanout_prefix=False&fanout_patterns=False",
+        ),
+        (json!({"fanout_prefix": "/x{db}:"}), "fanout_prefix=/x{db}:"),
+    ] {
+        broadcasts_are_heard(test, options, &format!("?{query}")).await;
+    }
+}
+
+/// Keys, separators and steps that differ from kombu's defaults.
+fn renamed() -> (Value, &'static str) {
+    let options = json!({
+        "sep": ":", "priority_steps": [0, 5], "unacked_key": "u", "unacked_index_key": "ui",
+        "unacked_mutex_key": "um", "body_encoding": "utf-8", "visibility_timeout": 1,
+    });
+    let query = "?sep=:&priority_steps=0,5&unacked_key=u&unacked_index_key=ui&unacked_mutex_key=um\
+                 &body_encoding=utf-8&unacked_restore_interval=1&unacked_restore_throttle=1";
+    (options, query)
+}
+
+#[tokio::test]
+async fn other_keys_separators_and_steps_are_those_of_both() {
+    let test = "redis::other_keys_separators_and_steps_are_those_of_both";
+    let (options, query) = renamed();
+    let Some(mut peers) = Peers::start_with(test, &options, query).await else { return };
+    let queue = json!({"name": "q", "exchange": "stock", "type": "topic", "key": "stock.*"});
+    peers.kombu.declare(queue.clone()).await;
+    let stock = Exchange::topic("stock");
+    for priority in [9, 0, 5] {
+        let (options, body) = (with_priority(priority), format!("{priority}\u{e9}"));
+        within(peers.transport.producer(stock.clone()).ensure_publish(("stock.us", &options), &body))
+            .await
+            .unwrap();
+    }
+    for (list, length) in [("q", 1), ("q:5", 2)] {
+        assert_eq!(peers.redis(&format!("LLEN {list}")).await, format!(":{length}\r\n"), "{list}");
+    }
+    assert!(peers.redis("LINDEX q 0").await.contains(r#""body": "\"0"#), "a body is text");
+    let got = peers.kombu.consume(queue, 3).await;
+    let read: Vec<_> = got.iter().map(|message| message["body"].clone()).collect();
+    assert_eq!(read, ["0\u{e9}", "9\u{e9}", "5\u{e9}"], "5 and 9 are of one step");
+    for priority in [9, 0, 5] {
+        let message = json!({"exchange": "stock", "type": "topic", "key": "stock.eu", "bodies": [priority], "priority": priority});
+        peers.kombu.publish(message).await;
+    }
+    let mut consumer = peers.consumer("q").await;
+    assert_eq!(bodies(&mut consumer, 3).await, [0, 9, 5]);
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn claims_under_other_keys_are_restored_by_either_side() {
+    let test = "redis::claims_under_other_keys_are_restored_by_either_side";
+    let (options, query) = renamed();
+    let Some(mut peers) = Peers::start_with(test, &options, query).await else { return };
+    peers.kombu.publish(json!({"key": "q", "bodies": ["a"]})).await;
+    let mut consumer = peers.consumer("q").await;
+    let held = within(consumer.recv()).await.unwrap().unwrap();
+    assert_eq!(peers.redis("HLEN u").await, ":1\r\n");
+    let index = peers.redis("ZRANGE ui 0 -1").await;
+    peers.redis(&format!("ZADD ui 1 {}", index.lines().last().unwrap())).await;
+    peers.kombu.restore().await;
+    let again = within(consumer.recv());
+    held.ack().await.unwrap();
+    let again = again.await.unwrap().unwrap();
+    assert!(again.redelivered(), "kombu has returned it");
+    again.ack().await.unwrap();
+    within(consumer.close()).await.unwrap();
+    peers.kombu.publish(json!({"key": "p", "bodies": ["b"]})).await;
+    assert_eq!(peers.kombu.hold("p", 1).await.len(), 1);
+    peers.kombu.kill().await;
+    let index = peers.redis("ZRANGE ui 0 -1").await;
+    peers.redis(&format!("ZADD ui 1 {}", index.lines().last().unwrap())).await;
+    let mut consumer = peers.consumer("p").await;
+    let returned = within(consumer.recv()).await.unwrap().unwrap();
+    assert!(returned.redelivered() && returned.body() == "b");
+    returned.ack().await.unwrap();
+    peers.close().await;
+}
+
+#[tokio::test]
 async fn priorities_that_are_turned_round_have_kombus_order_for_kombu() {
     let test = "redis::priorities_that_are_turned_round_have_kombus_order_for_kombu";
     let Some(mut peers) = Peers::start_with(test, &json!({}), "?higher_first=true").await else { return };
@@ -268,7 +353,12 @@ async fn kombu_restores_what_a_process_of_ours_held() {
     let delivery = within(consumer.recv()).await.unwrap().unwrap();
     assert_eq!(delivery.body(), "a");
     assert!(delivery.redelivered());
+    // The message came again because there was room for it: its acknowledgement was handled.
+    assert_eq!(peers.transport.metrics().settled_too_late, 1);
     within(delivery.ack()).await.unwrap();
+    within(consumer.close()).await.unwrap();
+    assert_eq!(peers.redis("HLEN unacked").await, ":0\r\n");
+    assert_eq!(peers.transport.metrics().settled_too_late, 1, "this one was in time");
     peers.close().await;
 }
 
@@ -356,16 +446,42 @@ async fn malformed_items_are_set_aside_and_harm_nobody() {
 
 #[tokio::test]
 async fn a_consumer_that_waits_is_woken_by_kombu() {
+    const ROUNDS: u32 = 5;
     let Some(mut peers) = Peers::start("redis::a_consumer_that_waits_is_woken_by_kombu").await else {
         return;
     };
     let mut consumer = peers.consumer("q").await;
-    for round in 0..3 {
+    peers.redis("CONFIG RESETSTAT").await;
+    for round in 0..ROUNDS {
         // It has been idle for a while.
         sleep(Duration::from_millis(20)).await;
         peers.kombu.publish(json!({"key": "q", "bodies": [round]})).await;
         assert_eq!(bodies(&mut consumer, 1).await, [round]);
     }
+    // Each look at queues that were not announced comes with a PING.
+    let stats = peers.redis("INFO commandstats").await;
+    let pings = stats.split_once("cmdstat_ping:calls=").map_or("0", |(_, calls)| calls);
+    let pings: u32 = pings.split(',').next().unwrap().parse().unwrap();
+    assert!(pings < ROUNDS, "the consumer was woken by {pings} looks instead of announcements");
+    peers.close().await;
+}
+
+#[tokio::test]
+async fn simple_queues_of_both_are_the_same() {
+    let Some(mut peers) = Peers::start("redis::simple_queues_of_both_are_the_same").await else { return };
+    let queue = peers.transport.simple_queue("simple");
+    assert_eq!(peers.kombu.simple(json!({"name": "simple", "bodies": [1, {"n": 2}]})).await, json!([]));
+    let mut taker = within(queue.taker::<Value>()).await.unwrap();
+    for expected in [json!(1), json!({"n": 2})] {
+        let delivery = within(taker.get(Duration::from_secs(20))).await.unwrap().unwrap();
+        assert_eq!(delivery.body(), &expected);
+        within(delivery.ack()).await.unwrap();
+    }
+    drop(taker);
+    for number in [3, 4] {
+        within(queue.put(&number)).await.unwrap();
+    }
+    assert_eq!(peers.kombu.simple(json!({"name": "simple", "count": 2})).await, json!([3, 4]));
     peers.close().await;
 }
 

@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use messaging::{Exchange, Incoming, PublishOptions, Queue, Transport};
 use serde_json::{Value, json};
-use tests::{Python, Redis};
+use tests::{EmbeddedBroker, Python, Redis};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -30,6 +30,14 @@ impl Setting {
             return None;
         }
         Some(Setting { python, redis: Redis::start().await.unwrap() })
+    }
+
+    /// Lets Celery's results come back as messages.
+    async fn calls(&self) -> String {
+        let mut calling = self.celery("call", &[]);
+        let output = within(calling.env("RESULT_BACKEND", "rpc://").output()).await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     fn celery(&self, mode: &str, arguments: &[&str]) -> Command {
@@ -106,4 +114,61 @@ async fn a_task_of_celery_is_handled_here() {
     assert_eq!(body[0], json!([1, 2]));
     within(worker.stop()).await;
     within(transport.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_result_of_ours_is_what_celery_waits_for() {
+    let test = "tasks::a_result_of_ours_is_what_celery_waits_for";
+    let Some(setting) = Setting::start(test).await else { return };
+    let transport = setting.transport().await;
+    let results = transport.producer(Exchange::default());
+    let worker = transport.worker(Queue::durable(QUEUE)).start(move |task: Incoming<Value>| {
+        let results = results.clone();
+        let sum = task.body()[0][0].as_u64().unwrap() + task.body()[0][1].as_u64().unwrap();
+        let [reply_to, id] = [&task.properties().reply_to, &task.properties().correlation_id]
+            .map(|text| text.clone().unwrap().to_text().into_owned());
+        async move {
+            // A result as Celery's own workers send it.
+            let result = json!({
+                "task_id": id, "status": "SUCCESS", "result": sum, "traceback": null, "children": [],
+            });
+            let options = PublishOptions::new().correlation_id(&*id).unwrap();
+            let sent = results.ensure_publish((&*reply_to, &options), &result).await;
+            sent.map(drop).map_err(|error| error.to_string())
+        }
+    });
+    let worker = within(worker).await.unwrap();
+    assert_eq!(setting.calls().await, "3");
+    within(worker.stop()).await;
+    within(transport.close()).await.unwrap();
+}
+
+/// The program in front of the Redis, and pika on it.
+async fn pika(setting: &Setting, program: &EmbeddedBroker, arguments: &[&str]) -> String {
+    let url = format!("amqp://guest:guest@127.0.0.1:{}/", program.port());
+    let (job, arguments) = arguments.split_first().unwrap();
+    let arguments = [&[*job, &url, QUEUE], arguments].concat();
+    let output = setting.python.run(include_str!("program.py"), &arguments).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_task_of_pika_is_run_by_a_worker_of_celery_and_one_of_celery_comes_to_pika() {
+    let test = "tasks::a_task_of_pika_is_run_by_a_worker_of_celery_and_one_of_celery_comes_to_pika";
+    let (Some(program), Some(setting)) = (EmbeddedBroker::require(test), Setting::start(test).await) else {
+        return;
+    };
+    let arguments = ["--redis", &setting.redis.url(0)];
+    let program = EmbeddedBroker::start_in_memory(program, &arguments).await.unwrap();
+    let id = setting.says("send", &[]).await;
+    let got: Value = serde_json::from_str(&pika(&setting, &program, &["consume", "1"]).await).unwrap();
+    let headers = &got[0]["headers"];
+    assert_eq!((&headers["task"], &headers["id"]), (&json!("tests.add"), &json!(id)));
+    assert_eq!(got[0]["body"][0], json!([1, 2]));
+
+    let _worker = setting.worker().await;
+    let id = Uuid::new_v4().to_string();
+    pika(&setting, &program, &["task", &id, "40", "2"]).await;
+    assert_eq!(setting.says("result", &[&id]).await, "42");
 }
