@@ -139,7 +139,10 @@ both! {
         ] {
             let mut consume = from("filtered.stream", "first");
             consume.arguments.push("x-stream-filter", filter).unwrap();
-            unfiltered.map(|value: Value| consume.arguments.push("x-stream-match-unfiltered", value).unwrap());
+            if let Some(value) = unfiltered {
+                let value: Value = value;
+                consume.arguments.push("x-stream-match-unfiltered", value).unwrap();
+            }
             peer.call(1, consume).await;
             for body in expected {
                 assert_eq!(peer.came().await.text(), *body);

@@ -42,7 +42,11 @@ impl Relay {
 
     /// Lets the connections fall silent that have named the word so far; returns how many.
     fn silence(&self) -> usize {
-        self.named.lock().unwrap().drain(..).map(|silent| silent.send_replace(true)).count()
+        let named = std::mem::take(&mut *self.named.lock().unwrap());
+        for silent in &named {
+            silent.send_replace(true);
+        }
+        named.len()
     }
 }
 

@@ -229,8 +229,12 @@ async fn what_waits_is_purged_and_deleted_with_its_queue_and_other_queues_know_n
         peer.nack(tag, true).await;
         assert!(is_empty(&mut peer).await);
         match deletes {
-            true => drop(peer.call(1, queue::Delete { queue: name("q"), ..Default::default() }).await),
-            false => drop(peer.call(1, queue::Purge { queue: name("q"), ..Default::default() }).await),
+            true => {
+                peer.call(1, queue::Delete { queue: name("q"), ..Default::default() }).await;
+            }
+            false => {
+                peer.call(1, queue::Purge { queue: name("q"), ..Default::default() }).await;
+            }
         }
         tokio::time::sleep(Duration::from_secs(4)).await;
         if !deletes {
@@ -349,11 +353,15 @@ async fn a_mandatory_direct_reply_is_returned_up_to_4_1_even_when_it_arrives() {
 async fn timed(peer: &mut Peer, timeout: Option<Value>, consumer: Option<Value>) {
     let mut declare = queue::Declare { durable: true, ..transient("q") };
     declare.arguments.push("x-queue-type", "quorum").unwrap();
-    timeout.map(|timeout| declare.arguments.push("x-consumer-timeout", timeout).unwrap());
+    if let Some(timeout) = timeout {
+        declare.arguments.push("x-consumer-timeout", timeout).unwrap();
+    }
     peer.call(1, declare).await;
     peer.put("q", Properties::default(), "x").await;
     let mut consume = basic::Consume { queue: name("q"), consumer_tag: name("slow"), ..Default::default() };
-    consumer.map(|timeout| consume.arguments.push("x-consumer-timeout", timeout).unwrap());
+    if let Some(timeout) = consumer {
+        consume.arguments.push("x-consumer-timeout", timeout).unwrap();
+    }
     peer.call(1, consume).await;
     assert_eq!(peer.came().await.text(), "x");
 }
@@ -414,10 +422,10 @@ async fn classic_queues_and_streams_of_4_3_have_no_consumer_timeout() {
         peer.send(1, channel::Flow { active: true }).await;
         match peer.next().await {
             Some(Frame::Method(1, Method::Channel(channel::Method::Close(_)))) => {
-                assert!(closes, "{kind} {version}")
+                assert!(closes, "{kind} {version}");
             }
             Some(Frame::Method(1, Method::Channel(channel::Method::FlowOk(_)))) => {
-                assert!(!closes, "{kind} {version}")
+                assert!(!closes, "{kind} {version}");
             }
             other => panic!("neither closed nor open: {other:?}"),
         }

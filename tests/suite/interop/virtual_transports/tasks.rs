@@ -132,7 +132,7 @@ async fn a_result_of_ours_is_what_celery_waits_for() {
             let result = json!({
                 "task_id": id, "status": "SUCCESS", "result": sum, "traceback": null, "children": [],
             });
-            let options = PublishOptions::new().correlation_id(&*id).unwrap();
+            let options = PublishOptions::new().correlation_id(&id).unwrap();
             let sent = results.ensure_publish((&*reply_to, &options), &result).await;
             sent.map(drop).map_err(|error| error.to_string())
         }
