@@ -133,8 +133,8 @@ impl Connection {
         self.handle.shared.with(|engine| engine.metrics())
     }
 
-    /// Returns what the broker has said of itself when the connection was opened or recovered
-    /// (`server-properties`, spec section 1.4.2.1): `product`, `version`, `capabilities` and others.
+    /// Returns what the broker has said of itself when the connection was opened or recovered: its
+    /// `product`, `version`, `capabilities` and others (`server-properties`, spec section 1.4.2.1).
     /// It is empty while the broker has not been reached.
     pub fn server_properties(&self) -> Table {
         self.handle.shared.with(|engine| engine.server_properties())

@@ -9,7 +9,8 @@ pub(crate) struct Periods {
     pub(crate) look: Duration,
     /// The time between two removals of bindings that nobody renews any more, as in kombu.
     pub(crate) sweep: Duration,
-    /// The time between two renewals of bindings and declarations: a third of the shortest time that they live.
+    /// The time between two renewals of bindings and declarations: a third of the shortest time
+    /// that they live.
     pub(crate) renew: Duration,
 }
 

@@ -1,7 +1,10 @@
 //! From a publish to a settled message.
 
-use super::support::{Setting, bodies, message, without_looks};
-use crate::backend::{ExchangeKind, Link, Published, Settlement, Source};
+use super::support::{Client, Setting, bodies, message, without_looks};
+use crate::{
+    backend::{ExchangeKind, Link, Published, Settlement, Source},
+    redis::{Redis, RedisOptions},
+};
 
 #[tokio::test]
 async fn a_message_is_published_claimed_and_settled() {
@@ -36,7 +39,8 @@ async fn a_message_is_published_claimed_and_settled() {
 async fn a_waiting_consumer_is_woken_without_a_pop() {
     let test = "a_waiting_consumer_is_woken_without_a_pop";
     let Some(setting) = Setting::with(test, without_looks).await else { return };
-    let (mut consumer, mut producer) = (setting.open().await, setting.open().await);
+    let other = Redis::new(RedisOptions::parse(&setting.server.url()).unwrap());
+    let (mut consumer, mut producer) = (setting.open().await, Client::open(&other).await);
     consumer.watch("q").await;
     for body in ["one", "two", "three"] {
         let (claimed, published) = tokio::join!(consumer.next("q"), producer.publish("", "q", body));

@@ -45,11 +45,15 @@ async fn events_of_celery_have_a_fanout_exchange_on_a_redis_whichever_way_leads_
     let redis = Redis::start().await.unwrap();
     let (ways, _listener) = ways(&redis.url(0)).await;
     let mut receivers = Vec::new();
+    let patterns = async || -> u32 {
+        let count = redis.ask("PUBSUB NUMPAT").await.unwrap();
+        count.trim_matches([':', '\r', '\n']).parse().unwrap()
+    };
     for (nth, (way, transport)) in ways.iter().enumerate() {
         let control = transport.celery().event_exchange(format!("events{nth}"));
+        let before = patterns().await;
         receivers.push(within(control.events().start()).await.unwrap());
-        let patterns = redis.ask("PUBSUB NUMPAT").await.unwrap();
-        assert_eq!(patterns, format!(":{}\r\n", nth + 1), "{way}: a fanout exchange is a channel");
+        assert!(patterns().await > before, "{way}: a fanout exchange is a channel");
     }
     let (_broker, _other, amqp) = broker(&redis.url(0)).await;
     let elsewhere = within(Transport::connect(&format!("{amqp}/memory"))).await.unwrap();
