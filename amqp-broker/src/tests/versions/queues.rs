@@ -345,7 +345,7 @@ async fn a_mandatory_direct_reply_is_returned_up_to_4_1_even_when_it_arrives() {
         assert_eq!((arrived, returned), (1, u8::from(is_returned)), "{version}");
         // Nothing else came, and one that nobody waits for is returned.
         peer.publish_with("", &format!("{reply_to}x"), Properties::default(), true, b"late").await;
-        peer.expect_content::<basic::Return>().await;
+        assert_eq!(peer.expect_content::<basic::Return>().await.text(), "late", "{version}");
     }
 }
 
