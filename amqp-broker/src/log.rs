@@ -33,7 +33,7 @@ pub(crate) struct FilterError {
 
 const LEVELS: &str = "off, error, warn, info, debug, trace";
 
-/// The filter of the store's libraries beside a level. Their errors name the causes that they do not
+/// The filter of the store's libraries beside a level. Their errors name causes that they do not
 /// return, as when a thread of theirs fails; the rest is about their insides.
 const LIBRARIES: &str = "fjall=error,lsm_tree=error";
 

