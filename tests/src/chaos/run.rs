@@ -6,6 +6,7 @@ use amqp_client::{ConnectOptions, Queue};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
+    account::Sums,
     clients::{Clients, DIRECT, QUORUM, TASKS},
     faults::Faults,
     load::Load,
@@ -60,7 +61,13 @@ pub async fn run(request: Request) -> io::Result<Report> {
     while began.elapsed() < time && report.wrong.is_empty() {
         sleep(plan.pause()).await;
         let fault = plan.fault(faults.queues());
-        let recovered = faults.strike(fault).await?;
+        let recovered = match faults.strike(fault).await {
+            Ok(recovered) => recovered,
+            Err(error) => {
+                tell_sums(&load);
+                return Err(error);
+            }
+        };
         report.wrong.extend(clients.ended());
         if report.warm == Footprint::default() && began.elapsed() > time / WARM_PART {
             report.warm = Footprint::now()?;
@@ -83,7 +90,7 @@ pub async fn run(request: Request) -> io::Result<Report> {
 }
 
 /// Writes a line about a fault.
-#[allow(clippy::print_stdout, reason = "its output is its result")]
+#[allow(clippy::print_stdout, reason = "the program's output is its result")]
 fn tell(began: Instant, fault: super::plan::Fault, recovered: Duration, load: &Load) -> io::Result<()> {
     let [direct, tasks, notifications] = load.accounts().map(|account| account.sums(false).delivered);
     println!(
@@ -97,6 +104,18 @@ fn tell(began: Instant, fault: super::plan::Fault, recovered: Duration, load: &L
         Footprint::now()?,
     );
     Ok(())
+}
+
+/// Writes what was counted in a run that cannot go on.
+#[allow(clippy::print_stdout, reason = "the program's output is its result")]
+fn tell_sums(load: &Load) {
+    println!("{:<16} | {}", "messages", Sums::HEADS);
+    for account in load.accounts() {
+        println!("{:<16} | {}", account.name(), account.sums(false));
+    }
+    for calls in load.all_calls() {
+        println!("{}: {calls}", calls.name());
+    }
 }
 
 /// Returns what is left at the nodes when all clients have ended: messages or connections.
