@@ -11,7 +11,7 @@ use messaging::{RetryPolicy, Transport};
 use tests::{Node, Proxy, Redis};
 
 /// The longest that any test waits for anything.
-pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const DEADLINE: Duration = Duration::from_secs(120);
 
 pub(super) struct Broker {
     pub(super) url: String,

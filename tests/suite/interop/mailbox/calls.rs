@@ -217,8 +217,4 @@ with_every_kombu! {
 }
 
 // Not the names of nodes: kombu has no exclusive queues on a Redis.
-on_redis![
-    kombu_calls_our_nodes,
-    we_call_nodes_of_kombu,
-    replies_that_lack_something_are_taken_for_what_they_are,
-];
+on_redis![kombu_calls_our_nodes, we_call_nodes_of_kombu];
