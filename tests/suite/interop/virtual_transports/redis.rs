@@ -227,6 +227,20 @@ async fn with_a_prefix_broadcast_consumers_of_kombu_hear_fanouts_of_both() {
     broadcasts_are_heard(test, options, "?global_keyprefix=%7Bapp%7D:").await;
 }
 
+#[tokio::test]
+async fn with_other_names_of_channels_broadcast_consumers_of_kombu_hear_fanouts_of_both() {
+    let test = "redis::with_other_names_of_channels_broadcast_consumers_of_kombu_hear_fanouts_of_both";
+    for (options, query) in [
+        (
+            json!({"fanout_prefix": false, "fanout_patterns": false}),
+            "fanout_prefix=False&fanout_patterns=False",
+        ),
+        (json!({"fanout_prefix": "/x{db}."}), "fanout_prefix=/x{db}."),
+    ] {
+        broadcasts_are_heard(test, options, &format!("?{query}")).await;
+    }
+}
+
 /// Keys, separators and steps that differ from kombu's defaults.
 fn renamed() -> (Value, &'static str) {
     let options = json!({
@@ -236,6 +250,36 @@ fn renamed() -> (Value, &'static str) {
     let query = "?sep=:&priority_steps=0,5&unacked_key=u&unacked_index_key=ui&unacked_mutex_key=um\
                  &body_encoding=utf-8&unacked_restore_interval=1&unacked_restore_throttle=1";
     (options, query)
+}
+
+#[tokio::test]
+async fn other_keys_separators_and_steps_are_those_of_both() {
+    let test = "redis::other_keys_separators_and_steps_are_those_of_both";
+    let (options, query) = renamed();
+    let Some(mut peers) = Peers::start_with(test, &options, query).await else { return };
+    let queue = json!({"name": "q", "exchange": "stock", "type": "topic", "key": "stock.*"});
+    peers.kombu.declare(queue.clone()).await;
+    let stock = Exchange::topic("stock");
+    for priority in [9, 0, 5] {
+        let (options, body) = (with_priority(priority), format!("{priority}\u{e9}"));
+        within(peers.transport.producer(stock.clone()).ensure_publish(("stock.us", &options), &body))
+            .await
+            .unwrap();
+    }
+    for (list, length) in [("q", 1), ("q:5", 2)] {
+        assert_eq!(peers.redis(&format!("LLEN {list}")).await, format!(":{length}\r\n"), "{list}");
+    }
+    assert!(peers.redis("LINDEX q 0").await.contains(r#"{"body":"\"0"#), "a body is text");
+    let got = peers.kombu.consume(queue, 3).await;
+    let read: Vec<_> = got.iter().map(|message| message["body"].clone()).collect();
+    assert_eq!(read, ["0\u{e9}", "9\u{e9}", "5\u{e9}"], "5 and 9 are of one step");
+    for priority in [9, 0, 5] {
+        let message = json!({"exchange": "stock", "type": "topic", "key": "stock.eu", "bodies": [priority], "priority": priority});
+        peers.kombu.publish(message).await;
+    }
+    let mut consumer = peers.consumer("q").await;
+    assert_eq!(bodies(&mut consumer, 3).await, [0, 9, 5]);
+    peers.close().await;
 }
 
 #[tokio::test]
