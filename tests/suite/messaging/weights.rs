@@ -342,9 +342,13 @@ async fn ids_of_any_length_are_remembered_in_the_same_room() {
     let test = "messaging::weights::ids_of_any_length_are_remembered_in_the_same_room";
     let Some(program) = example("rpc_server", test) else { return };
     keeps_little(Broker::embedded().await, &program, long_id, 100 * MIB).await;
-    if let Some(broker) = Broker::rabbitmq(test) {
-        keeps_little(broker, &program, long_id, 100 * MIB).await;
-    }
+}
+
+#[tokio::test]
+async fn ids_of_any_length_are_remembered_in_the_same_room_with_rabbitmq() {
+    let test = "messaging::weights::ids_of_any_length_are_remembered_in_the_same_room_with_rabbitmq";
+    let (Some(program), Some(broker)) = (example("rpc_server", test), Broker::rabbitmq(test)) else { return };
+    keeps_little(broker, &program, long_id, 100 * MIB).await;
 }
 
 #[tokio::test]
@@ -353,7 +357,11 @@ async fn replies_to_queues_that_are_gone_are_weighed() {
     let Some(program) = example("rpc_server", test) else { return };
     // 64 MiB may wait, and some are being handled.
     keeps_little(Broker::embedded().await, &program, unclaimed, 200 * MIB).await;
-    if let Some(broker) = Broker::rabbitmq(test) {
-        keeps_little(broker, &program, unclaimed, 200 * MIB).await;
-    }
+}
+
+#[tokio::test]
+async fn replies_to_queues_that_are_gone_are_weighed_with_rabbitmq() {
+    let test = "messaging::weights::replies_to_queues_that_are_gone_are_weighed_with_rabbitmq";
+    let (Some(program), Some(broker)) = (example("rpc_server", test), Broker::rabbitmq(test)) else { return };
+    keeps_little(broker, &program, unclaimed, 200 * MIB).await;
 }
