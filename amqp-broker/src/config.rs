@@ -56,7 +56,7 @@ pub(crate) struct Config {
     /// How much later than the journal the mark may be synced.
     pub(crate) mark_delay: Duration,
     pub(crate) login_timeout: Duration,
-    /// What is announced; the version's own if it is not set.
+    /// The announced value; the version's own if it is not set.
     pub(crate) product: Option<String>,
     pub(crate) product_version: Option<String>,
 }
@@ -117,7 +117,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What the version does where versions differ.
+    /// Returns the facts of the version.
     pub(crate) const fn profile(&self) -> &'static Profile {
         self.like.profile()
     }

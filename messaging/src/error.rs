@@ -285,7 +285,7 @@ pub struct Undelivered {
     pub elapsed: Duration,
     /// What ended the last attempt, unless it was only a timeout or the broker's plain refusal.
     pub source: Option<Box<Error>>,
-    /// Whether the last attempt reached no queue, whatever became of earlier ones.
+    /// Tells whether the last attempt reached no queue, whatever became of earlier ones.
     pub(crate) is_returned: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a process holds at a moment, to see whether that stays the same.
+//! The resources that a process holds, to see whether they stay the same.
 
 use std::{fmt, fs, io, process};
 
@@ -8,7 +8,7 @@ use crate::usage::Usage;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// What this process holds.
+/// The resources that this process holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
     /// Its resident memory, in bytes.
@@ -22,7 +22,7 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// What this process holds now. It is called in a runtime.
+    /// Returns the resources that this process holds now. It is called in a runtime.
     ///
     /// # Errors
     /// When there is no `/proc`.

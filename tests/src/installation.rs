@@ -1,5 +1,5 @@
-//! Where a RabbitMQ is installed: on this machine, or in a folder with a Debian of its own, so that
-//! the same tests run on another version.
+//! The installation of a RabbitMQ: on this machine, or in a folder with a Debian of its own, so
+//! that the same tests run on another version.
 
 use std::{
     env,

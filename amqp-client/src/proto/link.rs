@@ -50,7 +50,7 @@ pub(crate) struct Link {
     pub(crate) consumers_gone: Vec<ShortString>,
     /// Whether a prefetch applies to each consumer, as with RabbitMQ, and not to the whole channel.
     pub(crate) has_consumer_qos: bool,
-    /// What the broker has said of itself.
+    /// The broker's description of itself.
     pub(crate) server_properties: Table,
     /// The time of the current read.
     pub(crate) now: Instant,

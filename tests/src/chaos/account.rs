@@ -251,7 +251,7 @@ impl Sums {
 mod tests {
     use super::*;
 
-    /// What an account with this history says at the end.
+    /// Returns the verdicts of an account with this history.
     fn wrong(history: impl FnOnce(&Account)) -> Vec<String> {
         let account = Account::new("tasks");
         history(&account);

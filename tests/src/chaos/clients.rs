@@ -26,13 +26,13 @@ const WORKERS: usize = 2;
 const SERVERS: usize = 2;
 const CALLERS: usize = 2;
 
-/// How often each of them publishes or calls: about 200 messages and calls in a second together.
+/// The pace at which each publishes or calls: together about 200 messages and calls a second.
 const PUBLISH_EVERY: Duration = Duration::from_millis(33);
 const PRODUCE_EVERY: Duration = Duration::from_millis(33);
 const CALL_EVERY: Duration = Duration::from_millis(150);
 const NOTIFY_EVERY: Duration = Duration::from_millis(50);
 
-/// How long what is under way may take to end, when all nodes work.
+/// The time that what is under way may take to end, when all nodes work.
 const END: Duration = Duration::from_secs(200);
 const STOP: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(200);

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// When each client of a run last got something done, and the longest time in which it did not.
+/// The last time that each client got something done, and the longest in which it did not.
 /// Clones are handles of the same.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Continuity {

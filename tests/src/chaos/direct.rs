@@ -18,10 +18,10 @@ use super::{
 
 /// The most publishes of a publisher that wait for their confirms.
 const IN_FLIGHT: usize = 200;
-/// How long a confirm may take: while most nodes are away there is none.
+/// The time that a confirm may take: while most nodes are away there is none.
 const CONFIRM: Duration = Duration::from_secs(300);
 const PREFETCH: u16 = 20;
-/// How long a consumer waits before it asks whether all is over.
+/// The time that a consumer waits before it asks whether all is over.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The options of all connections.

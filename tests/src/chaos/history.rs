@@ -48,7 +48,7 @@ impl History {
         self.events.push_back(Noted { milliseconds, number: number as u32, event });
     }
 
-    /// What happened to a message, as far as it is known, in words.
+    /// Returns the history of a message, as far as it is known, in words.
     pub(super) fn of(&self, number: usize) -> String {
         let its = self.events.iter().filter(|noted| noted.number as usize == number);
         let told: Vec<_> = its.map(Noted::told).collect();

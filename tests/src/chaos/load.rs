@@ -1,4 +1,4 @@
-//! What all clients of a run share: what they count, and when they end.
+//! The state that all clients of a run share: their counts, and their end.
 
 use std::{
     sync::{
@@ -20,7 +20,7 @@ use super::{
 /// The heartbeats of all connections: a peer that is silent for twice as long is taken for gone.
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// What all clients share. Clones are handles of the same.
+/// The state that all clients share. Clones are handles of the same.
 #[derive(Clone)]
 pub(super) struct Load {
     pub(super) direct: Arc<Account>,
@@ -86,7 +86,7 @@ pub(super) async fn ends<T>(
     ended
 }
 
-/// What is known of a message that messaging has published, or given up.
+/// The known fate of a message that messaging has published, or given up.
 pub(super) fn fate<T>(result: &Result<T, Error>, is_again: bool) -> Fate {
     match result {
         Ok(_) if is_again => Fate::ConfirmedAgain,

@@ -12,7 +12,7 @@ use std::{
 
 const TABLE: &str = "inet partitions";
 
-/// What does not pass.
+/// The packets that do not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     /// Anything from one node to another.
@@ -42,7 +42,7 @@ pub(super) fn prepare(groups: &[u32]) -> io::Result<()> {
     for group in groups {
         rules += &format!("  ct state new meta skgid {group} ct mark set {group}\n");
     }
-    // What is dropped on the way out is told to the sender; on the way in it is lost.
+    // A packet dropped on the way out is told to the sender; on the way in it is lost.
     rules += " }\n chain cut {\n  type filter hook input priority filter;\n }\n}\n";
     apply(&rules)
 }

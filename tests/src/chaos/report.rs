@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use super::account::Sums;
 use crate::footprint::Footprint;
 
-/// What happened in a run, and what is wrong.
+/// The events of a run, and all that is wrong.
 #[derive(Debug, Default)]
 pub struct Report {
     /// The seed, and for how long faults came about.
@@ -15,15 +15,15 @@ pub struct Report {
     pub(super) messages: Vec<(&'static str, Sums)>,
     /// The counts of each kind of calls.
     pub(super) calls: Vec<(&'static str, String)>,
-    /// How often each kind of fault came about.
+    /// The number of faults of each kind.
     pub(super) faults: Vec<(&'static str, usize)>,
     /// The nodes that had to be started again because they did not come back by themselves.
     pub(super) stuck: usize,
     pub(super) reconnects: u64,
     /// The longest time in which a client of each kind got nothing done.
     pub(super) longest: Vec<(&'static str, Duration)>,
-    /// What the program held before its clients began, after the first part, at the end, and when
-    /// all were closed.
+    /// The resources of the program before its clients began, after the first part, at the end, and
+    /// when all were closed.
     pub(super) before: Footprint,
     pub(super) warm: Footprint,
     pub(super) end: Footprint,

@@ -26,7 +26,7 @@ const WARM_PART: u32 = 6;
 const CLOSED: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What to run.
+/// The request for a run.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The seed of the faults.

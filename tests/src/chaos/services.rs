@@ -22,7 +22,7 @@ use super::{
 const IN_FLIGHT: usize = 100;
 /// The deadline of calls; that of publishes is 30 s.
 const CALL: Duration = Duration::from_secs(10);
-/// What may pass beyond a deadline, on a machine that has much to do.
+/// The time that may pass beyond a deadline, on a machine that has much to do.
 const MARGIN: Duration = Duration::from_secs(10);
 const PUBLISH: Duration = Duration::from_secs(30 + MARGIN.as_secs());
 const CONCURRENCY: u16 = 8;

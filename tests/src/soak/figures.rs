@@ -1,4 +1,4 @@
-//! What was measured after each round, when nothing was in progress, and whether it grew.
+//! The figures after each round, when nothing was in progress, and the verdict on their growth.
 
 use std::{fmt, time::Duration};
 
@@ -7,10 +7,10 @@ use crate::footprint::Footprint;
 /// The rounds after which everything has come to its usual size: pools are filled, and the ids of
 /// calls and notifications that are remembered are as many as they may be.
 const WARM_UP: usize = 4;
-/// How far resident memory may grow after that: by an eighth and so many bytes.
+/// The growth that resident memory may have after that: an eighth and so many bytes.
 const MEMORY: u64 = 8 << 20;
 
-/// What was measured after a round.
+/// The figures after a round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Figures {
     pub(super) messages: u64,

@@ -1,4 +1,4 @@
-//! How clients reach the broker: over TCP, or in memory.
+//! The ways of clients to the broker: over TCP, or in memory.
 
 use std::net::SocketAddr;
 

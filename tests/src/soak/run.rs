@@ -17,7 +17,7 @@ use crate::footprint::Footprint;
 
 /// The rounds of a run.
 const ROUNDS: u64 = 24;
-/// How long the slowest round may take beyond the time of its messages, at a slow pace.
+/// The time that the slowest round may take beyond that of its messages, at a slow pace.
 const LEAST_DEADLINE: Duration = Duration::from_secs(120);
 const SLOW: u64 = 500;
 /// The time in which everything comes to rest after a round.
@@ -26,7 +26,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// The checks in a row that find nothing changed.
 const LOOKS: usize = 4;
 
-/// What to run.
+/// The request for a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     /// The messages of all kinds together.

@@ -1,5 +1,5 @@
-//! What waits for consumers is bounded, and a broker that keeps to the prefetch is never blamed: on
-//! the embedded broker and on RabbitMQ.
+//! Deliveries that wait for consumers are bounded, and a broker that keeps to the prefetch is never
+//! blamed: on the embedded broker and on RabbitMQ.
 
 use std::{future::pending, time::Duration};
 

@@ -39,7 +39,7 @@ struct Peers {
     url: String,
     namespace: String,
     control: Control,
-    /// What all keys of a Redis begin with.
+    /// The prefix of all keys of a Redis.
     prefix: &'static str,
     _listener: Option<Listener>,
     _redis: Option<Redis>,

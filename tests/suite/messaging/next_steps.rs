@@ -1,4 +1,4 @@
-//! What the log tells of a failure: what it is about, its trace, and what comes next.
+//! The log tells of a failure its subject, its trace, and the next step.
 
 use std::time::Duration;
 

@@ -39,7 +39,7 @@ pub(super) fn deaths(headers: &Table) -> Vec<(String, i64)> {
 }
 
 /// Tables nested deeper than can be decoded.
-pub(super) fn nested() -> HeaderTable {
+fn nested() -> HeaderTable {
     let nested = (0..40).fold(Vec::new(), |inner: Vec<u8>, _| {
         let length = u32::try_from(inner.len()).unwrap();
         [&b"\x04deepF"[..], &length.to_be_bytes(), &inner].concat()

@@ -66,7 +66,7 @@ impl Service {
     }
 }
 
-/// What is logged is asked for by `RUST_LOG`, and a `-` stands for standard input.
+/// `RUST_LOG` asks for the log, and a `-` stands for standard input.
 #[tokio::test]
 async fn each_runs_outside_the_repository_logs_when_asked_and_reads_standard_input() {
     let test =

@@ -11,7 +11,7 @@ use std::{
 };
 
 use amqp_client::{Channel, ConnectOptions, DeleteOptions, Message, Properties, Table, Uri};
-use amqp_codec::{Array, HeaderTable, RawProperties, Value, ValueRef};
+use amqp_codec::ValueRef;
 use futures_util::future::select_all;
 use messaging::{
     Error, Exchange, Incoming, Malformed, OnFailure, PublishOptions, Queue, RetryLater, Transport, Worker,
@@ -22,6 +22,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
     fixture::{Broker, within},
+    odd_headers::{acting, assert_nested, deaths, with_nested},
     on_every_broker_and_redis,
 };
 
@@ -294,41 +295,6 @@ async fn what_has_no_room_for_another_header_is_kept_and_goes_back_when_the_work
     channel.delete_queue(&format!("{queue}.dead"), DeleteOptions::new()).await.unwrap();
 }
 
-fn texts(texts: &[&str]) -> Array {
-    let mut array = Array::new();
-    texts.iter().for_each(|text| array.push(*text).unwrap());
-    array
-}
-
-/// Headers that brokers act on, and one that they do not.
-pub(super) fn acting_headers(other: &str) -> Table {
-    let mut death = Table::new();
-    for (name, value) in
-        [("count", Value::I64(3)), ("reason", "rejected".into()), ("queue", "elsewhere".into())]
-    {
-        death.insert(name, value).unwrap();
-    }
-    let mut deaths = Array::new();
-    deaths.push(death).unwrap();
-    let mut headers = Table::new();
-    headers.insert("mine", 7).unwrap();
-    headers.insert("CC", texts(&[other])).unwrap();
-    headers.insert("x-delivery-count", 2).unwrap();
-    headers.insert("x-death", deaths).unwrap();
-    headers
-}
-
-/// The queues and counts of a message's deaths.
-fn deaths(headers: &Table) -> Vec<(String, i64)> {
-    let Some(Value::Array(deaths)) = headers.get("x-death") else { return Vec::new() };
-    let death = |death: Value| {
-        let death = death.as_table().unwrap();
-        let queue = death.get("queue").unwrap().as_str().unwrap().to_owned();
-        (queue, death.get("count").unwrap().as_i64().unwrap())
-    };
-    deaths.iter().map(death).collect()
-}
-
 async fn what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles_it(broker: Broker) {
     let transport = broker.transport().await;
     let (queue, other) = (broker.name("q"), broker.name("other"));
@@ -337,7 +303,7 @@ async fn what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles
     channel.declare(&Queue::new(&other)).await.unwrap();
     let later = RetryLater::after(Duration::from_millis(20)).limit(2).dead_letter(true);
     let (worker, mut handled) = failing(&transport, Queue::new(&queue), later).await;
-    let headers = acting_headers(&other);
+    let headers = acting(&other);
     channel.publish(("", &queue), json("bad").headers(headers.clone())).await.unwrap();
     let old = ("elsewhere".to_owned(), 3);
     for retries in 0..=2 {
@@ -375,31 +341,16 @@ async fn what_is_moved_goes_to_its_one_queue_and_has_all_headers_for_who_handles
     }
 }
 
-/// Tables nested deeper than can be decoded.
-fn nested() -> HeaderTable {
-    let nested = (0..40).fold(Vec::new(), |inner: Vec<u8>, _| {
-        let length = u32::try_from(inner.len()).unwrap();
-        [&b"\x04deepF"[..], &length.to_be_bytes(), &inner].concat()
-    });
-    HeaderTable::from_encoded(&nested).unwrap()
-}
-
 async fn headers_that_cannot_be_read_are_set_aside_as_the_bytes_they_are(broker: Broker) {
     let transport = broker.transport().await;
     let queue = broker.name("q");
     let channel = broker.channel().await;
     let (worker, _handled) = failing(&transport, Queue::new(&queue), AT_ONCE).await;
-    let mut raw = RawProperties::split(&json("deep").properties().encode().unwrap()).unwrap();
-    raw.set_headers(&nested()).unwrap();
-    let message = Message::with_encoded_properties("\"deep\"", raw.join());
-    channel.publish(("", &queue), &message).await.unwrap();
+    channel.publish(("", &queue), &with_nested(&json("deep"))).await.unwrap();
     let dead = Queue::durable(format!("{queue}.dead"));
     let set_aside = taken(&channel, &dead).await;
     assert_eq!(set_aside.body(), "\"deep\"");
-    assert!(set_aside.properties().is_err());
-    let headers = RawProperties::split(&set_aside.encoded_properties()).unwrap().headers().unwrap();
-    let Some(ValueRef::Table(deep)) = headers.get("deep") else { panic!("{headers:?}") };
-    assert_eq!(Some(ValueRef::Table(deep)), nested().get("deep"));
+    let headers = assert_nested(&set_aside);
     assert_eq!(headers.get("x-original-routing-key"), Some(ValueRef::LongString(queue.as_bytes())));
     within(worker.stop()).await;
     assert_eq!(ready(&channel, &queue).await, 0);

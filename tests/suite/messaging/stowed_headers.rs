@@ -7,8 +7,9 @@ use messaging::RetryLater;
 
 use super::{
     fixture::{Broker, within},
+    odd_headers::acting,
     on_every_broker,
-    set_aside::{acting_headers, failing, json, taken},
+    set_aside::{failing, json, taken},
 };
 
 /// Waits until the queue exists, and returns a channel on which it was seen.
@@ -31,7 +32,7 @@ async fn what_waits_has_no_header_that_a_broker_acts_on(broker: Broker) {
     let waiting = Queue::new(format!("{queue}.retry.600000"));
     let later = RetryLater::after(Duration::from_secs(600)).limit(2);
     let (worker, mut handled) = failing(&transport, Queue::new(&queue), later).await;
-    let headers = acting_headers(&other);
+    let headers = acting(&other);
     let channel = broker.channel().await;
     channel.declare(&Queue::new(&other)).await.unwrap();
     channel.publish(("", &queue), json("bad").headers(headers.clone())).await.unwrap();

@@ -1,4 +1,4 @@
-//! How often a message returned to a quorum queue.
+//! The number of times that a message returned to a quorum queue.
 
 /// A number of returns. Either all of them count towards the delivery limit, or failures are
 /// counted
@@ -33,12 +33,12 @@ impl Returns {
         self.0 == 0
     }
 
-    /// How many returns count towards the delivery limit.
+    /// Returns the number of returns that count towards the delivery limit.
     pub(crate) fn counted(self) -> u32 {
         if self.0 & Self::APART == 0 { self.0 } else { (self.0 & !Self::APART) >> 16 }
     }
 
-    /// How many returns there were at all, where only failures count.
+    /// Returns the number of all returns, where only failures count.
     pub(crate) fn all(self) -> Option<u32> {
         (self.0 & Self::APART != 0).then_some(self.0 & Self::LOWER)
     }

@@ -21,7 +21,7 @@ use crate::core::{
     rabbitmq::profile::Profile,
 };
 
-/// What became of a message that a stream's consumer has come to.
+/// The fate of a message that a stream's consumer has come to.
 pub(crate) enum StreamRead {
     Sent(Message),
     /// The consumer does not want it.

@@ -28,7 +28,7 @@ pub(crate) struct Consumer {
     pub(crate) offset: u64,
     /// In a stream, which messages it gets.
     pub(crate) filter: Option<Box<StreamFilter>>,
-    /// How long a delivery may stay unacknowledged, in milliseconds, if it has a time of its own.
+    /// The time that a delivery may stay unacknowledged, in milliseconds, if it has its own.
     pub(crate) timeout: Option<u64>,
     /// Its number among the consumers of its queue.
     pub(crate) number: u64,

@@ -94,7 +94,7 @@ pub(crate) struct Ready {
     /// Messages that returned and are set aside until their time, with the order of their return.
     delayed: BTreeMap<(u64, u64), Entry>,
     last_delayed: u64,
-    /// Where the two levels of such an order are in their turns.
+    /// The place of the two levels of such an order in their turns.
     turn: Option<Turn>,
     count: usize,
     body_bytes: u64,
@@ -182,7 +182,7 @@ impl Ready {
         self.delayed.insert((due, self.last_delayed), entry);
     }
 
-    /// When the first of the messages is due that are set aside.
+    /// Returns the time at which the first message that is set aside is due.
     #[inline]
     pub(crate) fn next_due(&self) -> u64 {
         self.delayed.first_key_value().map_or(NEVER, |((due, _), _)| *due)
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(positions(&mut ready), [1, 3, 0, 2]);
     }
 
-    /// What RabbitMQ 4.0.5 gave for these priorities.
+    /// RabbitMQ 4.0.5 gave this order for these priorities.
     #[test]
     fn two_levels_take_turns_of_two_and_one_and_the_older_of_both_has_the_third() {
         let mut ready = Ready::new(Order::TwoToOne);
@@ -358,7 +358,7 @@ mod tests {
             ready.push(entry(position, ready.level(priority)));
         }
         assert_eq!(positions(&mut ready), [3, 4, 0, 5, 7, 1, 8, 9, 2, 11, 6, 10]);
-        // What returns comes before all, and does not count as a turn.
+        // A returned message comes before all, and does not count as a turn.
         for position in 0..6 {
             ready.push(entry(position, u8::from(position >= 3)));
         }

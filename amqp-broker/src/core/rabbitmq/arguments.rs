@@ -32,16 +32,15 @@ pub(crate) struct QueueArguments {
     pub(crate) dead_letter: Option<DeadLetterTarget>,
     /// How often a message of a quorum queue may be returned.
     pub(crate) delivery_limit: Option<u64>,
-    /// Whether only failed deliveries count towards it.
+    /// Set when only failed deliveries count towards it.
     pub(crate) only_failures_count: bool,
-    /// How a quorum queue delays what returns.
+    /// The delays of what returns to a quorum queue.
     pub(crate) delayed_retry: Option<DelayedRetry>,
-    /// How long its deliveries may stay unacknowledged.
+    /// The time that its deliveries may stay unacknowledged.
     pub(crate) consumer_timeout: Option<u64>,
     /// The order of its messages by their priority.
     pub(crate) order: Order,
-    /// Whether a message that a client returns to it goes to the end when there is no delivery
-    /// limit.
+    /// Set when a message that a client returns goes to the end if there is no delivery limit.
     pub(crate) unlimited_returns_go_last: bool,
     pub(crate) single_active_consumer: bool,
 }
@@ -168,9 +167,9 @@ impl QueueArguments {
 pub(crate) struct ConsumerArguments {
     pub(crate) priority: i32,
     pub(crate) offset: OffsetArgument,
-    /// Which messages of a stream it gets.
+    /// The filter for the messages of a stream.
     pub(crate) filter: Option<StreamFilter>,
-    /// How long a delivery may stay unacknowledged, in milliseconds.
+    /// The time that a delivery may stay unacknowledged, in milliseconds.
     pub(crate) timeout: Option<u64>,
 }
 
@@ -275,9 +274,9 @@ impl Check<'_> {
         Err(self.invalid(argument, &why))
     }
 
-    /// How often a message may be returned. RabbitMQ does not check this argument: a value that is
-    /// not a number sets no limit. A negative one is taken as zero, or sets none, which depends on
-    /// the version.
+    /// Returns the number of times that a message may be returned. RabbitMQ does not check this
+    /// argument: a value that is not a number sets no limit. A negative one is taken as zero, or
+    /// sets none, which depends on the version.
     fn delivery_limit(&self) -> Option<u64> {
         let default = self.profile.delivery_limit;
         match self.value("x-delivery-limit") {
@@ -307,7 +306,8 @@ impl Check<'_> {
         }
     }
 
-    /// How what returns is delayed. Without a least delay, or of type `disabled`, it is not.
+    /// Returns the delays of what returns. Without a least delay, or of type `disabled`, there are
+    /// none.
     fn delayed_retry(&self) -> Result<Option<DelayedRetry>, Refusal> {
         const TYPES: &[&str] = &["disabled", "all", "failed", "returned"];
         let kind = self.one_of("x-delayed-retry-type", TYPES, "invalid_delayed_retry_type")?;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::core::content::{
     header_table::{get, raw, texts},
-    message::{Draft, LetterMark, Message},
+    message::{Draft, LetterMark, Message, Parts},
     properties::{Changes, Relevant},
 };
 
@@ -63,15 +63,7 @@ impl Death<'_> {
         if self.key.is_some() {
             headers.remove("CC");
         }
-        let changes = Changes { headers: Some(headers.as_encoded()), lasting: true, ..Default::default() };
-        let mut draft = Draft::default();
-        draft.start(self.exchange, self.key.unwrap_or(key));
-        draft.header(&changes.apply(parts.header)?);
-        draft.small(parts.small);
-        draft.large(parts.large.to_vec());
-        if self.key.is_none() {
-            parts.blind_keys().for_each(|key| draft.blind_key(key));
-        }
+        let draft = self.draft(&parts, &headers)?;
         Ok((draft, headers))
     }
 
@@ -92,7 +84,18 @@ impl Death<'_> {
             _ => routing_keys(key, &headers)?,
         };
         self.record(&mut headers, exchange, keys, relevant.expiration, mark.is_some())?;
+        let mut draft = self.draft(&parts, &headers)?;
+        draft.mark(match (self.key, mark) {
+            (None, None | Some(LetterMark::AllKeys)) => LetterMark::AllKeys,
+            _ => LetterMark::OneKey,
+        });
+        Ok((draft, headers))
+    }
+
+    /// Returns the message with other headers, on its way to where it is dead-lettered.
+    fn draft(&self, parts: &Parts<'_>, headers: &HeaderTable) -> Result<Draft, Error> {
         let changes = Changes { headers: Some(headers.as_encoded()), lasting: true, ..Default::default() };
+        let (_, key) = parts.names();
         let mut draft = Draft::default();
         draft.start(self.exchange, self.key.unwrap_or(key));
         draft.header(&changes.apply(parts.header)?);
@@ -101,11 +104,7 @@ impl Death<'_> {
         if self.key.is_none() {
             parts.blind_keys().for_each(|key| draft.blind_key(key));
         }
-        draft.mark(match (self.key, mark) {
-            (None, None | Some(LetterMark::AllKeys)) => LetterMark::AllKeys,
-            _ => LetterMark::OneKey,
-        });
-        Ok((draft, headers))
+        Ok(draft)
     }
 
     fn record(

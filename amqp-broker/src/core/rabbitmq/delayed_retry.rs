@@ -1,10 +1,10 @@
 //! The delay of what returns to a quorum queue
 //! (<https://www.rabbitmq.com/docs/quorum-queues#delayed-retry>).
 
-/// How a quorum queue delays what returns.
+/// The delays of what returns to a quorum queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DelayedRetry {
-    /// Whether failed deliveries are delayed, and whether others are.
+    /// The kinds of returns that are delayed: failed deliveries, and others.
     failed: bool,
     returned: bool,
     /// The shortest and the longest delay, in milliseconds.
@@ -25,8 +25,9 @@ impl DelayedRetry {
         Some(DelayedRetry { failed, returned, least, most: most.unwrap_or(least) })
     }
 
-    /// How long a message waits that has now failed so often, in milliseconds; `has_failed` tells
-    /// whether it did so this time. One that has never failed waits as if it had once.
+    /// Returns the time that a message waits that has now failed so often, in milliseconds;
+    /// `has_failed` tells whether it did so this time. One that has never failed waits as if it had
+    /// once.
     pub(crate) fn delay(self, failures: u32, has_failed: bool) -> Option<u64> {
         let is_delayed = if has_failed { self.failed } else { self.returned };
         is_delayed.then(|| self.least.saturating_mul(failures.max(1).into()).min(self.most))
@@ -37,7 +38,7 @@ impl DelayedRetry {
 mod tests {
     use super::*;
 
-    /// What RabbitMQ 4.3.5 does with 3,000 and 12,000 ms.
+    /// RabbitMQ 4.3.5 does this with 3,000 and 12,000 ms.
     #[test]
     fn a_delay_grows_with_the_failures_and_not_with_other_returns() {
         let all = DelayedRetry::new("all", 3000, Some(12_000)).unwrap();

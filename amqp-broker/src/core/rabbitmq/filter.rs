@@ -8,7 +8,7 @@ use crate::core::content::{header_table::get, properties::Relevant};
 /// The header of a message that filters compare.
 const VALUE: &str = "x-stream-filter-value";
 
-/// Which messages of a stream a consumer gets.
+/// A consumer's choice among the messages of a stream.
 ///
 /// RabbitMQ decides for a whole chunk at a time, and so also delivers messages that the client has
 /// to filter out itself. Here each message is its own chunk.

@@ -1,9 +1,9 @@
-//! Where the versions of RabbitMQ differ: each difference is a named fact, and each version has a
+//! The differences between the versions of RabbitMQ: each is a named fact, and each version has a
 //! value for it. Code asks for the fact and never for the version.
 
 use amqp_codec::{FRAME_MIN_SIZE, ReplyCode};
 
-/// How a quorum queue orders messages by their priority.
+/// The order of messages in a quorum queue by their priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QuorumPriorities {
     /// It does not.
@@ -14,7 +14,7 @@ pub(crate) enum QuorumPriorities {
     Strict(u8),
 }
 
-/// What a version of RabbitMQ does.
+/// The facts of a version of RabbitMQ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Profile {
     /// The version that is announced.
@@ -51,7 +51,7 @@ pub(crate) struct Profile {
     pub(crate) streams_refuse_rejections: bool,
     /// Messages of a stream that have no delivery mode are delivered with mode 1.
     pub(crate) streams_set_delivery_mode: bool,
-    /// How often a message may be returned to a quorum queue that sets no limit.
+    /// The number of returns of a message to a quorum queue that sets no limit.
     pub(crate) delivery_limit: Option<u64>,
     /// A negative delivery limit is none, and not zero.
     pub(crate) negative_limit_is_none: bool,

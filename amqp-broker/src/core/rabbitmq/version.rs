@@ -43,7 +43,7 @@ impl RabbitMq {
         self.profile().patch
     }
 
-    /// What this version does where versions differ.
+    /// Returns the facts of this version.
     pub(crate) const fn profile(self) -> &'static Profile {
         match self {
             RabbitMq::V3_10 => &V3_10,

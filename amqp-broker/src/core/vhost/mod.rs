@@ -69,7 +69,7 @@ const PREDECLARED: &[(&str, Kind, bool)] = &[
 pub(crate) struct Vhost {
     name: String,
     limits: Limits,
-    /// What the version of RabbitMQ does that it follows.
+    /// The facts of the version of RabbitMQ that it follows.
     profile: &'static Profile,
     /// The budget of this turn.
     pub(crate) budget: Budget,

@@ -4,7 +4,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::backend::BackendError;
 
-/// What a client is told whose Redis is a cluster.
+/// The error that a client is told whose Redis is a cluster.
 pub(super) const NO_CLUSTER: &str = "this Redis is a node of a cluster, where a queue's lists and claims \
      cannot be changed in one step; use a single Redis or Sentinel";
 

@@ -1,4 +1,4 @@
-//! What kind of server answers.
+//! The kind of server that answers.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ pub(crate) async fn check_server(connection: &mut MultiplexedConnection) -> Resu
     described.map_or(Ok(()), |server| server.check())
 }
 
-/// What a server says of itself.
+/// The answer of a server about itself.
 #[derive(Debug, Default)]
 struct Server {
     version: String,

@@ -58,7 +58,7 @@ pub(super) fn refusal(begun: [u8; 8], profile: &Profile) -> [u8; 8] {
     }
 }
 
-/// Where the low octet of the method's number is in a method frame.
+/// The place of the low octet of the method's number in a method frame.
 const NUMBER: usize = HEADER_LEN + 3;
 
 /// A frame with `connection.close-ok` as 0-8 has it.

@@ -11,7 +11,7 @@ use crate::{
     redis::{Redis, RedisOptions},
 };
 
-/// How often Redis was given a command.
+/// Returns the number of times that Redis was given a command.
 async fn calls(setting: &Setting, command: &str) -> u32 {
     let stats: String = setting.ask(&["INFO", "commandstats"]).await;
     let calls = stats.split_once(&format!("cmdstat_{command}:calls="));

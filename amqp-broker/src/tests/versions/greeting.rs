@@ -1,5 +1,5 @@
-//! What each version announces, and what it lets clients ask for. 3.10.8 and 4.0.5 were asked; the
-//! texts of later versions are from their start-up messages.
+//! Each version announces these properties, and lets clients ask for these limits. 3.10.8 and 4.0.5
+//! were asked; the texts of later versions are from their start-up messages.
 
 use amqp_codec::{Value, frame::PROTOCOL_HEADER, method::connection};
 

@@ -1,5 +1,5 @@
-//! Where versions of RabbitMQ differ, version by version. Each value is from the source that its
-//! test names.
+//! The differences between versions of RabbitMQ, version by version. Each value is from the source
+//! that its test names.
 
 mod greeting;
 mod queues;

@@ -1,5 +1,5 @@
-//! What queues of RabbitMQ 4.3 do otherwise: its notes of 4.3.0 and 4.3.1, "RabbitMQ 4.3
-//! Highlights", and the guide to quorum queues.
+//! Queues of RabbitMQ 4.3 do this otherwise, as its notes of 4.3.0 and 4.3.1, "RabbitMQ 4.3
+//! Highlights", and the guide to quorum queues tell.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn like(version: RabbitMq) -> Broker {
     Broker::builder().like(version).build()
 }
 
-/// What a script of frames closes in each version.
+/// Each version closes what is said here for a script of frames.
 async fn closes(frames: &[Frame], old: (Closed, &str), new: (Closed, &str)) {
     for version in RabbitMq::ALL {
         let peer = Peer::greet(&like(version), "/", 131_072).await;

@@ -3,7 +3,7 @@
 use messaging::{Error, TransportOptions, UrlError};
 use tests::Python;
 
-/// What is served here. `sentinel` lacks the name of a master.
+/// These are served here. `sentinel` lacks the name of a master.
 const SERVED: [&str; 9] =
     ["amqp", "amqps", "filesystem", "librabbitmq", "memory", "pyamqp", "redis", "rediss", "sentinel"];
 

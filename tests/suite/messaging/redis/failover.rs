@@ -11,11 +11,11 @@ use super::load::{Load, OPTIONS, nothing_is_lost, program};
 
 const MESSAGES: usize = 3000;
 
-/// What a failover may have lost.
+/// The messages that a failover may have lost.
 struct Risk {
-    /// What the replica had before.
+    /// The messages that the replica had before.
     safe: BTreeSet<u64>,
-    /// How many messages there were when it had become the master.
+    /// The number of messages when it had become the master.
     published: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What a Redis does not have is refused by its name.
+//! A Redis refuses what it does not have, by its name.
 
 use messaging::{Error, Exchange, Queue, Report, Transport};
 use tests::Redis;

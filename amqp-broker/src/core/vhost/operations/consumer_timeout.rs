@@ -16,7 +16,7 @@ use crate::core::{
     work::{Work, removal::Removal},
 };
 
-/// How many returned deliveries of a channel are remembered, which the client may still settle.
+/// The number of a channel's returned deliveries that are remembered: its client may settle them.
 const MOST_REMEMBERED: usize = 1 << 16;
 
 /// A channel with deliveries that are overdue.
@@ -67,8 +67,8 @@ impl Vhost {
         }
     }
 
-    /// How long a delivery may stay unacknowledged: its consumer's time, or else its queue's, or
-    /// else the broker's. `None` for one that has no timeout.
+    /// Returns the time that a delivery may stay unacknowledged: its consumer's, or else its
+    /// queue's, or else the broker's. `None` for one that has no timeout.
     fn timeout_of(&self, delivery: &UnackedDelivery) -> Option<u64> {
         let queue = self.queues.get(delivery.queue)?;
         if queue.arguments.kind != QueueType::Quorum || delivery.consumer.is_none() {
