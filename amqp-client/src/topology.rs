@@ -282,6 +282,18 @@ impl Queue {
         self.set("x-delivery-limit", i64::from(deliveries))
     }
 
+    /// Sets how long a message that failed waits in a quorum queue before it is delivered again
+    /// (`x-delayed-retry-type` `failed`, `x-delayed-retry-min`, `x-delayed-retry-max`), in whole
+    /// milliseconds: the shortest time after its first failure, twice that after its second, and so
+    /// on up to the longest. A message has failed when it was [rejected](crate::Delivery::reject)
+    /// back to its queue, and when its channel ended. RabbitMQ does that from version 4.3 on;
+    /// earlier ones ignore it (<https://www.rabbitmq.com/docs/quorum-queues#delayed-retry>).
+    pub fn delayed_retry(self, shortest: Duration, longest: Duration) -> Self {
+        let queue = self.set("x-delayed-retry-type", "failed");
+        let queue = queue.set("x-delayed-retry-min", milliseconds(shortest));
+        queue.set("x-delayed-retry-max", milliseconds(longest))
+    }
+
     /// Sets how long a stream keeps messages (`x-max-age`), in whole seconds.
     pub fn max_age(self, age: Duration) -> Self {
         let seconds = age.as_secs();

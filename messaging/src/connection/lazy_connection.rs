@@ -17,6 +17,7 @@ use crate::{
         event::Teller,
         left::Left,
         metrics::TransportMetrics,
+        server::is_rabbitmq_since,
         setup::Setup,
         setup_error::SetupError,
         silence::{PATIENCE, Silence},
@@ -124,6 +125,12 @@ impl LazyConnection {
     /// Tells whether the messages are in a Redis: what the broker says that was connected to last.
     pub(crate) fn is_on_redis(&self) -> bool {
         self.shared.opened.lock().is_on_redis
+    }
+
+    /// Tells whether the broker that was connected to last is a RabbitMQ of this version or later.
+    pub(crate) fn is_on_rabbitmq_since(&self, version: (u32, u32)) -> bool {
+        let connection = self.shared.opened.lock().connection.clone();
+        connection.is_some_and(|connection| is_rabbitmq_since(&connection.server_properties(), version))
     }
 
     /// Returns the counts that only a Redis has, of this connection and others.

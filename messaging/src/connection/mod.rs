@@ -8,6 +8,7 @@ pub(crate) mod health;
 pub(crate) mod lazy_connection;
 pub(crate) mod left;
 pub(crate) mod metrics;
+pub(crate) mod server;
 pub(crate) mod setup;
 pub(crate) mod setup_error;
 pub(crate) mod silence;

@@ -15,7 +15,7 @@ use crate::{
     consume::{
         bound_queue::BoundQueue,
         consumer::{RawConsumer, Renewal},
-        settle::{on_failure::OnFailure, settling::Settling},
+        settle::{broker_delay::BrokerDelay, on_failure::OnFailure, settling::Settling},
     },
     error::Error,
     publish::producer::Producer,
@@ -196,7 +196,8 @@ impl Subscription {
 
     /// Returns what settles the messages of this queue.
     pub(crate) fn settling(&self, on_failure: OnFailure) -> Settling {
-        Settling::new(&self.queue, on_failure, self.producer.clone())
+        let broker_delay = BrokerDelay::of(&self.queue, &on_failure, &self.link);
+        Settling::new(&self.queue, on_failure, broker_delay, self.producer.clone())
     }
 
     /// Whether the transport was closed by its user.

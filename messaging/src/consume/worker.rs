@@ -90,6 +90,8 @@ impl fmt::Debug for Worker {
 pub struct Incoming<T> {
     body: T,
     received: Received,
+    /// How often the message has failed and returned to its queue.
+    returns: u32,
     /// The properties, decoded when they are first asked for.
     properties: OnceLock<Box<Properties>>,
     origin: OnceLock<Box<Origin>>,
@@ -103,8 +105,8 @@ struct Origin {
 }
 
 impl<T> Incoming<T> {
-    fn new(body: T, received: Received) -> Self {
-        Incoming { body, received, properties: OnceLock::new(), origin: OnceLock::new() }
+    fn new(body: T, received: Received, returns: u32) -> Self {
+        Incoming { body, received, returns, properties: OnceLock::new(), origin: OnceLock::new() }
     }
 
     /// Returns the decoded body.
@@ -145,7 +147,7 @@ impl<T> Incoming<T> {
     /// Returns how often a handler failed on the message before, as
     /// [`RetryLater`](crate::RetryLater) counts.
     pub fn retries(&self) -> u32 {
-        retries(self.properties())
+        retries(self.properties()).saturating_add(self.returns)
     }
 
     fn origin(&self) -> &Origin {
@@ -332,7 +334,8 @@ where
             }
             let body = decompressed.unwrap_or(received.body());
             let body = decode_plain(&properties, body, &self.serializers).map_err(Trouble::Unreadable)?;
-            let handler = handling.enter(|| (self.handler)(Incoming::new(body, received)));
+            let returns = self.settling.returns(&received);
+            let handler = handling.enter(|| (self.handler)(Incoming::new(body, received, returns)));
             let contained = AssertUnwindSafe(handler).catch_unwind();
             Ok(handling.around(contained.map(Trouble::of)))
         };

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_broker::Listener;
+use amqp_broker::{BrokerBuilder, Listener, RabbitMq};
 use amqp_client::{ConnectOptions, Connection, Uri};
 use messaging::{RetryPolicy, Transport};
 use tests::{Node, Proxy, Redis};
@@ -34,7 +34,16 @@ impl Broker {
     }
 
     pub(super) async fn embedded() -> Self {
-        let listener = amqp_broker::Broker::builder().build().listen("127.0.0.1:0").await.unwrap();
+        Self::listening(amqp_broker::Broker::builder()).await
+    }
+
+    /// An embedded broker that behaves as this version of RabbitMQ.
+    pub(super) async fn like(version: RabbitMq) -> Self {
+        Self::listening(amqp_broker::Broker::builder().like(version)).await
+    }
+
+    async fn listening(builder: BrokerBuilder) -> Self {
+        let listener = builder.build().listen("127.0.0.1:0").await.unwrap();
         let url = format!("amqp://guest:guest@{}/", listener.local_addr());
         Broker { url, prefix: prefix(), kind: Kind::Embedded(listener) }
     }

@@ -2,6 +2,7 @@
 //! on the embedded broker over TCP, and on RabbitMQ.
 
 mod altered;
+mod broker_delay;
 mod compressions;
 mod connections;
 mod consume;

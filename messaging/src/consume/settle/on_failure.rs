@@ -41,6 +41,16 @@ pub enum OnFailure {
 /// any of these queues. A queue that the broker named has none of them: failed messages are
 /// rejected there.
 ///
+/// A queue can ask RabbitMQ to make the pauses itself, with
+/// [`Queue::delayed_retry`](amqp_client::Queue::delayed_retry). From version 4.3 on a message that
+/// failed then returns to its own queue, with nothing changed, and is delivered again after the
+/// queue's pause instead of this policy's. It is not copied, so it cannot come twice, and there are
+/// no queues to wait in and no `x-failure` until it is set aside. The number of retries is still
+/// this policy's; the broker's count (`x-delivery-count`) includes deliveries that ended with their
+/// channel. Every other broker ignores those arguments of the queue, and messages wait as said
+/// above; so they do when the queue's [delivery limit](amqp_client::Queue::delivery_limit), by
+/// default 20, is below the number of retries.
+///
 /// A message is moved to one queue only, with all headers it came with, even those that cannot be
 /// read. The headers `CC`, `BCC`, `x-delivery-count` and `x-death` would take effect on the way, so
 /// they are renamed to `x-original-CC` and so on; a handler of this library finds them under their
@@ -113,6 +123,11 @@ impl RetryLater {
     /// before.
     pub(crate) fn pause(&self, retries: u32) -> Duration {
         self.first.saturating_mul(1 << retries.min(30)).min(self.longest.max(self.first))
+    }
+
+    /// Returns how often a message is retried.
+    pub(crate) fn most(&self) -> u32 {
+        self.limit
     }
 
     /// Whether a message that was retried `retries` times before is not retried again.

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use crate::{
     connection::entity::Entities,
     consume::settle::{
+        broker_delay::{BrokerDelay, failures},
         marked::{Marks, Whereto},
         next_step::NextStep,
         on_failure::{OnFailure, RetryLater, retries_in},
@@ -23,6 +24,8 @@ pub(crate) struct Settling {
     /// Whether rejected messages are dead-lettered, as far as the queue's declaration says.
     pub(crate) dead_letters: bool,
     pub(crate) on_failure: OnFailure,
+    /// The pauses that the broker makes before retries, if the queue is declared so.
+    pub(crate) broker_delay: Option<BrokerDelay>,
     /// The producer for the default exchange, on a channel that others do not publish on. Without
     /// it, messages that should be published elsewhere are requeued.
     pub(crate) producer: Option<Producer>,
@@ -30,9 +33,14 @@ pub(crate) struct Settling {
 
 impl Settling {
     /// Returns the settings for messages from this queue.
-    pub(crate) fn new(queue: &Queue, on_failure: OnFailure, producer: Option<Producer>) -> Self {
+    pub(crate) fn new(
+        queue: &Queue,
+        on_failure: OnFailure,
+        broker_delay: Option<BrokerDelay>,
+        producer: Option<Producer>,
+    ) -> Self {
         let dead_letters = queue.arguments().contains_key("x-dead-letter-exchange");
-        Settling { queue: queue.name().to_owned(), dead_letters, on_failure, producer }
+        Settling { queue: queue.name().to_owned(), dead_letters, on_failure, broker_delay, producer }
     }
 
     /// Whether a failed message may be published elsewhere, so that a copy must be kept while it is
@@ -57,8 +65,11 @@ impl Settling {
         acker: Acker,
         failure: &str,
     ) -> Result<(), Stuck> {
-        let retries = received.map_or(0, |received| retries_in(&headers(received)));
-        let next = NextStep::after_failure(&self.on_failure, &self.queue, retries, self.dead_letters);
+        let retries = received.map_or(0, |received| self.retries(received));
+        let mut next = NextStep::after_failure(&self.on_failure, &self.queue, retries, self.dead_letters);
+        if let (NextStep::HandledAgain(pause), Some(delay)) = (&mut next, self.delay()) {
+            *pause = delay.pause(retries.saturating_add(1));
+        }
         let id = received.and_then(message_id);
         tracing::warn!(queue = self.queue, id, failure, "a message could not be handled; {next}");
         let settled = match (&self.on_failure, received) {
@@ -96,7 +107,7 @@ impl Settling {
                 Err(Stuck::new(acker, reason))
             }
             (Some(dead), Some(received)) if received.withheld().is_none() => {
-                let retries = retries_in(&headers(received));
+                let retries = self.retries(received);
                 self.move_to(received, acker, dead, retries, reason, Whereto::Dead).await
             }
             _ => {
@@ -113,7 +124,12 @@ impl Settling {
         later: &RetryLater,
         failure: &str,
     ) -> Result<(), Stuck> {
-        let retries = retries_in(&headers(received));
+        let retries = self.retries(received);
+        if self.delay().is_some() && !later.is_exhausted(retries) {
+            // Only a rejection counts as a failure; see `returned` and `failed` of RabbitMQ's page.
+            self.told(acker.reject(true).await);
+            return Ok(());
+        }
         match later.next_queue(&self.queue, retries) {
             Some(queue) => {
                 let whereto = if later.is_exhausted(retries) { Whereto::Dead } else { Whereto::Waiting };
@@ -124,6 +140,21 @@ impl Settling {
                 Ok(())
             }
         }
+    }
+
+    /// Returns the pauses of the queue, if the broker makes them.
+    fn delay(&self) -> Option<&BrokerDelay> {
+        self.broker_delay.as_ref().filter(|delay| delay.is_in_effect())
+    }
+
+    fn retries(&self, received: &Received) -> u32 {
+        retries_in(&headers(received)).saturating_add(self.returns(received))
+    }
+
+    /// Returns how often the message has failed and returned to its queue.
+    pub(crate) fn returns(&self, received: &Received) -> u32 {
+        let is_counted = received.redelivered() && self.delay().is_some();
+        if is_counted { failures(received) } else { 0 }
     }
 
     /// Publishes the message to another queue, and acknowledges it when the broker has confirmed
