@@ -112,5 +112,7 @@ mod tests {
         assert_eq!(found.len(), 2);
         assert_eq!(found[0], ("2_b.q.msg".to_owned(), left));
         assert_eq!(fs::read_dir(&control).unwrap().count(), 1, "the lock of the one that lives");
+        drop(one);
+        assert_eq!(fs::read_dir(&control).unwrap().count(), 0, "it takes its lock with it");
     }
 }

@@ -141,6 +141,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_whole_when_it_has_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1_a.q.msg");
+        fs::write(&path, "before").unwrap();
+        let mut before = File::open(&path).unwrap();
+        put(folder.path(), "1_a.q.msg", b"whole", false).unwrap();
+        let mut content = String::new();
+        before.read_to_string(&mut content).unwrap();
+        assert_eq!(content, "before", "another file took its place");
+        assert_eq!(names(folder.path()).unwrap(), ["1_a.q.msg"]);
+    }
+
+    #[test]
     fn what_is_being_written_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         put(folder.path(), "1_a.q.msg", b"whole", true).unwrap();

@@ -236,4 +236,29 @@ mod tests {
         assert_eq!(messages.list("q").unwrap().len(), 5);
         assert_eq!(messages.purge("q").unwrap(), 4, "a folder stays");
     }
+
+    #[test]
+    fn what_others_have_taken_away_is_told_when_it_is_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, control) = (folder.path().join("data"), folder.path().join("control"));
+        let options = FilesystemOptions::new().data_folder_in(&data).data_folder_out(&data);
+        let (messages, reader) = (Messages::new(options, Arc::default()), Reader::begin(&control).unwrap());
+        let reader = Arc::new(reader);
+        messages.prepare().unwrap();
+        let message = Message {
+            exchange: Default::default(),
+            routing_key: "q".try_into().unwrap(),
+            properties: Default::default(),
+            body: "m".into(),
+        };
+        for settlement in [Settlement::Ack, Settlement::Reject, Settlement::Requeue] {
+            messages.put(&message, &["q".to_owned(), "q".to_owned()]).unwrap().unwrap();
+            let claimed = messages.claim("q", 2, Some(&reader)).unwrap();
+            let claims: Vec<_> = claimed.into_iter().map(|(_, claim)| (claim.unwrap(), settlement)).collect();
+            fs::remove_file(data.join(&claims[0].0.claimed)).unwrap();
+            assert_eq!(messages.settle(claims).unwrap(), 1, "{settlement:?}");
+            let requeued = u32::from(settlement == Settlement::Requeue);
+            assert_eq!(messages.purge("q").unwrap(), requeued, "{settlement:?}");
+        }
+    }
 }

@@ -232,6 +232,8 @@ fn marks_of_redelivery_are_no_headers() {
     assert!(envelope.redelivered);
     assert_eq!(envelope.message.properties.headers, Some(Table::new()));
     assert!(read(r#"{"redelivered":true,"properties":{}}"#).redelivered);
+    assert!(read(r#"{"headers":{"redelivered":true},"properties":{}}"#).redelivered);
+    assert!(read(r#"{"properties":{"delivery_info":{"redelivered":true}}}"#).redelivered);
     assert!(!read(r#"{"headers":{"redelivered":false},"properties":{}}"#).redelivered);
 }
 

@@ -116,10 +116,11 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_and_a_broken_connection_are_losses() {
+    fn an_unfit_server_and_a_broken_connection_are_losses() {
         let broken = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        let read_only = RedisError::from((ErrorKind::Server(ServerErrorKind::ReadOnly), "no"));
-        for error in [broken, read_only] {
+        let unfit = [ServerErrorKind::ReadOnly, ServerErrorKind::BusyLoading, ServerErrorKind::MasterDown];
+        let unfit = unfit.map(|kind| RedisError::from((ErrorKind::Server(kind), "no")));
+        for error in unfit.into_iter().chain([broken]) {
             assert!(is_lost(&error));
             assert!(matches!(backend_error(&error), BackendError::Unavailable(_)));
         }

@@ -113,3 +113,68 @@ impl Arrivals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::redis::wire::KeyOptions;
+
+    fn invalidate(arrivals: &Arrivals, key: Option<&str>) {
+        let key = key.map(|key| Value::BulkString(key.as_bytes().to_vec()));
+        let keys = key.map_or(Value::Nil, |key| Value::Array(vec![key]));
+        arrivals.push(PushInfo { kind: PushKind::Invalidate, data: vec![keys] });
+    }
+
+    /// Tells what is known of an exchange, its bindings and a queue.
+    fn known(arrivals: &Arrivals, keys: &Keys) -> [bool; 3] {
+        let (bindings, queue) = (keys.bindings("x"), keys.queue("q"));
+        [
+            arrivals.exchanges.get("x").is_some(),
+            arrivals.bindings.get(&bindings).is_some(),
+            arrivals.queues.get(&queue).is_some(),
+        ]
+    }
+
+    #[test]
+    fn what_has_changed_is_forgotten() {
+        let keys = Keys::new(KeyOptions::default());
+        let (exchanges, bindings, queue) = (keys.exchanges(), keys.bindings("x"), keys.queue("q"));
+        for (changed, left) in [
+            (Some("another"), [true; 3]),
+            (Some(&*exchanges), [false, true, true]),
+            (Some(&*bindings), [true, false, true]),
+            (Some(&*queue), [true, true, false]),
+            (None, [false; 3]),
+        ] {
+            let arrivals = Arrivals::new(&keys, None);
+            arrivals.exchanges.finish(&arrivals.exchanges.begin("x"), None);
+            arrivals.bindings.finish(&arrivals.bindings.begin(&bindings), Arc::default());
+            arrivals.queues.finish(&arrivals.queues.begin(&queue), None);
+            assert_eq!(known(&arrivals, &keys), [true; 3]);
+            invalidate(&arrivals, changed);
+            assert_eq!(known(&arrivals, &keys), left, "{changed:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_delayed_elsewhere_is_looked_at() {
+        let keys = Keys::new(KeyOptions::default());
+        let arrivals = Arrivals::new(&keys, None);
+        for (changed, wakes) in [(Some("q"), false), (Some("_amqp.delayed.later"), true), (None, true)] {
+            invalidate(&arrivals, changed);
+            let woken = timeout(Duration::ZERO, arrivals.delayed.notified()).await;
+            assert_eq!(woken.is_ok(), wakes, "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_ends_is_told_as_lost() {
+        let arrivals = Arrivals::new(&Keys::new(KeyOptions::default()), None);
+        arrivals.push(PushInfo { kind: PushKind::Disconnection, data: Vec::new() });
+        assert!(matches!(arrivals.loss.why(), Some(BackendError::Unavailable(_))));
+    }
+}

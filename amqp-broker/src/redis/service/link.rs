@@ -51,6 +51,15 @@ impl RedisLink {
     pub(crate) async fn sweep_bindings(&self) -> Result<(), BackendError> {
         topology::sweep_bindings(self.hub()?).await
     }
+
+    /// Returns lapsed claims; returns how many.
+    pub(crate) async fn restore(&self) -> Result<usize, BackendError> {
+        claims::restore_once(self.hub()?, &claims::Unroutable::default()).await
+    }
+
+    pub(crate) async fn check_health(&self) -> Result<(), BackendError> {
+        self.hub()?.check_health().await
+    }
 }
 
 impl Drop for RedisLink {

@@ -287,3 +287,23 @@ async fn what_others_write_wakes_a_consumer() {
     other.publish("", "q", "from elsewhere").await;
     assert_eq!(peer.delivery().await.2, "from elsewhere");
 }
+
+#[tokio::test]
+async fn what_is_written_and_what_is_read_have_folders_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let [here, there, control] = ["here", "there", "control"].map(|name| folder.path().join(name));
+    let open = async |data_in: &Path, data_out: &Path| {
+        let options = FilesystemOptions::new()
+            .data_folder_in(data_in)
+            .data_folder_out(data_out)
+            .control_folder(&control);
+        let broker = Broker::builder().backend("/", Filesystem::new(options)).build();
+        (Peer::open(&broker).await, broker)
+    };
+    let ((mut peer, _broker), (mut other, _other)) = (open(&here, &there).await, open(&there, &here).await);
+    other.declare("q").await;
+    other.consume("q", "c").await;
+    peer.publish("", "q", "to the other side").await;
+    assert_eq!(other.delivery().await.2, "to the other side");
+    assert_eq!(files(&here), [""; 0]);
+}

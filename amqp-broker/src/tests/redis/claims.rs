@@ -43,6 +43,68 @@ async fn a_link_that_is_dropped_returns_its_messages_in_their_order() {
     assert_eq!(bodies, ["1", "2", "3"]);
 }
 
+#[tokio::test]
+async fn many_messages_return_in_their_order_and_each_to_its_priority() {
+    let test = "many_messages_return_in_their_order_and_each_to_its_priority";
+    let Some(setting) = Setting::new(test).await else { return };
+    let mut client = setting.open().await;
+    let messages: Vec<_> = (0..250)
+        .map(|number| {
+            let mut message = message("", "q", &number.to_string());
+            message.properties.priority = Some(if number < 150 { 0 } else { 9 });
+            message
+        })
+        .collect();
+    client.link.publish(&messages).await.unwrap();
+    let claimed = client.claim("q", 250).await;
+    let requeues = claimed.into_iter().map(|claimed| (claimed.claim.unwrap(), Settlement::Requeue));
+    assert_eq!(client.link.settle(requeues.collect()).await, Ok(0));
+    let lists: [u32; 2] = [setting.ask(&["LLEN", "q"]).await, setting.ask(&["LLEN", "q\x06\x169"]).await];
+    assert_eq!(lists, [150, 100]);
+    let again = client.claim("q", 250).await;
+    let numbers: Vec<_> = (0..250).map(|number| number.to_string()).collect();
+    assert_eq!(bodies(&again), numbers);
+}
+
+#[tokio::test]
+async fn a_claim_that_cannot_be_read_is_set_aside_when_it_returns() {
+    let test = "a_claim_that_cannot_be_read_is_set_aside_when_it_returns";
+    let Some(setting) = Setting::new(test).await else { return };
+    let mut client = setting.open().await;
+    client.publish("", "q", "m").await;
+    let claim = client.claim("q", 1).await.pop().unwrap().claim.unwrap();
+    let tags: Vec<String> = setting.ask(&["HKEYS", "unacked"]).await;
+    let _: u32 = setting.ask(&["HSET", "unacked", &tags[0], "garbage"]).await;
+    assert_eq!(client.link.settle(vec![(claim, Settlement::Requeue)]).await, Ok(0));
+    assert_eq!(setting.ask::<Vec<String>>(&["LRANGE", "unacked.undecodable", "0", "-1"]).await, ["garbage"]);
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "unacked", "unacked_index", "q"]).await, 0);
+    assert_eq!(setting.redis.metrics().undecodable, 1);
+}
+
+/// A process that takes much is not to be stopped for long, nor to stop Redis.
+async fn take_much(test: &str, scripting: bool) {
+    let Some(setting) = Setting::with(test, |options| options.scripting(scripting)).await else { return };
+    let mut client = setting.open().await;
+    let body = "m".repeat(500_000);
+    for _ in 0..4 {
+        client.publish("", "q", &body).await;
+    }
+    // In Base64 they have 667 kB each.
+    for _ in 0..2 {
+        assert_eq!(client.claim("q", 9).await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn not_much_over_a_mebibyte_is_taken_at_once() {
+    take_much("not_much_over_a_mebibyte_is_taken_at_once", true).await;
+}
+
+#[tokio::test]
+async fn without_scripts_not_much_over_a_mebibyte_is_taken_at_once() {
+    take_much("without_scripts_not_much_over_a_mebibyte_is_taken_at_once", false).await;
+}
+
 /// Settles in each way what another has returned meanwhile; some has a queue for dead letters.
 async fn settle_what_others_have_returned(test: &str, scripting: bool) {
     let Some(setting) = Setting::with(test, |options| options.scripting(scripting)).await else { return };

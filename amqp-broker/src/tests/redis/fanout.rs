@@ -1,5 +1,10 @@
 //! Fanout exchanges.
 
+use std::time::Duration;
+
+use futures_core::Stream as _;
+use tokio::time::timeout;
+
 use super::support::{Setting, ask, bodies};
 use crate::backend::{ExchangeKind, Link, Published, Settlement};
 
@@ -40,6 +45,10 @@ async fn fanout_messages_return_to_the_front() {
     client.link.settle(vec![(first.claim.unwrap(), Settlement::Requeue)]).await.unwrap();
     let (first, second) = (client.next("q").await, client.next("q").await);
     assert!(first.redelivered && !second.redelivered);
+    while timeout(Duration::ZERO, client.wakes.next()).await.is_ok() {}
+    client.link.settle(vec![(second.claim.unwrap(), Settlement::Requeue)]).await.unwrap();
+    client.woken("q").await;
+    let second = client.next("q").await;
     assert_eq!(bodies(&[first, second]), ["1", "2"]);
 }
 
@@ -118,4 +127,21 @@ async fn a_fanout_exchange_that_kombu_alone_has_declared_is_recognised() {
         assert_eq!(kombu.next("heard").await.message.body, body);
     }
     assert_eq!(setting.ask::<u32>(&["EXISTS", "bcast.2", "heard"]).await, 0);
+}
+
+#[tokio::test]
+async fn kombu_of_an_old_version_hears_on_its_channel_what_is_published_here() {
+    let test = "kombu_of_an_old_version_hears_on_its_channel_what_is_published_here";
+    let compatible = |options: crate::redis::RedisOptions| options.sentinel_fanout_compat(true);
+    let Some(setting) = Setting::with(test, compatible).await else { return };
+    let kombu = redis::Client::open(setting.server.url()).unwrap();
+    let mut kombu = kombu.get_async_pubsub().await.unwrap();
+    kombu.subscribe("/{db}.f").await.unwrap();
+    let mut client = setting.open().await;
+    client.exchange("f", ExchangeKind::Fanout).await;
+    client.publish("f", "", "m").await;
+    let mut messages = std::pin::pin!(kombu.into_on_message());
+    let heard = std::future::poll_fn(|context| messages.as_mut().poll_next(context));
+    let heard = timeout(Duration::from_secs(60), heard).await.expect("a message").unwrap();
+    assert_eq!(heard.get_channel_name(), "/{db}.f");
 }

@@ -1,8 +1,17 @@
 //! Messages that wait, expire or die.
 
-use super::support::{Client, Setting, message};
-use crate::backend::{Link, Settlement, Source};
 use amqp_codec::{ShortString, Value};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+
+use super::{
+    loss::relay,
+    restore::calls,
+    support::{Client, Setting, message},
+};
+use crate::{
+    backend::{Link, Settlement, Source},
+    redis::{Redis, RedisOptions},
+};
 
 fn retry(milliseconds: i64) -> [(&'static str, Value); 3] {
     [
@@ -130,4 +139,111 @@ async fn rejected_messages_go_to_the_queue_for_dead_ones() {
         }
     }
     assert_eq!(setting.ask::<u32>(&["HLEN", "unacked"]).await, 1);
+}
+
+#[tokio::test]
+async fn a_dead_letter_goes_to_nobody_else_and_has_the_lifetime_of_its_new_queue() {
+    let test = "a_dead_letter_goes_to_nobody_else_and_has_the_lifetime_of_its_new_queue";
+    let Some(setting) = Setting::new(test).await else { return };
+    let mut client = setting.open().await;
+    let arguments = [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", "dead".into())];
+    client.declare("q", &arguments).await;
+    client.declare("dead", &[("x-message-ttl", 60_000.into()), ("x-expires", 60_000.into())]).await;
+    let mut bad = message("", "q", "bad");
+    let mut headers = amqp_codec::Table::new();
+    headers.insert("CC", "also").unwrap();
+    bad.properties.headers = Some(headers);
+    for is_deleted in [false, true] {
+        if is_deleted {
+            client.link.delete_queue("dead").await.unwrap();
+        }
+        client.link.publish(std::slice::from_ref(&bad)).await.unwrap();
+        let claim = client.claim("q", 1).await.pop().unwrap().claim.unwrap();
+        assert_eq!(client.link.settle(vec![(claim, Settlement::Reject)]).await, Ok(0));
+        let found = client.claim("dead", 9).await;
+        assert_eq!(found.len(), usize::from(!is_deleted));
+        if let Some(found) = found.first() {
+            assert_eq!(found.message.properties.headers.as_ref().unwrap().get("CC"), None);
+            assert_eq!(found.message.properties.expiration, Some(ShortString::from_static("60000")));
+        }
+    }
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "q", "dead"]).await, 0);
+}
+
+#[tokio::test]
+async fn messages_that_wait_from_the_same_moment_keep_their_order() {
+    let test = "messages_that_wait_from_the_same_moment_keep_their_order";
+    let Some(setting) = Setting::new(test).await else { return };
+    let mut client = setting.open().await;
+    client.declare("later", &retry(600_000)).await;
+    // In no order of their texts.
+    let bodies: Vec<_> = (0..100).map(|number: u32| (number * 37 % 100).to_string()).collect();
+    let batch: Vec<_> = bodies.iter().map(|body| message("", "later", body)).collect();
+    client.link.publish(&batch).await.unwrap();
+    let waiting: Vec<String> = setting.ask(&["ZRANGE", "_amqp.delayed.later", "0", "-1"]).await;
+    let encoded = bodies.iter().map(|body| BASE64.encode(body));
+    for (item, body) in waiting.iter().zip(encoded) {
+        assert!(item.contains(&format!(r#""body":"{body}""#)), "{body}: {item}");
+    }
+    assert_eq!(waiting.len(), bodies.len());
+}
+
+#[tokio::test]
+async fn what_waits_and_cannot_be_read_is_set_aside() {
+    let Some(setting) = Setting::new("what_waits_and_cannot_be_read_is_set_aside").await else { return };
+    let _: () = setting.ask(&["SADD", "_amqp.delayed", "later"]).await;
+    let _: () = setting.ask(&["ZADD", "_amqp.delayed.later", "1", "garbage"]).await;
+    let _client = setting.open().await;
+    while setting.ask::<u32>(&["EXISTS", "_amqp.delayed.later"]).await > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(setting.ask::<Vec<String>>(&["LRANGE", "later.undecodable", "0", "-1"]).await, ["garbage"]);
+    assert_eq!(setting.redis.metrics().undecodable, 1);
+}
+
+/// Another process moves a message between the look at it and its move.
+async fn another_moves_it_meanwhile(test: &str, scripting: bool) {
+    let Some(setting) = Setting::new(test).await else { return };
+    // Nothing else asks for such a range meanwhile.
+    let _: () = setting.ask(&["SET", "unacked_mutex", "held"]).await;
+    let _: () = setting.ask(&["SADD", "_amqp.delayed", "later"]).await;
+    let _: () = setting.ask(&["ZADD", "_amqp.delayed.later", "1", "garbage"]).await;
+    let port = relay(setting.server.port(), "ZRANGEBYSCORE").await;
+    let options = RedisOptions::parse(&format!("redis://127.0.0.1:{port}/0")).unwrap();
+    let mut client = Client::open(&Redis::new(options.scripting(scripting))).await;
+    while calls(&setting, "zrangebyscore").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(setting.ask::<u32>(&["ZREM", "_amqp.delayed.later", "garbage"]).await, 1);
+    // The answer does not get through before the name comes again.
+    assert!(client.link.find_queue("ZRANGEBYSCORE").await.is_err());
+    // It looks when the next one is due.
+    while calls(&setting, "zrange").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "later.undecodable"]).await, 0);
+}
+
+#[tokio::test]
+async fn what_another_has_moved_meanwhile_does_not_come_twice() {
+    another_moves_it_meanwhile("what_another_has_moved_meanwhile_does_not_come_twice", true).await;
+}
+
+#[tokio::test]
+async fn without_scripts_what_another_has_moved_meanwhile_does_not_come_twice() {
+    let test = "without_scripts_what_another_has_moved_meanwhile_does_not_come_twice";
+    another_moves_it_meanwhile(test, false).await;
+}
+
+#[tokio::test]
+async fn a_deleted_retry_queue_takes_what_waits_in_it_along() {
+    let test = "a_deleted_retry_queue_takes_what_waits_in_it_along";
+    let Some(setting) = Setting::new(test).await else { return };
+    let mut client = setting.open().await;
+    client.declare("later", &retry(600_000)).await;
+    client.publish("", "later", "m").await;
+    assert_eq!(client.link.delete_queue("later").await, Ok(1));
+    let left: u32 =
+        setting.ask(&["EXISTS", "_amqp.delayed.later", "_amqp.delayed", "_amqp.queue.later"]).await;
+    assert_eq!(left, 0);
 }

@@ -6,11 +6,12 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, split},
     net::{TcpListener, TcpStream},
     sync::watch,
+    time::timeout,
 };
 
-use super::support::{Client, Setting, message};
+use super::support::{Client, Setting, message, without_looks};
 use crate::{
-    backend::{Backend, BackendError, Link, Published, Wakes},
+    backend::{Backend, BackendError, Link, Published, Source, Wakes},
     redis::{Redis, RedisOptions},
 };
 
@@ -66,10 +67,14 @@ async fn a_database_that_is_emptied_forgets_what_was_known() {
     client.exchange("x", crate::backend::ExchangeKind::Direct).await;
     client.bind("x", "k", "q").await;
     client.watch("q").await;
+    client.declare("brief", &[("x-expires", 60_000.into())]).await;
+    assert_eq!(client.publish("", "brief", "m").await, Published::Routed);
     assert_eq!(client.publish("x", "k", "m").await, Published::Routed);
     let _: () = setting.ask(&["FLUSHALL"]).await;
     while client.publish("x", "k", "m").await == Published::Routed {}
     let _: () = setting.ask(&["DEL", "q"]).await;
+    client.publish("", "brief", "m").await;
+    assert_eq!(setting.ask::<i64>(&["PTTL", "brief"]).await, -1, "its declaration is gone");
     let (claimed, _) = tokio::join!(client.next("q"), async {
         let mut other = setting.open().await;
         other.publish("", "q", "after").await
@@ -149,4 +154,31 @@ async fn what_takes_too_long_is_asked_again_on_demand() {
         let goes_on = client.link.find_queue("q").await;
         assert_eq!(goes_on.is_ok(), retry, "{goes_on:?}");
     }
+}
+
+#[tokio::test]
+async fn what_puts_a_message_is_not_asked_again() {
+    let Some(setting) = Setting::new("what_puts_a_message_is_not_asked_again").await else { return };
+    let port = relay(setting.server.port(), "once-only").await;
+    let options = RedisOptions::parse(&format!("redis://127.0.0.1:{port}/0")).unwrap();
+    let options = options.socket_timeout(Some(Duration::from_secs(1))).retry_on_timeout(true);
+    let mut client = Client::open(&Redis::new(options)).await;
+    let published = client.link.publish(&[message("", "once-only", "m")]).await;
+    assert!(matches!(published, Err(BackendError::Unavailable(_))), "{published:?}");
+    assert_eq!(setting.ask::<u32>(&["LLEN", "once-only"]).await, 1);
+}
+
+/// Not even a connection for transactions can be opened.
+#[tokio::test]
+async fn a_redis_that_takes_no_more_connections_counts_as_lost() {
+    let test = "a_redis_that_takes_no_more_connections_counts_as_lost";
+    let alone = |options: RedisOptions| without_looks(options.scripting(false));
+    let Some(setting) = Setting::with(test, alone).await else { return };
+    let mut client = setting.open().await;
+    client.publish("", "q", "m").await;
+    let _: () = setting.ask(&["CONFIG", "SET", "maxclients", "1"]).await;
+    let failed = client.link.claim(&[Source { queue: "q", no_ack: false, most: 1 }]).await;
+    assert!(matches!(failed, Err(BackendError::Unavailable(_))), "{failed:?}");
+    let told = async { while client.wakes.next().await.lost.is_none() {} };
+    timeout(Duration::from_secs(60), told).await.expect("the news that Redis is lost");
 }

@@ -9,6 +9,7 @@ mod loss;
 mod options;
 mod ownership;
 mod restore;
+mod rounds;
 mod rows;
 mod server;
 mod servers;

@@ -318,3 +318,13 @@ async fn queues_with_a_shared_prefetch_are_emptied_in_the_order_that_is_wanted()
         assert_eq!(bodies, expected, "{order}");
     }
 }
+
+#[tokio::test]
+async fn credentials_are_asked_for_before_the_first_login() {
+    let test = "credentials_are_asked_for_before_the_first_login";
+    let Some(setting) = Setting::new(test).await else { return };
+    let (_, options) = rotating(&setting).await;
+    let _: () = setting.ask(&["ACL", "SETUSER", "default", "resetpass"]).await;
+    let mut client = Client::open(&Redis::new(options)).await;
+    assert_eq!(client.publish("", "q", "m").await, Published::Routed);
+}

@@ -12,14 +12,14 @@ use crate::{
 };
 
 /// Returns the number of times that Redis was given a command.
-async fn calls(setting: &Setting, command: &str) -> u32 {
+pub(super) async fn calls(setting: &Setting, command: &str) -> u32 {
     let stats: String = setting.ask(&["INFO", "commandstats"]).await;
     let calls = stats.split_once(&format!("cmdstat_{command}:calls="));
     calls.and_then(|(_, calls)| calls.split(',').next()?.parse().ok()).unwrap_or_default()
 }
 
 /// A message as kombu writes it.
-fn envelope(exchange: &str, routing_key: &str, tag: &str) -> String {
+pub(super) fn envelope(exchange: &str, routing_key: &str, tag: &str) -> String {
     format!(
         r#"{{"body": "bQ==", "content-encoding": "utf-8", "content-type": "text/plain", "headers": {{}}, "properties": {{"delivery_info": {{"exchange": "{exchange}", "routing_key": "{routing_key}"}}, "priority": 0, "body_encoding": "base64", "delivery_tag": "{tag}"}}}}"#
     )
@@ -98,20 +98,26 @@ async fn a_killed_holder_of_the_lock_stops_others_for_seconds_only() {
     let restoring = |options: RedisOptions| options.unacked_restore_interval(Duration::from_millis(1));
     let Some(setting) = Setting::with(test, restoring).await else { return };
     let mut pipeline = redis::pipe();
+    pipeline.cmd("DEL").arg("q").ignore();
     for number in 0..CLAIMS {
         let tag = format!("{number:05}");
         let claim = format!(r#"[{}, "", "q"]"#, envelope("", "q", &tag));
         pipeline.cmd("HSET").arg("unacked").arg(&tag).arg(claim).ignore();
         pipeline.cmd("ZADD").arg("unacked_index").arg(1000).arg(&tag).ignore();
     }
-    pipeline.exec_async(&mut setting.plain.clone()).await.unwrap();
-    let killed = setting.open().await;
-    while setting.ask::<usize>(&["LLEN", "q"]).await == 0 {}
-    let _: u32 = setting.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    loop {
+        pipeline.exec_async(&mut setting.plain.clone()).await.unwrap();
+        let killed = setting.open().await;
+        while setting.ask::<usize>(&["LLEN", "q"]).await == 0 {}
+        let _: u32 = setting.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+        drop(killed);
+        // On a busy machine all may have been done before.
+        if setting.ask::<usize>(&["HLEN", "unacked"]).await > 0 {
+            break;
+        }
+    }
     let left: i64 = setting.ask(&["PTTL", "unacked_mutex"]).await;
     assert!((1..=10_000).contains(&left), "the lock is left behind, for {left} ms");
-    assert!(setting.ask::<usize>(&["HLEN", "unacked"]).await > 0, "not all was done");
-    drop(killed);
 
     // The time passes.
     let _: u32 = setting.ask(&["PEXPIRE", "unacked_mutex", "1"]).await;

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::support::{Client, Setting, without_looks};
 use crate::{
-    backend::{Backend, BackendError, ExchangeKind, Wakes},
+    backend::{Backend, BackendError, ExchangeKind, Published, Wakes},
     redis::{Redis, RedisOptions},
 };
 
@@ -151,6 +151,49 @@ async fn each_connection_that_all_links_share_is_tried() {
         assert_eq!(relay.silence(), 1, "{word}");
         assert!(matches!(lost(&client).await, BackendError::Unavailable(_)), "{word}");
     }
+}
+
+/// Nothing else than the check uses the connections.
+#[tokio::test]
+async fn a_check_asks_on_each_connection_that_all_links_share() {
+    let test = "a_check_asks_on_each_connection_that_all_links_share";
+    let Some(setting) = Setting::new(test).await else { return };
+    for (word, resp3) in [("*1\r\n$5\r\nHELLO", true), ("TRACKING", true), ("PSUBSCRIBE", false)] {
+        let relay = Relay::start(setting.server.port(), word).await;
+        let options = without_looks(options_at(relay.port).resp3(resp3));
+        let mut client = Client::open(&Redis::new(options)).await;
+        client.exchange("f", ExchangeKind::Fanout).await;
+        client.bind("f", "", "fanned").await;
+        assert_eq!(client.link.check_health().await, Ok(()), "{word}");
+        assert_eq!(relay.silence(), 1, "{word}");
+        let checked = client.link.check_health().await;
+        assert!(matches!(checked, Err(BackendError::Unavailable(_))), "{word}: {checked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_waited_for_replicas_and_fell_silent_is_used_no_more() {
+    let test = "a_connection_that_waited_for_replicas_and_fell_silent_is_used_no_more";
+    let Some(setting) = Setting::new(test).await else { return };
+    let relay = Relay::start(setting.server.port(), "\r\nWAIT\r\n").await;
+    let options = without_looks(options_at(relay.port));
+    let options = options.wait_replicas(1).wait_replicas_timeout(Duration::from_millis(1));
+    let mut client = Client::open(&Redis::new(options)).await;
+    assert_eq!(client.publish("", "q", "one").await, Published::Rejected);
+    assert_eq!(relay.silence(), 1);
+    assert_eq!(client.link.check_health().await, Ok(()), "it is not shared");
+    assert_eq!(client.publish("", "q", "two").await, Published::Rejected, "another takes its place");
+}
+
+#[tokio::test]
+async fn a_publish_may_wait_for_replicas_for_longer_than_answers_take() {
+    let test = "a_publish_may_wait_for_replicas_for_longer_than_answers_take";
+    let waiting = |options: RedisOptions| {
+        let options = options.wait_replicas(1).wait_replicas_timeout(SILENCE + SILENCE / 3);
+        options.socket_timeout(Some(SILENCE))
+    };
+    let Some(setting) = Setting::with(test, waiting).await else { return };
+    assert_eq!(setting.open().await.publish("", "q", "m").await, Published::Rejected);
 }
 
 #[tokio::test]

@@ -331,3 +331,28 @@ async fn the_lists_of_kombus_reply_queues_live_for_an_hour() {
         assert_eq!(setting.ask::<i64>(&["PTTL", queue]).await, -1, "{queue}");
     }
 }
+
+#[tokio::test]
+async fn lists_that_were_there_before_expire_with_their_queue() {
+    let test = "lists_that_were_there_before_expire_with_their_queue";
+    let Some(setting) = Setting::new(test).await else { return };
+    let lists = ["q", "q\x06\x163", "q\x06\x166", "q\x06\x169"];
+    for list in lists {
+        let _: u32 = setting.ask(&["LPUSH", list, "garbage"]).await;
+    }
+    setting.open().await.declare("q", &[("x-expires", 60_000.into())]).await;
+    for list in lists {
+        assert!(setting.ask::<i64>(&["PTTL", list]).await > 0, "{list}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_queue_is_known_as_such_for_a_minute_at_least() {
+    let test = "a_deleted_queue_is_known_as_such_for_a_minute_at_least";
+    let Some(setting) = Setting::new(test).await else { return };
+    let mut client = setting.open().await;
+    client.declare("brief", &[("x-expires", 1000.into())]).await;
+    client.link.delete_queue("brief").await.unwrap();
+    let left: i64 = setting.ask(&["PTTL", "_amqp.queue.brief"]).await;
+    assert!((1001..=60_000).contains(&left), "{left}");
+}

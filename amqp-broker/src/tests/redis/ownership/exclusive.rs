@@ -5,10 +5,13 @@ use amqp_codec::{
     method::{basic, queue as methods},
 };
 
-use super::{RedisServer, ask, broker_at, refusal};
-use crate::tests::{
-    peer::{Peer, short},
-    steps::{bind, consume, exchange, queue, unbind},
+use super::{RedisServer, Setting, ask, broker_at, refusal};
+use crate::{
+    backend::{BackendError, Link, QueueDeclaration, Source},
+    tests::{
+        peer::{Peer, short},
+        steps::{bind, consume, exchange, queue, unbind},
+    },
 };
 
 /// All that may be done to a queue.
@@ -111,5 +114,21 @@ async fn a_queue_that_exists_is_not_had_alone() {
     for peer in [&mut one, &mut other] {
         let (code, text) = refusal(peer, methods::Declare { exclusive: true, ..queue("own") }).await;
         assert_eq!((code, text.as_str()), (ReplyCode::RESOURCE_LOCKED, LOCKED));
+    }
+}
+
+#[tokio::test]
+async fn an_exclusive_queue_is_one_links_of_those_of_a_process() {
+    let test = "an_exclusive_queue_is_one_links_of_those_of_a_process";
+    let Some(setting) = Setting::new(test).await else { return };
+    let (mut one, mut other) = (setting.open().await, setting.open().await);
+    let exclusive = QueueDeclaration { exclusive: true, ..super::queue("own", &[]) };
+    one.link.declare_queue(&exclusive).await.unwrap();
+    assert_eq!(one.link.check_access("own").await, Ok(()));
+    for refused in [
+        other.link.check_access("own").await,
+        other.link.claim(&[Source { queue: "own", no_ack: false, most: 1 }]).await.map(drop),
+    ] {
+        assert!(matches!(refused, Err(BackendError::Locked(_))), "{refused:?}");
     }
 }

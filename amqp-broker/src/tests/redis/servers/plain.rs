@@ -1,7 +1,13 @@
 //! Servers that run no scripts.
 
-use super::super::support::{Setting, bodies};
-use crate::backend::{Link, Settlement};
+use super::super::{
+    server::RedisServer,
+    support::{Client, Setting, bodies},
+};
+use crate::{
+    backend::{Link, Settlement, Source},
+    redis::Redis,
+};
 
 /// A login that may do everything except running scripts.
 async fn forbid_scripts(setting: &Setting) {
@@ -94,4 +100,31 @@ async fn transactions_use_their_connections_again() {
     // As many at most as may run at once.
     let more = opened().await - before;
     assert!(more <= 4, "{more} more connections");
+}
+
+#[tokio::test]
+async fn a_server_whose_commands_for_scripts_have_other_names_will_do() {
+    let test = "a_server_whose_commands_for_scripts_have_other_names_will_do";
+    let renamed = ["EVAL", "EVALSHA", "SCRIPT"].map(|command| ["--rename-command", command, "\"\""]);
+    let Some(server) = RedisServer::with(test, renamed.as_flattened()).await else { return };
+    let mut client = Client::open(&Redis::new(server.url().parse().unwrap())).await;
+    client.publish("", "q", "m").await;
+    assert_eq!(bodies(&client.claim("q", 1).await), ["m"]);
+}
+
+/// Somebody else uses the keys for something else.
+#[tokio::test]
+async fn what_cannot_be_claimed_stays_in_its_queue() {
+    let Some(setting) = Setting::new("what_cannot_be_claimed_stays_in_its_queue").await else { return };
+    let mut client = setting.open().await;
+    client.publish("", "q", "m").await;
+    for key in ["unacked", "unacked_index"] {
+        let _: () = setting.ask(&["SET", key, "no claims"]).await;
+        let claimed = client.link.claim(&[Source { queue: "q", no_ack: false, most: 1 }]).await;
+        assert!(claimed.is_err(), "{key}: {claimed:?}");
+        assert_eq!(setting.ask::<u32>(&["LLEN", "q"]).await, 1, "{key}");
+        let _: u32 = setting.ask(&["DEL", key]).await;
+        assert_eq!(setting.ask::<u32>(&["EXISTS", "unacked", "unacked_index"]).await, 0, "{key}");
+    }
+    assert_eq!(bodies(&client.claim("q", 1).await), ["m"]);
 }

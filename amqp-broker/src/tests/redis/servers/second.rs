@@ -1,5 +1,9 @@
 //! The second version of Redis's protocol: nothing is told without being asked.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::super::{
     options::{rotate, rotating},
     support::{Client, Setting, message, without_looks},
@@ -101,4 +105,16 @@ async fn connections_that_listen_or_wait_have_the_name_and_the_new_login() {
     let mut other = setting.open().await;
     other.publish("", "q", "m").await;
     assert_eq!(client.next("q").await.message.body, "m");
+}
+
+#[tokio::test]
+async fn what_others_change_is_known_after_a_while() {
+    let Some(setting) = setting("what_others_change_is_known_after_a_while").await else { return };
+    let mut client = setting.open().await;
+    client.exchange("x", ExchangeKind::Direct).await;
+    client.bind("x", "k", "q").await;
+    assert_eq!(client.publish("x", "k", "m").await, Published::Routed);
+    let _: () = setting.ask(&["DEL", "_kombu.binding.x"]).await;
+    let known = async { while client.publish("x", "k", "m").await == Published::Routed {} };
+    timeout(Duration::from_secs(60), known).await.expect("the change is known");
 }
