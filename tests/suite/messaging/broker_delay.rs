@@ -5,7 +5,7 @@ use std::time::Duration;
 use amqp_broker::RabbitMq;
 use amqp_client::{ConsumeOptions, DeleteOptions, Message, Properties};
 use amqp_codec::Table;
-use messaging::{Exchange, Incoming, OnFailure, Queue, RetryLater, Transport, Worker};
+use messaging::{Incoming, OnFailure, Queue, RetryLater, Transport, Worker};
 use tokio::sync::mpsc;
 
 use super::fixture::{Broker, within};
