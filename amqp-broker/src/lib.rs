@@ -72,11 +72,12 @@
 //! were. The confirm of a persistent message waits for `fdatasync`, which serves all changes that
 //! gathered meanwhile; while the disk is too slow, publishers wait. All messages are in memory too:
 //! the disk adds safety, not capacity. The number of a message's returns to a quorum queue is kept,
-//! but not the order of the returns: after a restart messages are in the order of their
-//! publication. A stream's offsets continue, even if it was empty. Below
-//! [`BrokerBuilder::disk_free_limit`] publishers are held back with `connection.blocked` while
-//! consumers continue. When the disk fails, waiting publishes are nacked, every connection is
-//! closed with 541, and [`Broker::failed`] returns the reason; the program ends with an error.
+//! and so is the order of the returns: after a restart messages are where they were before. After a
+//! crash, those that were with consumers are where they had been delivered from. A stream's offsets
+//! continue, even if it was empty. Below [`BrokerBuilder::disk_free_limit`] publishers are held
+//! back with `connection.blocked` while consumers continue. When the disk fails, waiting publishes
+//! are nacked, every connection is closed with 541, and [`Broker::failed`] returns the reason; the
+//! program ends with an error.
 //!
 //! At the start the folder is checked. A batch that was being written when the broker ended is
 //! dropped with a log line; nothing of it was confirmed. A damaged folder is refused, and not

@@ -288,7 +288,6 @@ impl Files {
         let batch = &mut numbered.batch;
         // A message that comes and goes in one batch is not written.
         let mut gone = HashSet::new();
-        let mut never_written = HashSet::new();
         let mut deleted = HashSet::new();
         for record in changes.iter() {
             match record {
@@ -316,13 +315,8 @@ impl Files {
                     batch.insert(&self.topology, key, &binding.arguments.as_encoded()[..]);
                 }
                 Record::Unbound(binding) => batch.remove(&self.topology, format::binding_key(&binding)),
-                Record::Stored(stored) if deleted.contains(&stored.queue) => {}
-                Record::Stored(stored) if gone.remove(&(stored.queue, stored.position)) => {
-                    never_written.insert((stored.queue, stored.position));
-                }
-                Record::Returned(stored) if deleted.contains(&stored.queue) => {}
-                Record::Returned(Stored { queue, position, .. })
-                    if gone.contains(&(queue, position)) || never_written.contains(&(queue, position)) => {}
+                Record::Stored(stored) | Record::Returned(stored)
+                    if deleted.contains(&stored.queue) || gone.remove(&(stored.queue, stored.position)) => {}
                 Record::Stored(stored) | Record::Returned(stored) => self.store(&stored, batch),
                 Record::Emptied { queue, .. } if deleted.contains(&queue) => {}
                 Record::Emptied { queue, end } => {
@@ -342,10 +336,7 @@ impl Files {
     fn store(&mut self, stored: &Stored, batch: &mut OwnedWriteBatch) {
         let place = (stored.queue, stored.position);
         let body = stored.message.pack().large.map(|body| {
-            // The body of a message that has returned is already written.
-            if let Some(number) = self.large.of.get(&place) {
-                return *number;
-            }
+            // That of a message that has returned is already written.
             let (number, is_new) = self.large.enter(place, body);
             if is_new {
                 batch.insert(&self.bodies, number.to_be_bytes(), body.concat());

@@ -22,7 +22,7 @@
 //! | consumer timeout | `queues/behaviour` |
 //! | dead letters: four reasons, `x-death`, circles, copies, `reject-publish-dlx`, long chains | `routing/dead_letters`, `queues/sequences`, `queues/deliveries` |
 //! | headers that nest deep, or are longer than a frame | `routing/deep_headers` |
-//! | quorum queues: delivery limit, order of what returns, what they refuse | `routing/dead_letters`, `protocol/differential` |
+//! | quorum queues: delivery limit, order of what returns, what they refuse | `routing/dead_letters`, `protocol/differential`; the order after a restart, `disk/restarts` and `tests/suite/broker/returned_order` |
 //! | streams | `queues/streams`, `core/entities/stream` |
 //! | direct reply-to | `routing/reply_to` |
 //! | what survives, and when it is confirmed | `disk` |

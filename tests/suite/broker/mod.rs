@@ -6,6 +6,7 @@ use std::time::Duration;
 mod interrupted;
 mod isolation;
 mod memory;
+mod returned_order;
 mod tls;
 
 /// Waits for `future` with a deadline.

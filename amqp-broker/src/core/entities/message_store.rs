@@ -46,12 +46,16 @@ impl MessageStore {
         self.journal.record_of(record.kept, || Record::Gone { queue, position: record.offset });
     }
 
-    /// Records that a message returned to the quorum queue of this serial number.
-    pub(crate) fn returned(&mut self, queue: u64, entry: &mut Entry) {
+    /// Records that a message returned to the quorum queue of this serial number, and moves it to
+    /// this position.
+    pub(crate) fn returned(&mut self, queue: u64, entry: &mut Entry, position: u64) {
         if entry.kept.is_kept() {
             // Later changes to the message are not written before this one.
             entry.kept = self.journal.groups.following(entry.kept);
         }
+        let before = std::mem::replace(&mut entry.position, position);
+        // A crash between both may leave the message twice, but does not lose it.
         self.journal.record_of(entry.kept, || Record::Returned(entry.stored(queue)));
+        self.journal.record_of(entry.kept, || Record::Gone { queue, position: before });
     }
 }

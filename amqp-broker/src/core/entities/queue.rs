@@ -56,6 +56,8 @@ pub(crate) struct Queue {
     /// When it was last declared, fetched from or consumed from.
     pub(crate) last_used: u64,
     next_position: u64,
+    /// The position of the next message that returns and goes ahead.
+    next_return: u64,
     /// The consumers that may have room. One without room is taken out when its turn comes and
     /// lines up again when it gets room, so that a message never searches among busy consumers.
     /// Consumers that are gone stay until their turn.
@@ -78,6 +80,11 @@ pub(crate) struct QueueDeclaration {
     pub(crate) arguments: QueueArguments,
     pub(crate) serial: u64,
 }
+
+/// The positions from here on are those of messages that returned to a quorum queue, in the order
+/// of their return. Such messages go ahead of those at lower positions. A folder keeps positions, and
+/// thus this order.
+const FIRST_RETURN: u64 = 1 << 63;
 
 /// The memory of a queue besides its messages, in bytes. An estimate.
 const QUEUE_OVERHEAD: u64 = 1100;
@@ -115,6 +122,7 @@ impl Queue {
             timer: NEVER,
             last_used: now,
             next_position: 0,
+            next_return: FIRST_RETURN,
             line: Line::default(),
             gone: 0,
             lengthened_by: Vec::new(),
@@ -153,8 +161,13 @@ impl Queue {
             // For a stream this field holds the time of arrival, not of expiry.
             Some(log) => log.restore(entry.position, entry.message, entry.expires_at),
             None => {
-                self.next_position = self.next_position.max(entry.position + 1);
-                self.ready.push(entry);
+                if entry.position >= FIRST_RETURN {
+                    self.next_return = self.next_return.max(entry.position.saturating_add(1));
+                    self.ready.put_ahead(entry);
+                } else {
+                    self.next_position = self.next_position.max(entry.position + 1);
+                    self.ready.push(entry);
+                }
             }
         }
     }
@@ -285,17 +298,22 @@ impl Queue {
                 self.dead_letter(entry.message, entry.kept, Reason::DeliveryLimit, messages, dead_letters);
             }
             limit => {
-                messages.returned(self.serial, &mut entry);
+                // In some versions, without a delivery limit, a message that a client returns goes
+                // to the end, so that one which nobody can process does not block the rest.
+                let goes_last = limit.is_none()
+                    && outcome != Outcome::Abandoned
+                    && self.arguments.unlimited_returns_go_last;
+                let next = if goes_last { &mut self.next_position } else { &mut self.next_return };
+                let position = *next;
+                *next += 1;
+                messages.returned(self.serial, &mut entry, position);
                 let retry = self.arguments.delayed_retry;
                 if let Some(delay) = retry.and_then(|retry| retry.delay(entry.returns.counted(), has_failed))
                 {
                     self.ready.set_aside(entry, now.saturating_add(delay));
                     return;
                 }
-                // In some versions, without a delivery limit, a message that a client returns goes
-                // to the end, so that one which nobody can process does not block the rest.
-                let by_client = outcome != Outcome::Abandoned;
-                if limit.is_none() && by_client && self.arguments.unlimited_returns_go_last {
+                if goes_last {
                     self.ready.push(entry);
                 } else {
                     self.ready.put_ahead(entry);

@@ -17,7 +17,8 @@ pub(crate) const NEVER: u64 = u64::MAX;
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) message: Message,
-    /// Its position: the messages of a priority are in ascending order.
+    /// Its position: the messages of a priority, and those that returned to a quorum queue, are in
+    /// ascending order.
     pub(crate) position: u64,
     /// When it expires, in milliseconds of the broker's clock, or [`NEVER`].
     pub(crate) expires_at: u64,

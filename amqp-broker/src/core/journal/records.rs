@@ -38,7 +38,8 @@ pub(crate) enum Record {
     Bound(DurableBinding),
     Unbound(DurableBinding),
     Stored(Stored),
-    /// A message returned to its quorum queue, otherwise unchanged.
+    /// A message returned to its quorum queue, at a new position. The next change is that it is
+    /// gone from the former one.
     Returned(Stored),
     /// A stream is empty; its next offset is recorded.
     Emptied {

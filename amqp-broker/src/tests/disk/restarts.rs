@@ -77,21 +77,19 @@ async fn how_often_a_message_returned_to_a_quorum_queue_is_kept() {
         }
     }
     peer.settle_down().await;
-    let expected = |killed| if killed { [1, 2] } else { [2, 2] };
-    for (folder, killed) in both_ends(folder, broker, peer).await.into_iter().zip([true, false]) {
+    // The end of the channel returns the small message once more, and behind the large one.
+    let expected = [[("small", 1), (&large, 2)], [(&*large, 2), ("small", 2)]];
+    for (folder, expected) in both_ends(folder, broker, peer).await.into_iter().zip(expected) {
         let broker = open(folder.path());
         let mut peer = confirming(&broker).await;
-        let mut counts = Vec::new();
-        for body in ["small", &large] {
+        for (body, count) in expected {
             peer.send(1, basic::Get { queue: short("q"), ..Default::default() }).await;
             let came = peer.expect_content::<basic::GetOk>().await;
-            assert_eq!(came.body, body.as_bytes(), "in the order in which they were published");
+            assert_eq!(came.body, body.as_bytes());
             let headers = came.header.properties.decode().unwrap().headers.unwrap();
-            counts.push(headers.get("x-delivery-count").and_then(|count| count.as_i64()).unwrap());
+            assert_eq!(headers.get("x-delivery-count").and_then(|count| count.as_i64()), Some(count));
             peer.send(1, basic::Ack { delivery_tag: came.method.delivery_tag, ..Default::default() }).await;
         }
-        // The end of the channel with the small message unacknowledged returned it once more.
-        assert_eq!(counts, expected(killed));
         shut_down(broker, peer).await;
         assert_eq!(open(folder.path()).queue("/", "q").unwrap().ready, 0, "acknowledged");
     }
@@ -192,4 +190,57 @@ async fn consumers_are_answered_before_their_deliveries_whatever_waits_to_be_con
     assert_eq!(order_until(&mut peer, 1, "basic.deliver").await, ["basic.consume-ok", "basic.deliver"]);
     host.pause_disk(false);
     assert_eq!(order_until(&mut peer, 1, "basic.ack").await, ["basic.ack"]);
+}
+
+/// The bodies of a queue in the order of their delivery. They are acknowledged.
+async fn drained(peer: &mut Peer, queue: &str, count: usize) -> Vec<String> {
+    let mut bodies = Vec::new();
+    for _ in 0..count {
+        peer.send(1, basic::Get { queue: short(queue), ..Default::default() }).await;
+        let came = peer.expect_content::<basic::GetOk>().await;
+        peer.send(1, basic::Ack { delivery_tag: came.method.delivery_tag, ..Default::default() }).await;
+        bodies.push(String::from_utf8(came.body.to_vec()).unwrap());
+    }
+    bodies
+}
+
+/// That RabbitMQ has the same order is tested in `tests/suite/broker/returned_order.rs`.
+#[tokio::test]
+async fn what_returned_to_a_quorum_queue_keeps_its_order_whether_it_goes_ahead_or_last() {
+    let large = "x".repeat(100_000);
+    for (limit, expected) in
+        [(Some(9), [&*large, "one", "three", "four"]), (None, ["three", "four", &large, "one"])]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = open(folder.path());
+        let mut peer = confirming(&broker).await;
+        let mut entries = vec![("x-queue-type", text("quorum"))];
+        entries.extend(limit.map(|limit| ("x-delivery-limit", Value::I32(limit))));
+        let arguments = arguments(&entries);
+        peer.call(1, queue::Declare { queue: short("q"), durable: true, arguments, ..Default::default() })
+            .await;
+        for body in ["one", &large, "three", "four"] {
+            publish(&mut peer, "", "q", body).await;
+        }
+        for tag in 1..=3 {
+            peer.send(1, basic::Get { queue: short("q"), ..Default::default() }).await;
+            assert_eq!(peer.expect_content::<basic::GetOk>().await.method.delivery_tag, tag);
+        }
+        // The third is held until the end.
+        for delivery_tag in [2, 1] {
+            peer.send(1, basic::Nack { delivery_tag, requeue: true, ..Default::default() }).await;
+        }
+        peer.settle_down().await;
+        for folder in both_ends(folder, broker, peer).await {
+            // What is not used in one life keeps its order in the next.
+            let broker = open(folder.path());
+            let peer = confirming(&broker).await;
+            shut_down(broker, peer).await;
+            let broker = open(folder.path());
+            let mut peer = confirming(&broker).await;
+            assert_eq!(drained(&mut peer, "q", 4).await, expected, "limit {limit:?}");
+            shut_down(broker, peer).await;
+            assert_eq!(open(folder.path()).queue("/", "q").unwrap().ready, 0, "acknowledged");
+        }
+    }
 }
