@@ -14,8 +14,8 @@
 //! publish, all or those of a name; connections that are refused, closed, blocked or slow;
 //! publishes that are nacked or returned, confirms that never come, consumers that are cancelled,
 //! queues that vanish. [`Broker::queues`], [`Broker::bindings`] and [`Broker::connections`] show
-//! what the client did. Users and permissions change with [`Broker::add_user`],
-//! [`Broker::set_permissions`] and similar methods. Everything works in memory under tokio's paused
+//! what the client did. Users, their tags, and their permissions on names and on routing keys
+//! change with [`Broker::add_user`], [`Broker::set_permissions`] and similar methods. Everything works in memory under tokio's paused
 //! clock, too.
 //!
 //! # Like which RabbitMQ
@@ -54,8 +54,9 @@
 //! | in a queue with priorities a message with TTL 0 expires at once | it expires when the queue is next consumed from, unless it is alone |
 //! | when the single active consumer of a queue is cancelled with unacknowledged messages, the next consumer becomes active | the queue may crash and restart, empty if it is not durable |
 //! | direct replies are dropped for a client with 64 MiB of unread ones, or less while memory is short | they accumulate |
-//! | permissions apply to the names of queues and exchanges | topic permissions also apply to routing keys |
-//! | a `user-id` must be the login's | a user with the tag `impersonator` may set another |
+//! | the tags of users are RabbitMQ's own, of which `impersonator` has an effect | there may be others; they allow what plugins define |
+//! | in a permission `$` matches at the end only | it also matches before a line feed at the end |
+//! | where a user's name in a topic permission is no regular expression, it stands for itself | the connection is closed with 541 |
 //! | changed permissions apply to open channels at once | a channel may continue with what it has used recently |
 //! | the virtual hosts are those that the broker was built with | they can be added and deleted |
 //! | when a method of class connection has a wrong end marker, the error shows its class and method number | the error shows its first 16 octets and the wrong one, which may contain a secret |
@@ -145,7 +146,12 @@ mod users;
 
 pub use crate::core::{
     rabbitmq::{
-        access::{InvalidPattern, Permissions},
+        access::{
+            Permissions,
+            pattern::InvalidPattern,
+            tags::{UnknownUserTag, UserTag},
+            topics::TopicPermissions,
+        },
         version::{RabbitMq, UnknownVersion},
     },
     vhost::inspect::{BindingInfo, ChannelInfo, ExchangeInfo, QueueInfo},

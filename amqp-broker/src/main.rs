@@ -82,6 +82,17 @@ const EXAMPLES: &str = r#"A file:
   configure = ""
   write = ""
   read = "^events"
+
+  [[topic-permissions]]
+  user = "reader"
+  vhost = "orders"
+  exchange = "events"
+  write = ""
+  read = "^{username}\\."
+
+  [[user-tags]]
+  user = "admin"
+  tags = ["impersonator"]
 "#;
 
 #[tokio::main]

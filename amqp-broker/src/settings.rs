@@ -8,6 +8,8 @@ mod file;
 mod grant;
 mod redis;
 mod size;
+mod tagged_user;
+mod topic_grant;
 mod user;
 mod version;
 
@@ -25,6 +27,8 @@ use self::{
     grant::Grant,
     redis::{RedisUrl, RedisUrlParser},
     size::Size,
+    tagged_user::TaggedUser,
+    topic_grant::TopicGrant,
     user::{User, UserParser},
     version::RabbitMqVersion,
 };
@@ -101,6 +105,35 @@ pub(crate) struct Settings {
     #[arg(skip)]
     #[serde(rename = "permissions")]
     permissions_in_file: Vec<Grant>,
+
+    /// A user's permissions on the routing keys of a topic exchange in a virtual host: two regular
+    /// expressions, as in rabbitmqctl set_topic_permissions; may be given several times. The user
+    /// and the virtual host have to exist. Without any, every key is allowed
+    #[arg(
+        long,
+        num_args = 5,
+        value_names = ["USER", "VHOST", "EXCHANGE", "WRITE", "READ"],
+        help_heading = "Users"
+    )]
+    #[serde(skip)]
+    topic_permissions: Vec<String>,
+
+    /// The topic permissions in the file.
+    #[arg(skip)]
+    #[serde(rename = "topic-permissions")]
+    topic_permissions_in_file: Vec<TopicGrant>,
+
+    /// A user's tags, separated by commas; may be given once for each user. An impersonator
+    /// publishes messages with other user-ids than its name; administrator, management, monitoring
+    /// and policymaker have no effect yet
+    #[arg(long, num_args = 2, value_names = ["USER", "TAGS"], help_heading = "Users")]
+    #[serde(skip)]
+    user_tags: Vec<String>,
+
+    /// The tags in the file.
+    #[arg(skip)]
+    #[serde(rename = "user-tags")]
+    user_tags_in_file: Vec<TaggedUser>,
 
     /// The user of clients that log in with ANONYMOUS [default: they may not, or, with --like 4.0
     /// or later, guest while its password is guest]
@@ -237,6 +270,9 @@ impl Settings {
     pub(crate) fn or(self, file: Self) -> Self {
         let permissions_in_file =
             if self.permissions.is_empty() { file.permissions_in_file } else { Vec::new() };
+        let topic_permissions_in_file =
+            if self.topic_permissions.is_empty() { file.topic_permissions_in_file } else { Vec::new() };
+        let user_tags_in_file = if self.user_tags.is_empty() { file.user_tags_in_file } else { Vec::new() };
         Settings {
             listen: either(self.listen, file.listen),
             data: self.data.or(file.data),
@@ -250,6 +286,10 @@ impl Settings {
             user_without_password: either(self.user_without_password, file.user_without_password),
             permissions: self.permissions,
             permissions_in_file,
+            topic_permissions: self.topic_permissions,
+            topic_permissions_in_file,
+            user_tags: self.user_tags,
+            user_tags_in_file,
             anonymous: self.anonymous.or(file.anonymous),
             loopback_users: self.loopback_users.or(file.loopback_users),
             vhosts: either(self.vhosts, file.vhosts),
@@ -304,7 +344,11 @@ impl Settings {
 
     fn builder(&self) -> Result<BrokerBuilder, SettingsError> {
         let grants = [Grant::from_words(&self.permissions), self.permissions_in_file.clone()].concat();
-        let builder = self.access(&grants).tell(Broker::builder())?;
+        let topics = TopicGrant::from_words(&self.topic_permissions);
+        let topics = [topics, self.topic_permissions_in_file.clone()].concat();
+        let tags = [TaggedUser::from_words(&self.user_tags), self.user_tags_in_file.clone()].concat();
+        let access = AccessSettings { topic_grants: &topics, tagged: &tags, ..self.access(&grants) };
+        let builder = access.tell(Broker::builder())?;
         let builder = given(builder, self.redis.clone(), |builder, RedisUrl(options)| {
             builder.backend("/", Redis::new(options))
         });
@@ -320,6 +364,8 @@ impl Settings {
             loopback_users: self.loopback_users.as_deref(),
             vhosts: &self.vhosts,
             grants,
+            topic_grants: &[],
+            tagged: &[],
         }
     }
 
@@ -550,6 +596,21 @@ mod tests {
         let both = Flags::parse_from(words).settings.or(Settings::parse(FILE).unwrap());
         assert_eq!((both.permissions.len(), both.permissions_in_file.len()), (10, 0));
         assert!(both.builder().unwrap_err().to_string().contains("is not a regular expression"));
+    }
+
+    #[test]
+    fn topic_permissions_and_tags_get_to_the_builder_and_flags_replace_those_of_the_file() {
+        let file = "[[topic-permissions]]\nuser = \"guest\"\nvhost = \"/\"\nexchange = \"e\"\nwrite = \"(\"\nread = \"\"\n";
+        let error = Settings::parse(file).unwrap().builder().unwrap_err().to_string();
+        assert!(error.starts_with("topic permissions of user 'guest'"), "{error}");
+        let words = ["broker", "--topic-permissions", "guest", "/", "e", "", ""];
+        assert!(Flags::parse_from(words).settings.or(Settings::parse(file).unwrap()).builder().is_ok());
+
+        let file = "[[user-tags]]\nuser = \"guest\"\ntags = [\"impersonator\", \"none\"]\n";
+        let error = Settings::parse(file).unwrap().builder().unwrap_err().to_string();
+        assert!(error.starts_with("tags of user 'guest': \"none\" is no tag"), "{error}");
+        let words = ["broker", "--user-tags", "guest", "impersonator,monitoring"];
+        assert!(Flags::parse_from(words).settings.or(Settings::parse(file).unwrap()).builder().is_ok());
     }
 
     #[test]

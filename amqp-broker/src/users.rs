@@ -1,8 +1,15 @@
 //! Users, passwords and permissions, which may change while the broker runs.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use crate::core::rabbitmq::access::{Access, Permissions};
+use crate::core::rabbitmq::access::{
+    Access, Permissions,
+    tags::UserTag,
+    topics::{TopicPermissions, Topics},
+};
 use crate::sync::{
     RwLock,
     atomic::{AtomicU64, Ordering},
@@ -24,6 +31,22 @@ struct User {
     password: Option<String>,
     /// The permissions by virtual host; `None` allows everything everywhere.
     permissions: Option<BTreeMap<String, Permissions>>,
+    /// The permissions on routing keys by virtual host and exchange.
+    topics: BTreeMap<String, BTreeMap<String, TopicPermissions>>,
+    tags: BTreeSet<UserTag>,
+}
+
+impl User {
+    /// Tells whether there is such a user: topic permissions and tags alone make none.
+    fn is_there(&self) -> bool {
+        self.is_added || self.permissions.is_some()
+    }
+
+    /// The permissions on routing keys in a virtual host, with the names of both filled in.
+    fn topics_of(&self, name: &str, vhost: &str) -> Topics {
+        let topics = self.topics.get(vhost).into_iter().flatten();
+        topics.map(|(exchange, topics)| (exchange.clone().into_bytes(), topics.of(name, vhost))).collect()
+    }
 }
 
 impl Users {
@@ -63,6 +86,34 @@ impl Users {
         })
     }
 
+    /// Sets a user's permissions on the routing keys of an exchange.
+    pub(crate) fn permit_topics(
+        &self,
+        user: String,
+        vhost: String,
+        exchange: String,
+        permissions: TopicPermissions,
+    ) {
+        self.change(|users| {
+            let topics = &mut users.entry(user).or_default().topics;
+            topics.entry(vhost).or_default().insert(exchange, permissions);
+        });
+    }
+
+    /// Removes a user's permissions on the routing keys of an exchange, so that all are allowed;
+    /// returns whether there were some.
+    pub(crate) fn clear_topics(&self, user: &str, vhost: &str, exchange: &str) -> bool {
+        self.change(|users| {
+            let topics = users.get_mut(user).and_then(|user| user.topics.get_mut(vhost));
+            topics.is_some_and(|topics| topics.remove(exchange).is_some())
+        })
+    }
+
+    /// Sets a user's tags, in place of those before.
+    pub(crate) fn tag(&self, user: String, tags: BTreeSet<UserTag>) {
+        self.change(|users| users.entry(user).or_default().tags = tags);
+    }
+
     fn change<R>(&self, change: impl FnOnce(&mut BTreeMap<String, User>) -> R) -> R {
         let result = change(&mut self.all.write());
         self.changes.fetch_add(1, Ordering::AcqRel);
@@ -76,7 +127,7 @@ impl Users {
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.all.read().contains_key(name)
+        self.all.read().get(name).is_some_and(User::is_there)
     }
 
     /// Tells whether the password is the user's. The comparison takes equally long however much of
@@ -94,11 +145,13 @@ impl Users {
     /// A user's permissions in a virtual host; `None` when it may not enter.
     pub(crate) fn access(&self, name: &str, vhost: &str) -> Option<Access> {
         let users = self.all.read();
-        let permissions = match &users.get(name)?.permissions {
+        let user = users.get(name).filter(|user| user.is_there())?;
+        let permissions = match &user.permissions {
             None => None,
             Some(by_vhost) => Some(by_vhost.get(vhost)?.clone()),
         };
-        Some(Access { user: name.to_owned(), permissions })
+        let (topics, tags) = (user.topics_of(name, vhost), user.tags.clone());
+        Some(Access { user: name.to_owned(), permissions, topics, tags })
     }
 }
 
@@ -119,6 +172,7 @@ impl fmt::Debug for Users {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::rabbitmq::access::Act;
 
     #[test]
     fn only_the_right_password_logs_in_and_none_shows() {
@@ -155,6 +209,22 @@ mod tests {
         assert!(!users.may_log_in("ada", ""));
         users.add("ada".to_owned(), None);
         assert!(!users.may_log_in("ada", "x"));
+    }
+
+    #[test]
+    fn topic_permissions_and_tags_alone_make_no_user() {
+        let users = Users::default();
+        users.tag("ada".to_owned(), BTreeSet::from([UserTag::Impersonator]));
+        let only_a = TopicPermissions::new("^a", "").unwrap();
+        users.permit_topics("ada".to_owned(), "/".to_owned(), "e".to_owned(), only_a);
+        assert!(users.is_empty() && !users.has("ada") && users.access("ada", "/").is_none());
+        users.add("ada".to_owned(), Some("x".to_owned()));
+        let access = users.access("ada", "/").unwrap();
+        assert!(access.may_be(b"eve") && !access.allows_topic(Act::Write, b"e", b"b"));
+        assert!(access.allows_topic(Act::Write, b"f", b"b"));
+        assert!(users.access("ada", "other").unwrap().allows_topic(Act::Write, b"e", b"b"));
+        assert!(users.clear_topics("ada", "/", "e") && !users.clear_topics("ada", "/", "e"));
+        assert!(users.access("ada", "/").unwrap().allows_topic(Act::Write, b"e", b"b"));
     }
 
     #[test]

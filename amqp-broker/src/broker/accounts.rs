@@ -1,10 +1,61 @@
 //! Users and permissions, changed while the broker runs.
 
-use super::Broker;
-use crate::core::rabbitmq::access::Permissions;
+use super::{Broker, BrokerBuilder};
+use crate::core::rabbitmq::access::{Permissions, tags::UserTag, topics::TopicPermissions};
 
-/// Users and permissions. Changes also apply to open connections. They are not stored in
-/// `data_dir`.
+/// What users may do beyond their [`permissions`](Self::permissions).
+impl BrokerBuilder {
+    /// Sets a user's permissions on the routing keys of a topic exchange in a virtual host, as
+    /// `rabbitmqctl set_topic_permissions` does. Without any, every key is allowed, if the
+    /// permissions on names are; exchanges of other types have none. Like permissions, they do not
+    /// add the user; and the exchange need not exist. In the virtual host of a
+    /// [`backend`](Self::backend) they apply whatever the exchange's type is.
+    ///
+    /// A publish with another key, or a binding or unbinding, is refused with RabbitMQ's 403 on the
+    /// channel. As in RabbitMQ, only a message's routing key is checked, not its `CC` and `BCC`; and
+    /// messages that pass other exchanges before, or are dead letters, are not checked.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), amqp_broker::InvalidPattern> {
+    /// use amqp_broker::{Broker, TopicPermissions};
+    ///
+    /// let broker = Broker::builder()
+    ///     .user("sensor", "secret")
+    ///     .topic_permissions("sensor", "/", "amq.topic", TopicPermissions::new("^{username}\\.", "")?)
+    ///     .build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn topic_permissions(
+        self,
+        user: impl Into<String>,
+        vhost: impl Into<String>,
+        exchange: impl Into<String>,
+        permissions: TopicPermissions,
+    ) -> Self {
+        self.config.users.permit_topics(user.into(), vhost.into(), exchange.into(), permissions);
+        self
+    }
+
+    /// Sets a user's tags. Default: none. This does not add the user.
+    ///
+    /// ```
+    /// use amqp_broker::{Broker, UserTag};
+    ///
+    /// let broker = Broker::builder()
+    ///     .user("bridge", "secret")
+    ///     .user_tags("bridge", [UserTag::Impersonator])
+    ///     .build();
+    /// # drop(broker);
+    /// ```
+    pub fn user_tags(self, user: impl Into<String>, tags: impl IntoIterator<Item = UserTag>) -> Self {
+        self.config.users.tag(user.into(), tags.into_iter().collect());
+        self
+    }
+}
+
+/// Users and permissions. Changes also apply to open connections, except for tags. They are not
+/// stored in `data_dir`.
 impl Broker {
     /// Adds a user with this password, or changes the password of an existing one, whose
     /// connections stay open. A new user may do everything everywhere until
@@ -70,6 +121,54 @@ impl Broker {
         let had = config.users.forbid(user, vhost, config.vhosts().cloned());
         self.apply(user);
         had
+    }
+
+    /// Sets a user's permissions on the routing keys of a topic exchange in a virtual host; see
+    /// [`BrokerBuilder::topic_permissions`]. Those of a user who does not exist yet are kept until
+    /// it does. Open connections are affected from their next method on.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), amqp_broker::InvalidPattern> {
+    /// use amqp_broker::{Broker, TopicPermissions};
+    ///
+    /// let broker = Broker::builder().build();
+    /// broker.set_topic_permissions("guest", "/", "amq.topic", TopicPermissions::new("^news\\.", "")?);
+    /// assert!(broker.clear_topic_permissions("guest", "/", "amq.topic"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_topic_permissions(
+        &self,
+        user: impl Into<String>,
+        vhost: impl Into<String>,
+        exchange: impl Into<String>,
+        permissions: TopicPermissions,
+    ) {
+        let user = user.into();
+        self.inner.config.users.permit_topics(user.clone(), vhost.into(), exchange.into(), permissions);
+        self.apply(&user);
+    }
+
+    /// Removes a user's permissions on the routing keys of a topic exchange in a virtual host, so
+    /// that every key is allowed. Returns whether there were any.
+    pub fn clear_topic_permissions(&self, user: &str, vhost: &str, exchange: &str) -> bool {
+        let had = self.inner.config.users.clear_topics(user, vhost, exchange);
+        self.apply(user);
+        had
+    }
+
+    /// Sets a user's tags, in place of those before; none removes them. Those of a user who does
+    /// not exist yet are kept until it does. As in RabbitMQ, an open connection keeps the tags that
+    /// its user had when it logged in.
+    ///
+    /// ```
+    /// use amqp_broker::{Broker, UserTag};
+    ///
+    /// let broker = Broker::builder().build();
+    /// broker.set_user_tags("guest", [UserTag::Impersonator]);
+    /// ```
+    pub fn set_user_tags(&self, user: impl Into<String>, tags: impl IntoIterator<Item = UserTag>) {
+        self.inner.config.users.tag(user.into(), tags.into_iter().collect());
     }
 
     /// Applies a user's changed permissions to its connections.

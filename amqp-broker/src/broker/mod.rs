@@ -247,7 +247,7 @@ impl BrokerBuilder {
     }
 
     /// Adds a virtual host whose other side is a [`Backend`], such as a Redis: AMQP clients that
-    /// open it work on the backend's queues. Users, permissions on names, TLS, and the limits of
+    /// open it work on the backend's queues. Users, their permissions and tags, TLS, and the limits of
     /// connections, channels, frames and message sizes are this broker's; queues and messages are
     /// the backend's, so that [`Broker::queues`] and similar methods do not show them. Every client
     /// is told the virtual host's name and the [backend's](Backend::name), before it logs in: in

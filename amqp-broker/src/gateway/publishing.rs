@@ -80,9 +80,10 @@ impl<L: Link> Session<L> {
         }
         let exchange = text(&publish.exchange)?;
         self.permit(Act::Write, "exchange", if exchange.is_empty() { "amq.default" } else { &exchange })?;
+        self.permit_topic(Act::Write, &exchange, &publish.routing_key)?;
         let properties = decoded(&header.properties)?;
         if let Some(claimed) = &properties.user_id
-            && claimed.as_bytes() != self.terms.access.user.as_bytes()
+            && !self.terms.access.may_be(claimed.as_bytes())
         {
             let (claimed, user) = (claimed.to_text().into_owned(), self.terms.access.user.clone());
             return Err(Refusal::WrongUserId { claimed, user }.into());

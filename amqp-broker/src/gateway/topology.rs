@@ -230,6 +230,7 @@ impl<L: Link> Session<L> {
         }
         self.permit(Act::Write, "queue", &name)?;
         self.permit(Act::Read, "exchange", &exchange)?;
+        self.permit_topic(Act::Read, &exchange, key)?;
         self.check_access(&name).await?;
         Ok(Binding { exchange, queue: name, routing_key: text(key)? })
     }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use amqp_broker::BrokerBuilder;
 
-use super::{error::SettingsError, grant::Grant, user::User};
+use super::{
+    error::SettingsError, grant::Grant, tagged_user::TaggedUser, topic_grant::TopicGrant, user::User,
+};
 
 /// The longest name that a client can send: a short string (spec section 4.2.5.3).
 const LONGEST_NAME: usize = 255;
@@ -25,17 +27,26 @@ pub(super) struct AccessSettings<'a> {
     pub(super) loopback_users: Option<&'a [String]>,
     pub(super) vhosts: &'a [String],
     pub(super) grants: &'a [Grant],
+    pub(super) topic_grants: &'a [TopicGrant],
+    pub(super) tagged: &'a [TaggedUser],
 }
 
 impl AccessSettings<'_> {
     /// Passes the settings to a builder.
     ///
     /// # Errors
-    /// When a permission is not a regular expression, or something is repeated, refers to an
-    /// unknown name, or is impossible.
+    /// When a permission is not a regular expression, a tag is unknown, or something is repeated,
+    /// refers to an unknown name, or is impossible.
     pub(super) fn tell(&self, mut builder: BrokerBuilder) -> Result<BrokerBuilder, SettingsError> {
         for grant in self.grants {
             builder = builder.permissions(&grant.user, &grant.vhost, grant.permissions()?);
+        }
+        for topics in self.topic_grants {
+            let TopicGrant { user, vhost, exchange, .. } = topics;
+            builder = builder.topic_permissions(user, vhost, exchange, topics.permissions()?);
+        }
+        for tagged in self.tagged {
+            builder = builder.user_tags(&tagged.user, tagged.tags()?);
         }
         self.check()?;
         self.warn();
@@ -61,6 +72,8 @@ impl AccessSettings<'_> {
         let users = self.all_users()?;
         let vhosts = self.all_vhosts()?;
         self.check_grants(&users, &vhosts)?;
+        self.check_topic_grants(&users, &vhosts)?;
+        self.check_tags(&users)?;
         if let Some(user) = self.anonymous {
             known("--anonymous is", user, &users)?;
         }
@@ -106,15 +119,35 @@ impl AccessSettings<'_> {
         let mut seen = BTreeSet::new();
         for Grant { user, vhost, .. } in self.grants {
             known("permissions are for", user, users)?;
-            let (named, of) = (vhost.clone(), user.clone());
-            if !vhosts.contains(vhost.as_str()) {
-                return Err(SettingsError::UnknownVhost { user: of, vhost: named, vhosts: list(vhosts) });
-            }
+            known_vhost(user, vhost, vhosts)?;
             if !seen.insert((user, vhost)) {
-                return Err(SettingsError::PermissionsTwice { user: of, vhost: named });
+                return Err(SettingsError::PermissionsTwice { user: user.clone(), vhost: vhost.clone() });
             }
         }
         Ok(())
+    }
+
+    fn check_topic_grants(
+        &self,
+        users: &BTreeSet<&str>,
+        vhosts: &BTreeSet<&str>,
+    ) -> Result<(), SettingsError> {
+        let mut seen = BTreeSet::new();
+        for TopicGrant { user, vhost, exchange, .. } in self.topic_grants {
+            known("topic permissions are for", user, users)?;
+            known_vhost(user, vhost, vhosts)?;
+            if !seen.insert((user, vhost, exchange)) {
+                let (user, vhost, exchange) = (user.clone(), vhost.clone(), exchange.clone());
+                return Err(SettingsError::TopicPermissionsTwice { user, vhost, exchange });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_tags(&self, users: &BTreeSet<&str>) -> Result<(), SettingsError> {
+        let tagged = || self.tagged.iter().map(|tagged| tagged.user.as_str());
+        tagged().try_for_each(|user| known("tags are for", user, users))?;
+        each_once(tagged(), SettingsError::TagsTwice).map(drop)
     }
 }
 
@@ -123,6 +156,14 @@ fn known(what: &'static str, user: &str, users: &BTreeSet<&str>) -> Result<(), S
         true => Ok(()),
         false => Err(SettingsError::UnknownUser { what, user: user.to_owned(), users: list(users) }),
     }
+}
+
+fn known_vhost(user: &str, vhost: &str, vhosts: &BTreeSet<&str>) -> Result<(), SettingsError> {
+    if vhosts.contains(vhost) {
+        return Ok(());
+    }
+    let (user, vhost) = (user.to_owned(), vhost.to_owned());
+    Err(SettingsError::UnknownVhost { user, vhost, vhosts: list(vhosts) })
 }
 
 /// The names as a set; a repeated one is an error.
@@ -167,6 +208,8 @@ mod tests {
             loopback_users: None,
             vhosts: &vhosts,
             grants: &grants,
+            topic_grants: &[],
+            tagged: &[],
         };
         access.check().err().map(|error| error.to_string())
     }
@@ -221,6 +264,8 @@ mod tests {
             loopback_users: None,
             vhosts: &[],
             grants: &[],
+            topic_grants: &[],
+            tagged: &[],
         };
         let error = access.check().unwrap_err().to_string();
         assert_eq!(error, "--anonymous is user 'adda', but there is no such user: the users are 'ada'");
@@ -229,5 +274,52 @@ mod tests {
         assert!(error.starts_with("--loopback-users names user 'adda', but"), "{error}");
         access.loopback_users = Some(&loopback[..1]);
         assert_eq!(access.check(), Ok(()));
+    }
+
+    /// The error of these topic permissions and tags for the users `guest` and `ada`.
+    fn refused_of_topics(topics: &[&str], tags: &[&str]) -> Option<String> {
+        let users = [user("guest", "x"), user("ada", "x")];
+        let (topics, tags) = (TopicGrant::from_words(&names(topics)), TaggedUser::from_words(&names(tags)));
+        let access = AccessSettings {
+            users: &users,
+            without_password: &[],
+            has_certificates: false,
+            anonymous: None,
+            loopback_users: None,
+            vhosts: &[],
+            grants: &[],
+            topic_grants: &topics,
+            tagged: &tags,
+        };
+        access.tell(amqp_broker::Broker::builder()).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn topic_permissions_are_for_users_and_virtual_hosts_that_are_there_and_once() {
+        let given = ["ada", "/", "e", "^a", "", "ada", "/", "f", "^a", "", "guest", "/", "e", "", ""];
+        assert_eq!(refused_of_topics(&given, &[]), None);
+        let error = refused_of_topics(&["eve", "/", "e", "", ""], &[]).unwrap();
+        assert!(
+            error.starts_with("topic permissions are for user 'eve', but there is no such user"),
+            "{error}"
+        );
+        let error = refused_of_topics(&["ada", "x", "e", "", ""], &[]).unwrap();
+        assert!(error.starts_with("permissions of user 'ada' are for virtual host 'x', but"), "{error}");
+        let error = refused_of_topics(&["ada", "/", "e", "", "", "ada", "/", "e", "a", ""], &[]).unwrap();
+        let topics = "topic permissions of user 'ada' in virtual host '/' on exchange 'e'";
+        assert_eq!(error, format!("{topics} are given more than once"));
+        let error = refused_of_topics(&["ada", "/", "e", "^a", "{username}("], &[]).unwrap();
+        assert_eq!(error, format!("{topics}: \"{{username}}(\" is not a regular expression: unclosed group"));
+    }
+
+    #[test]
+    fn tags_are_known_and_for_users_that_are_there_and_once() {
+        assert_eq!(refused_of_topics(&[], &["ada", "impersonator,management", "guest", ""]), None);
+        let error = refused_of_topics(&[], &["ada", "impersonater"]).unwrap();
+        assert!(error.starts_with("tags of user 'ada': \"impersonater\" is no tag of users"), "{error}");
+        let error = refused_of_topics(&[], &["eve", "impersonator"]).unwrap();
+        assert!(error.starts_with("tags are for user 'eve', but there is no such user"), "{error}");
+        let error = refused_of_topics(&[], &["ada", "", "ada", "impersonator"]).unwrap();
+        assert_eq!(error, "tags of user 'ada' are given more than once");
     }
 }

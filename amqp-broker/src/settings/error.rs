@@ -9,6 +9,12 @@ pub(crate) enum SettingsError {
     VhostTwice(String),
     #[error("permissions of user '{user}' in virtual host '{vhost}' are given more than once")]
     PermissionsTwice { user: String, vhost: String },
+    #[error(
+        "topic permissions of user '{user}' in virtual host '{vhost}' on exchange '{exchange}' are given more than once"
+    )]
+    TopicPermissionsTwice { user: String, vhost: String, exchange: String },
+    #[error("tags of user '{0}' are given more than once")]
+    TagsTwice(String),
     #[error("a user has no name")]
     NamelessUser,
     #[error(
@@ -26,6 +32,10 @@ pub(crate) enum SettingsError {
     UnknownVhost { user: String, vhost: String, vhosts: String },
     #[error("permissions of user '{user}' in virtual host '{vhost}': {why}")]
     BadPattern { user: String, vhost: String, why: amqp_broker::InvalidPattern },
+    #[error("topic permissions of user '{user}' in virtual host '{vhost}' on exchange '{exchange}': {why}")]
+    BadTopicPattern { user: String, vhost: String, exchange: String, why: amqp_broker::InvalidPattern },
+    #[error("tags of user '{user}': {why}")]
+    BadTag { user: String, why: amqp_broker::UnknownUserTag },
     #[error("--{flag} is {value}: it is at least {least}{why}")]
     TooLow { flag: &'static str, value: u64, least: u64, why: &'static str },
     #[error("--{flag} is {value}: it is at most {most}")]

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | greeting, offer, logins, virtual hosts, heartbeats, secrets, limits of what is agreed on | `protocol/greeting`, `resources/limits` |
 //! | permissions, and from where who logs in | `protocol/access`; changed meanwhile, `protocol/accounts` |
+//! | permissions on routing keys, tags of users | `protocol/topics`, `gateway/permissions`; as RabbitMQ, `tests/suite/broker/users` |
 //! | nothing that a client wrote is logged as it is | `texts/log_lines`; of the program, `tests/log.rs` |
 //! | `connection.blocked` when memory is short | `resources/limits`, `embedded/faults`; clients that go meanwhile, `resources/absence` |
 //! | closes that cross, and what comes behind them | `protocol/closing` |

@@ -8,6 +8,7 @@ mod isolation;
 mod memory;
 mod returned_order;
 mod tls;
+mod users;
 
 /// Waits for `future` with a deadline.
 async fn within<T>(future: impl Future<Output = T>) -> T {

@@ -1,7 +1,17 @@
 //! Who a client is and what it may do in a virtual host
 //! (<https://www.rabbitmq.com/access-control.html>).
 
-use regex::bytes::Regex;
+pub(crate) mod pattern;
+pub(crate) mod tags;
+pub(crate) mod topics;
+
+use std::collections::BTreeSet;
+
+use self::{
+    pattern::{InvalidPattern, Pattern},
+    tags::UserTag,
+    topics::{TopicAccess, Topics},
+};
 
 /// A user's permissions in one virtual host. There is one regular expression each for the names
 /// that may be configured (declared and deleted), written (published to, bound) and read (consumed,
@@ -18,25 +28,9 @@ use regex::bytes::Regex;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Permissions {
-    configure: Names,
-    write: Names,
-    read: Names,
-}
-
-/// A set of names.
-#[derive(Clone, Debug)]
-enum Names {
-    All,
-    None,
-    Matching(Regex),
-}
-
-/// An invalid regular expression.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{pattern:?} is not a regular expression: {why}")]
-pub struct InvalidPattern {
-    pattern: String,
-    why: String,
+    configure: Pattern,
+    write: Pattern,
+    read: Pattern,
 }
 
 impl Permissions {
@@ -45,30 +39,22 @@ impl Permissions {
     /// # Errors
     /// When one of them is not a regular expression.
     pub fn new(configure: &str, write: &str, read: &str) -> Result<Self, InvalidPattern> {
-        Ok(Permissions { configure: pattern(configure)?, write: pattern(write)?, read: pattern(read)? })
+        Ok(Permissions {
+            configure: Pattern::parse(configure)?,
+            write: Pattern::parse(write)?,
+            read: Pattern::parse(read)?,
+        })
     }
 
     /// Permissions for everything.
     pub(crate) fn all() -> Self {
-        Permissions { configure: Names::All, write: Names::All, read: Names::All }
+        Permissions { configure: Pattern::All, write: Pattern::All, read: Pattern::All }
     }
 
     /// Permissions for nothing.
     pub(crate) fn none() -> Self {
-        Permissions { configure: Names::None, write: Names::None, read: Names::None }
+        Permissions { configure: Pattern::None, write: Pattern::None, read: Pattern::None }
     }
-}
-
-fn pattern(text: &str) -> Result<Names, InvalidPattern> {
-    // In RabbitMQ, too, the empty expression matches the empty name only.
-    let whole = if text.is_empty() { "^$" } else { text };
-    let regex = Regex::new(whole);
-    regex.map(Names::Matching).map_err(|error| {
-        // The lines before the last show where the error is; a log line has no room for them.
-        let error = error.to_string();
-        let why = error.rsplit("error: ").next().unwrap_or_default().trim().to_owned();
-        InvalidPattern { pattern: text.to_owned(), why }
-    })
 }
 
 /// What a client does to a queue or an exchange.
@@ -79,15 +65,24 @@ pub(crate) enum Act {
     Read,
 }
 
-/// The user of a connection, and the user's permissions.
+/// The user of a connection, and what the user may do.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     pub(crate) user: String,
     /// `None` when everything is allowed.
     pub(crate) permissions: Option<Permissions>,
+    /// The permissions on routing keys; mostly there are none.
+    pub(crate) topics: Topics,
+    pub(crate) tags: BTreeSet<UserTag>,
 }
 
 impl Access {
+    /// That of a user without tags who may do everything.
+    #[cfg(test)]
+    pub(crate) fn unlimited(user: &str) -> Self {
+        Access { user: user.to_owned(), permissions: None, topics: Topics::new(), tags: BTreeSet::new() }
+    }
+
     /// Tells whether the act is allowed on the entity of this name.
     pub(crate) fn allows(&self, act: Act, name: &[u8]) -> bool {
         self.permissions.as_ref().is_none_or(|permissions| {
@@ -96,12 +91,24 @@ impl Access {
                 Act::Write => &permissions.write,
                 Act::Read => &permissions.read,
             };
-            match names {
-                Names::All => true,
-                Names::None => false,
-                Names::Matching(regex) => regex.is_match(name),
-            }
+            names.has(name)
         })
+    }
+
+    /// Tells whether the act is allowed with this routing key on the topic exchange of this name.
+    #[inline]
+    pub(crate) fn allows_topic(&self, act: Act, exchange: &[u8], key: &[u8]) -> bool {
+        let allows = |topics: &TopicAccess| match act {
+            Act::Write => topics.allows_writing(key),
+            Act::Configure | Act::Read => topics.allows_reading(key),
+        };
+        self.topics.is_empty() || self.topics.get(exchange).is_none_or(allows)
+    }
+
+    /// Tells whether a message may have this `user-id`
+    /// (<https://www.rabbitmq.com/docs/validated-user-id>).
+    pub(crate) fn may_be(&self, user: &[u8]) -> bool {
+        user == self.user.as_bytes() || self.tags.contains(&UserTag::Impersonator)
     }
 }
 
@@ -110,8 +117,8 @@ mod tests {
     use super::*;
 
     fn access(configure: &str) -> Access {
-        let permissions = Permissions::new(configure, "", ".*").unwrap();
-        Access { user: "u".to_owned(), permissions: Some(permissions) }
+        let permissions = Permissions::new(configure, "", ".*").ok();
+        Access { permissions, ..Access::unlimited("u") }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! RabbitMQ's answers, word for word: refusals, arguments and their equivalence, dead letters,
-//! additional keys, permissions; and where its versions differ.
+//! additional keys, permissions and tags of users; and where its versions differ.
 
 pub(crate) mod access;
 pub(crate) mod arguments;

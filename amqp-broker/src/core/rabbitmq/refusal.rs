@@ -61,6 +61,8 @@ pub(crate) enum Refusal {
     ExclusiveUse { name: String, vhost: String },
     #[error("access to {what} '{name}' in vhost '{vhost}' refused for user '{user}'")]
     Forbidden { what: &'static str, name: String, vhost: String, user: String },
+    #[error("access to topic '{key}' in exchange '{exchange}' in vhost '{vhost}' refused for user '{user}'")]
+    ForbiddenTopic { key: String, exchange: String, vhost: String, user: String },
     #[error(
         "cannot obtain access to locked queue '{name}' in vhost '{vhost}'. basic.get operations are not supported by \
          quorum queues with single active consumer"
@@ -170,6 +172,7 @@ impl Refusal {
             | Refusal::SystemExchange { .. }
             | Refusal::ExclusiveUse { .. }
             | Refusal::Forbidden { .. }
+            | Refusal::ForbiddenTopic { .. }
             | Refusal::InternalExchange { .. } => ReplyCode::ACCESS_REFUSED,
             Refusal::Locked { .. } | Refusal::NoGet { .. } => ReplyCode::RESOURCE_LOCKED,
             Refusal::Inequivalent { .. }

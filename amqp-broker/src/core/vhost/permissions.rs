@@ -4,9 +4,10 @@ use amqp_codec::ShortString;
 
 use super::Vhost;
 use crate::core::{
-    entities::ids::ConnectionId,
+    entities::ids::{ConnectionId, ExchangeId},
     rabbitmq::{
         access::{Access, Act, Permissions},
+        exchange_declaration::Kind,
         refusal::Refusal,
     },
 };
@@ -39,6 +40,29 @@ impl Vhost {
         if any { Ok(()) } else { self.permit(by, Act::Read, what, name) }
     }
 
+    /// Checks a connection's permission on a routing key of an exchange, which topic exchanges have.
+    pub(super) fn permit_topic(
+        &self,
+        by: ConnectionId,
+        act: Act,
+        exchange: ExchangeId,
+        key: &[u8],
+    ) -> Result<(), Refusal> {
+        let access = self.connections.get(by).map(|connection| &connection.access);
+        let Some(access) = access.filter(|access| !access.topics.is_empty()) else { return Ok(()) };
+        let exchange = self.exchanges.get(exchange).map(|exchange| &exchange.declared);
+        let Some(exchange) = exchange.filter(|exchange| exchange.kind == Kind::Topic) else { return Ok(()) };
+        if access.allows_topic(act, exchange.name.as_bytes(), key) {
+            return Ok(());
+        }
+        Err(Refusal::ForbiddenTopic {
+            key: String::from_utf8_lossy(key).into_owned(),
+            exchange: exchange.name.to_string(),
+            vhost: self.name.clone(),
+            user: access.user.clone(),
+        })
+    }
+
     fn permit(&self, by: ConnectionId, act: Act, what: &'static str, name: &[u8]) -> Result<(), Refusal> {
         let Some(access) = self.connections.get(by).map(|connection| &connection.access) else {
             return Ok(());
@@ -54,20 +78,29 @@ impl Vhost {
         })
     }
 
-    /// Changes a connection's permissions; `None` forbids everything.
+    /// Changes a connection's permissions; `None` forbids everything. As in RabbitMQ, the tags stay
+    /// those that the user had when it logged in.
     pub(crate) fn renew_access(&mut self, id: ConnectionId, access: Option<Access>) {
         if let Some(connection) = self.connections.get_mut(id) {
             // Remembered routes depend on permissions, so they are searched anew.
             self.routes_version += 1;
-            connection.access.permissions = match access {
-                Some(access) => access.permissions,
-                None => Some(Permissions::none()),
-            };
+            let current = &mut connection.access;
+            match access {
+                Some(access) => (current.permissions, current.topics) = (access.permissions, access.topics),
+                None => current.permissions = Some(Permissions::none()),
+            }
         }
     }
 
-    /// The user of a connection.
-    pub(crate) fn user(&self, by: ConnectionId) -> &str {
-        self.connections.get(by).map_or("", |connection| &connection.access.user)
+    /// Checks that a connection may publish messages with this `user-id`.
+    pub(super) fn permit_user_id(&self, by: ConnectionId, claimed: &[u8]) -> Result<(), Refusal> {
+        let access = self.connections.get(by).map(|connection| &connection.access);
+        if access.is_some_and(|access| access.may_be(claimed)) {
+            return Ok(());
+        }
+        Err(Refusal::WrongUserId {
+            claimed: String::from_utf8_lossy(claimed).into_owned(),
+            user: access.map_or_else(String::new, |access| access.user.clone()),
+        })
     }
 }

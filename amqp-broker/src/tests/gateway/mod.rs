@@ -3,4 +3,5 @@
 #[cfg(feature = "filesystem")]
 mod filesystem;
 mod in_memory;
+mod permissions;
 mod sessions;

@@ -7,3 +7,4 @@ mod differential;
 mod errors;
 mod frames;
 mod greeting;
+mod topics;

@@ -190,14 +190,15 @@ impl Vhost {
         {
             // All checks come first: a refused message is left unchanged.
             let parts = draft.parts();
-            let exchange = parts.names().0;
+            let names = parts.names();
             if !is_remembered {
-                checked.source = self.publishable(exchange, by)?;
+                checked.source = self.publishable(names, by)?;
             }
             let relevant = Relevant::find(parts.properties()).map_err(Refusal::Syntax)?;
             if relevant != Relevant::default() {
                 reply_to = self.reply_name(publisher.channel, relevant.reply_to)?;
-                checked.terms = check_properties(&relevant, self.user(by))?;
+                relevant.user_id.map_or(Ok(()), |claimed| self.permit_user_id(by, claimed))?;
+                checked.terms = check_properties(&relevant)?;
                 if self.profile.sorts_headers {
                     sorted = sorted_headers(parts.header, &relevant).map_err(Refusal::Syntax)?;
                 }
@@ -206,7 +207,7 @@ impl Vhost {
             // With further keys the remembered route does not suffice, so the exchange is looked
             // up.
             if is_remembered && copies.is_some() {
-                checked.source = self.publishable(exchange, by)?;
+                checked.source = self.publishable(names, by)?;
             }
         }
         // The draft passed; what receivers must not see is now replaced or removed.
@@ -272,8 +273,12 @@ impl Vhost {
         }))
     }
 
-    /// The exchange, if clients may publish to it; `None` is the default exchange.
-    fn publishable(&self, name: &[u8], by: ConnectionId) -> Result<Option<ExchangeId>, Refusal> {
+    /// The exchange, if the client may publish to it with this key; `None` is the default exchange.
+    fn publishable(
+        &self,
+        (name, key): (&[u8], &[u8]),
+        by: ConnectionId,
+    ) -> Result<Option<ExchangeId>, Refusal> {
         self.permit_exchange(by, Act::Write, name)?;
         if name.is_empty() {
             return Ok(None);
@@ -284,7 +289,7 @@ impl Vhost {
                 name: String::from_utf8_lossy(name).into_owned(),
                 vhost: self.name.clone(),
             }),
-            _ => Ok(Some(id)),
+            _ => self.permit_topic(by, Act::Write, id, key).map(|()| Some(id)),
         }
     }
 }
@@ -304,15 +309,7 @@ fn sorted_headers(header: &[u8], relevant: &Relevant<'_>) -> Result<Option<Vec<u
 
 /// Checks what RabbitMQ checks of every message.
 #[cold]
-fn check_properties(relevant: &Relevant<'_>, user: &str) -> Result<MessageTerms, Refusal> {
-    if let Some(claimed) = relevant.user_id
-        && claimed != user.as_bytes()
-    {
-        return Err(Refusal::WrongUserId {
-            claimed: String::from_utf8_lossy(claimed).into_owned(),
-            user: user.to_owned(),
-        });
-    }
+fn check_properties(relevant: &Relevant<'_>) -> Result<MessageTerms, Refusal> {
     // With malformed headers the message could not become a dead letter later.
     Entries::from_encoded(relevant.headers.unwrap_or_default()).check().map_err(Refusal::Syntax)?;
     let ttl = relevant.expiration.map(expiration).transpose()?;

@@ -235,7 +235,9 @@ impl Vhost {
             }
         }
         not_default(binding.source)?;
-        self.permit_exchange(by, Act::Read, binding.source.as_bytes())
+        self.permit_exchange(by, Act::Read, binding.source.as_bytes())?;
+        let source = self.exchange_names.get(binding.source);
+        source.map_or(Ok(()), |source| self.permit_topic(by, Act::Read, *source, binding.key.as_bytes()))
     }
 
     fn destination(&self, to: To<'_>, by: ConnectionId) -> Result<Destination, Refusal> {

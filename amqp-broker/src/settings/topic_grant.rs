@@ -1,0 +1,41 @@
+//! Permissions of a user on the routing keys of an exchange, from a flag or a file.
+
+use amqp_broker::TopicPermissions;
+use serde::Deserialize;
+
+use super::error::SettingsError;
+
+/// Permissions of a user on the routing keys of an exchange in a virtual host.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TopicGrant {
+    pub(super) user: String,
+    pub(super) vhost: String,
+    pub(super) exchange: String,
+    write: String,
+    read: String,
+}
+
+impl TopicGrant {
+    /// The permissions of flags, with five words each.
+    pub(super) fn from_words(words: &[String]) -> Vec<Self> {
+        let grants = words.chunks_exact(5).filter_map(|words| {
+            let [user, vhost, exchange, write, read] = <&[String; 5]>::try_from(words).ok()?.clone();
+            Some(TopicGrant { user, vhost, exchange, write, read })
+        });
+        grants.collect()
+    }
+
+    /// The permissions as the broker takes them.
+    ///
+    /// # Errors
+    /// When one of them is not a regular expression.
+    pub(super) fn permissions(&self) -> Result<TopicPermissions, SettingsError> {
+        TopicPermissions::new(&self.write, &self.read).map_err(|why| SettingsError::BadTopicPattern {
+            user: self.user.clone(),
+            vhost: self.vhost.clone(),
+            exchange: self.exchange.clone(),
+            why,
+        })
+    }
+}
