@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use amqp_client::{Channel, Confirmation, Connection, Delivery, GetOptions, Message, Queue, connect};
-use tests::{EmbeddedBroker, RabbitMq};
+use tests::{EmbeddedBroker, RabbitMq, leave_out};
 
 use super::within;
 
@@ -50,7 +50,8 @@ async fn get(channel: &Channel, queue: &str) -> Option<Delivery> {
 
 async fn play(connection: &Connection, (script, limit, _): Case, queue: String) -> Played {
     let open = || async { within(connection.open_channel()).await.unwrap() };
-    let (channels, mut held) = ([open().await, open().await], BTreeMap::new());
+    let channels = [open().await, open().await];
+    let mut held = BTreeMap::<&str, (usize, Delivery)>::new();
     let declared = Queue::quorum(&queue);
     let declared = match limit {
         Some(limit) => declared.delivery_limit(limit),
@@ -178,7 +179,7 @@ async fn what_returned_keeps_its_order_over_a_restart_of_rabbitmq() {
     let version = rabbitmq.ctl(&["version"]).await.unwrap();
     // What has no limit here has one of 20 from 4.0 on.
     if !version.starts_with("3.") {
-        return;
+        return leave_out(test, "this RabbitMQ has another limit, where the script sets none");
     }
     let run = Run::before_the_restart(&uri).await;
     rabbitmq.shut_down().await.unwrap();

@@ -218,10 +218,11 @@ async fn topics_limit_who_has_permissions_on_them(broker: &Administered, run: &s
     check(broker, &names, &names.direct, &[(Publish, "x", true), (Bind, "x", true)]).await;
     check(broker, &names, &names.other, &[(Publish, "x", true), (Bind, "x", true)]).await;
 
-    // What a channel has done already it may no longer do.
+    // What a channel has done already it may no longer do; in RabbitMQ it may for a while.
     publish(&channel, &names.topic, "a", Properties::default()).await.unwrap();
     broker.set_topics(&names.user, &names.topic, "^{username}-{vhost}-{client_id}$", "").await;
-    assert!(publish(&channel, &names.topic, "a", Properties::default()).await.is_err());
+    let again = publish(&channel, &names.topic, "a", Properties::default()).await;
+    assert!(again.is_err() || matches!(broker, Administered::RabbitMq(_)));
     let own = format!("{}-/-{{client_id}}", names.user);
     let variables = [(Publish, &*own, true), (Publish, "x-/-y", false), (Bind, "", true), (Bind, "x", false)];
     check(broker, &names, &names.topic, &variables).await;
