@@ -15,8 +15,8 @@
 //! publishes that are nacked or returned, confirms that never come, consumers that are cancelled,
 //! queues that vanish. [`Broker::queues`], [`Broker::bindings`] and [`Broker::connections`] show
 //! what the client did. Users, their tags, and their permissions on names and on routing keys
-//! change with [`Broker::add_user`], [`Broker::set_permissions`] and similar methods. Everything works in memory under tokio's paused
-//! clock, too.
+//! change with [`Broker::add_user`], [`Broker::set_permissions`] and similar methods. Everything
+//! works in memory under tokio's paused clock, too.
 //!
 //! # Like which RabbitMQ
 //! [`BrokerBuilder::like`] chooses the version of RabbitMQ that the broker announces, and follows

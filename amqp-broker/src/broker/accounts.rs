@@ -12,16 +12,17 @@ impl BrokerBuilder {
     /// [`backend`](Self::backend) they apply whatever the exchange's type is.
     ///
     /// A publish with another key, or a binding or unbinding, is refused with RabbitMQ's 403 on the
-    /// channel. As in RabbitMQ, only a message's routing key is checked, not its `CC` and `BCC`; and
-    /// messages that pass other exchanges before, or are dead letters, are not checked.
+    /// channel. As in RabbitMQ, only a message's routing key is checked, not its `CC` and `BCC`;
+    /// and messages that pass other exchanges before, or are dead letters, are not checked.
     ///
     /// ```
     /// # fn main() -> Result<(), amqp_broker::InvalidPattern> {
     /// use amqp_broker::{Broker, TopicPermissions};
     ///
+    /// let own = TopicPermissions::new("^{username}\\.", "")?;
     /// let broker = Broker::builder()
     ///     .user("sensor", "secret")
-    ///     .topic_permissions("sensor", "/", "amq.topic", TopicPermissions::new("^{username}\\.", "")?)
+    ///     .topic_permissions("sensor", "/", "amq.topic", own)
     ///     .build();
     /// # Ok(())
     /// # }
@@ -131,8 +132,8 @@ impl Broker {
     /// # fn main() -> Result<(), amqp_broker::InvalidPattern> {
     /// use amqp_broker::{Broker, TopicPermissions};
     ///
-    /// let broker = Broker::builder().build();
-    /// broker.set_topic_permissions("guest", "/", "amq.topic", TopicPermissions::new("^news\\.", "")?);
+    /// let broker = Broker::builder().build(); broker.set_topic_permissions("guest", "/",
+    /// "amq.topic", TopicPermissions::new("^news\\.", "")?);
     /// assert!(broker.clear_topic_permissions("guest", "/", "amq.topic"));
     /// # Ok(())
     /// # }

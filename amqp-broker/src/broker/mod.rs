@@ -247,11 +247,11 @@ impl BrokerBuilder {
     }
 
     /// Adds a virtual host whose other side is a [`Backend`], such as a Redis: AMQP clients that
-    /// open it work on the backend's queues. Users, their permissions and tags, TLS, and the limits of
-    /// connections, channels, frames and message sizes are this broker's; queues and messages are
-    /// the backend's, so that [`Broker::queues`] and similar methods do not show them. Every client
-    /// is told the virtual host's name and the [backend's](Backend::name), before it logs in: in
-    /// the server property `backends`, a table of the latter by the former.
+    /// open it work on the backend's queues. Users, their permissions and tags, TLS, and the limits
+    /// of connections, channels, frames and message sizes are this broker's; queues and messages
+    /// are the backend's, so that [`Broker::queues`] and similar methods do not show them. Every
+    /// client is told the virtual host's name and the [backend's](Backend::name), before it logs
+    /// in: in the server property `backends`, a table of the latter by the former.
     pub fn backend(mut self, vhost: impl Into<String>, backend: impl Backend) -> Self {
         let vhost = vhost.into();
         self.config.add_vhost(vhost.clone());

@@ -34,7 +34,7 @@ async fn failing(
 }
 
 async fn publish(broker: &Broker, queue: &str, properties: Properties) {
-    let message = Message::with_properties("\"x\"", properties);
+    let message = Message::with_properties("x", properties);
     within(broker.channel().await.publish(("", queue), message)).await.unwrap();
 }
 

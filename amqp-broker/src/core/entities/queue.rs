@@ -82,8 +82,8 @@ pub(crate) struct QueueDeclaration {
 }
 
 /// The positions from here on are those of messages that returned to a quorum queue, in the order
-/// of their return. Such messages go ahead of those at lower positions. A folder keeps positions, and
-/// thus this order.
+/// of their return. Such messages go ahead of those at lower positions. A folder keeps positions,
+/// and thus this order.
 const FIRST_RETURN: u64 = 1 << 63;
 
 /// The memory of a queue besides its messages, in bytes. An estimate.

@@ -40,7 +40,8 @@ impl Vhost {
         if any { Ok(()) } else { self.permit(by, Act::Read, what, name) }
     }
 
-    /// Checks a connection's permission on a routing key of an exchange, which topic exchanges have.
+    /// Checks a connection's permission on a routing key of an exchange, which topic exchanges
+    /// have.
     pub(super) fn permit_topic(
         &self,
         by: ConnectionId,

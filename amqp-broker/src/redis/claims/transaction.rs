@@ -84,6 +84,10 @@ impl Taking<'_> {
                 unwatch(self.hub, connection).await?;
                 return Ok(0);
             }
+            if wanted.claimed {
+                let (unacked, index) = (self.hub.keys.unacked(), self.hub.keys.unacked_index());
+                self.hub.check_kinds(connection, &[(&unacked, "hash"), (&index, "zset")]).await?;
+            }
             if self.commit(connection, wanted, list, &messages).await? {
                 let number = wanted.claimed.then_some(self.number);
                 let numbers = messages.len() as u64;
@@ -157,6 +161,8 @@ pub(super) async fn move_claim(
             unwatch(hub, connection).await?;
             return Ok(false);
         }
+        let kinds: Vec<_> = moved.places.iter().map(|place| (&*place.key, place.how.kind())).collect();
+        hub.check_kinds(connection, &kinds).await?;
         if exec(hub, connection, &commands(hub, moved)).await? {
             return Ok(true);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use redis::{Pipeline, RedisResult, Value};
+use redis::{Pipeline, RedisResult, Value, aio::MultiplexedConnection};
 
 use super::{channels::Channels, shared::Hub};
 use crate::{
@@ -162,6 +162,29 @@ impl Hub {
         decided.ok_or_else(|| {
             BackendError::Unavailable("others change the same keys of Redis all the time".to_owned())
         })
+    }
+
+    /// Checks before a transaction that each key holds what it is to hold, or nothing. Redis runs
+    /// the commands that follow one it refuses: what they take away would be lost.
+    pub(crate) async fn check_kinds(
+        &self,
+        connection: &mut MultiplexedConnection,
+        keys: &[(&str, &str)],
+    ) -> Result<(), BackendError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = redis::pipe();
+        keys.iter().for_each(|(key, _)| _ = pipeline.cmd("TYPE").arg(key));
+        let found: Vec<String> = self.checked(pipeline.query_async(connection).await)?;
+        let is_other = |kind: &str, found: &str| found != kind && found != "none";
+        match keys.iter().zip(&found).find(|((_, kind), found)| is_other(kind, found)) {
+            None => Ok(()),
+            Some(((key, kind), found)) => Err(BackendError::Unavailable(format!(
+                "key '{}' of Redis holds a {found} where a {kind} is expected",
+                key.escape_debug()
+            ))),
+        }
     }
 
     /// Tries the connections.

@@ -42,6 +42,14 @@ impl How {
         }
     }
 
+    /// The kind of key that it is done to.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            How::Front(_) | How::Back(_) | How::SetAside(_) => "list",
+            How::At(_) => "zset",
+        }
+    }
+
     /// The number that goes with it to a script.
     #[expect(clippy::cast_precision_loss, reason = "it is a time or a bound, far below 2^52")]
     pub(crate) fn number(&self) -> f64 {

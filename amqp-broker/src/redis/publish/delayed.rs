@@ -137,6 +137,7 @@ impl Mover {
         self.hub.checked(redis::cmd("WATCH").arg(key).exec_async(connection).await)?;
         let score = redis::cmd("ZSCORE").arg(key).arg(raw).query_async(connection).await;
         let score: Option<f64> = self.hub.checked(score)?;
+        self.hub.check_kinds(connection, &[(&place.key, place.how.kind())]).await?;
         let mut pipeline = redis::pipe();
         pipeline.atomic();
         if score.is_some() {

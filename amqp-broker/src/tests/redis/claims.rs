@@ -58,6 +58,8 @@ async fn many_messages_return_in_their_order_and_each_to_its_priority() {
     client.link.publish(&messages).await.unwrap();
     let claimed = client.claim("q", 250).await;
     let requeues = claimed.into_iter().map(|claimed| (claimed.claim.unwrap(), Settlement::Requeue));
+    // A link is told the last one first.
+    let requeues = requeues.rev();
     assert_eq!(client.link.settle(requeues.collect()).await, Ok(0));
     let lists: [u32; 2] = [setting.ask(&["LLEN", "q"]).await, setting.ask(&["LLEN", "q\x06\x169"]).await];
     assert_eq!(lists, [150, 100]);

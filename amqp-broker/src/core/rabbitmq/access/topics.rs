@@ -13,8 +13,8 @@ use super::pattern::{InvalidPattern, Pattern};
 /// As in RabbitMQ, an expression matches anywhere in a key unless `^` and `$` anchor it, and the
 /// empty one matches the empty key only. `{username}` and `{vhost}` stand for the names of the user
 /// and the virtual host, which are read as parts of the expression: in the name `a.b` the dot
-/// matches any character. `{client_id}` stands for the id of an MQTT client; AMQP clients have none,
-/// so it stands for itself.
+/// matches any character. `{client_id}` stands for the id of an MQTT client; AMQP clients have
+/// none, so it stands for itself.
 ///
 /// ```
 /// use amqp_broker::TopicPermissions;

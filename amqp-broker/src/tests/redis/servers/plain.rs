@@ -105,7 +105,11 @@ async fn transactions_use_their_connections_again() {
 #[tokio::test]
 async fn a_server_whose_commands_for_scripts_have_other_names_will_do() {
     let test = "a_server_whose_commands_for_scripts_have_other_names_will_do";
-    let renamed = ["EVAL", "EVALSHA", "SCRIPT"].map(|command| ["--rename-command", command, "\"\""]);
+    let renamed = [
+        ["--rename-command", "EVAL", "HIDDEN-EVAL"],
+        ["--rename-command", "EVALSHA", "HIDDEN-EVALSHA"],
+        ["--rename-command", "SCRIPT", "HIDDEN-SCRIPT"],
+    ];
     let Some(server) = RedisServer::with(test, renamed.as_flattened()).await else { return };
     let mut client = Client::open(&Redis::new(server.url().parse().unwrap())).await;
     client.publish("", "q", "m").await;
@@ -113,9 +117,8 @@ async fn a_server_whose_commands_for_scripts_have_other_names_will_do() {
 }
 
 /// Somebody else uses the keys for something else.
-#[tokio::test]
-async fn what_cannot_be_claimed_stays_in_its_queue() {
-    let Some(setting) = Setting::new("what_cannot_be_claimed_stays_in_its_queue").await else { return };
+async fn claim_where_keys_are_of_others(test: &str, scripting: bool) {
+    let Some(setting) = Setting::with(test, |options| options.scripting(scripting)).await else { return };
     let mut client = setting.open().await;
     client.publish("", "q", "m").await;
     for key in ["unacked", "unacked_index"] {
@@ -127,4 +130,39 @@ async fn what_cannot_be_claimed_stays_in_its_queue() {
         assert_eq!(setting.ask::<u32>(&["EXISTS", "unacked", "unacked_index"]).await, 0, "{key}");
     }
     assert_eq!(bodies(&client.claim("q", 1).await), ["m"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_claimed_stays_in_its_queue() {
+    claim_where_keys_are_of_others("what_cannot_be_claimed_stays_in_its_queue", true).await;
+}
+
+#[tokio::test]
+async fn without_scripts_what_cannot_be_claimed_stays_in_its_queue() {
+    claim_where_keys_are_of_others("without_scripts_what_cannot_be_claimed_stays_in_its_queue", false).await;
+}
+
+/// The queue for dead letters is somebody else's key.
+async fn settle_where_keys_are_of_others(test: &str, scripting: bool) {
+    let Some(setting) = Setting::with(test, |options| options.scripting(scripting)).await else { return };
+    let mut client = setting.open().await;
+    let dead = [("x-dead-letter-exchange", "".into()), ("x-dead-letter-routing-key", "dead".into())];
+    client.declare("q", &dead).await;
+    client.publish("", "q", "m").await;
+    let claim = client.claim("q", 1).await.pop().unwrap().claim.unwrap();
+    let _: () = setting.ask(&["SET", "dead", "no list"]).await;
+    let settled = client.link.settle(vec![(claim, Settlement::Reject)]).await;
+    assert!(settled.is_err(), "{settled:?}");
+    assert_eq!(setting.ask::<u32>(&["HLEN", "unacked"]).await, 1);
+    assert_eq!(setting.ask::<u32>(&["ZCARD", "unacked_index"]).await, 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_moved_stays_claimed() {
+    settle_where_keys_are_of_others("what_cannot_be_moved_stays_claimed", true).await;
+}
+
+#[tokio::test]
+async fn without_scripts_what_cannot_be_moved_stays_claimed() {
+    settle_where_keys_are_of_others("without_scripts_what_cannot_be_moved_stays_claimed", false).await;
 }
