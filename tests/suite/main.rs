@@ -9,6 +9,7 @@ mod codec;
 mod every_broker;
 mod failing_disk;
 mod interop;
+mod log;
 mod messaging;
 mod power_loss;
 mod recovery;

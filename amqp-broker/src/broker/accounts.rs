@@ -3,7 +3,7 @@
 use super::{Broker, BrokerBuilder};
 use crate::core::rabbitmq::access::{Permissions, tags::UserTag, topics::TopicPermissions};
 
-/// What users may do beyond their [`permissions`](Self::permissions).
+/// The rights of users beyond their [`permissions`](Self::permissions).
 impl BrokerBuilder {
     /// Sets a user's permissions on the routing keys of a topic exchange in a virtual host, as
     /// `rabbitmqctl set_topic_permissions` does. Without any, every key is allowed, if the

@@ -29,24 +29,9 @@ impl LeftAlone {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::{
-        io::{Read, Seek},
-        sync::Arc,
-    };
-
+mod tests {
     use super::*;
-
-    /// The lines that are logged meanwhile, in this thread.
-    pub(in super::super) fn logged(act: impl FnOnce()) -> Vec<String> {
-        let file = Arc::new(tempfile::tempfile().unwrap());
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(Arc::clone(&file)).finish();
-        tracing::subscriber::with_default(subscriber, act);
-        let (mut file, mut log) = (&*file, String::new());
-        file.rewind().unwrap();
-        file.read_to_string(&mut log).unwrap();
-        log.lines().map(str::to_owned).collect()
-    }
+    use crate::tests::log::logged;
 
     #[test]
     fn each_file_is_logged_once() {

@@ -206,7 +206,8 @@ fn now() -> f64 {
 mod tests {
     use std::fs::File;
 
-    use super::{super::left_alone::tests::logged, *};
+    use super::*;
+    use crate::tests::log::logged;
 
     #[test]
     fn what_is_no_message_or_never_finished_is_left_alone_and_logged_once() {

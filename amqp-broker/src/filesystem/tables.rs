@@ -199,7 +199,8 @@ fn write(file: &mut File, members: &[BindingMember]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::left_alone::tests::logged, *};
+    use super::*;
+    use crate::tests::log::logged;
 
     use crate::backend::ExchangeKind;
 

@@ -38,6 +38,8 @@ mod disk;
 mod embedded;
 mod gateway;
 mod invariants;
+#[cfg(any(feature = "filesystem", feature = "redis"))]
+pub(crate) mod log;
 mod peer;
 mod protocol;
 mod queues;

@@ -15,7 +15,7 @@ use std::{
 
 use serde_json::json;
 
-/// How long nothing happens before each message.
+/// The pause before each message.
 const IDLE: Duration = Duration::from_millis(5);
 
 const LIST: &str = "bench-floor";

@@ -1,4 +1,4 @@
-//! What a broker says about itself.
+//! The properties by which a broker tells what it is.
 
 use amqp_codec::{Table, Value};
 

@@ -90,7 +90,7 @@ impl fmt::Debug for Worker {
 pub struct Incoming<T> {
     body: T,
     received: Received,
-    /// How often the message has failed and returned to its queue.
+    /// The number of times that the message has failed and returned to its queue.
     returns: u32,
     /// The properties, decoded when they are first asked for.
     properties: OnceLock<Box<Properties>>,

@@ -28,7 +28,7 @@ const CASES: [Case; 10] = [
     ("p1 p2 g1 n1 g2 n2 g1 n1 p3", None, "2r1 1r2 3"),
 ];
 
-/// When the channels of a script end.
+/// The end of a script's channels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     /// They end, and the queue is emptied without a restart.
@@ -122,7 +122,7 @@ impl Run {
         let mut played = Vec::new();
         for (number, case) in CASES.into_iter().enumerate() {
             for end in [End::NoRestart, End::BeforeRestart, End::WithTheBroker] {
-                // Which of two channels the broker ends first is its own business.
+                // The broker may end either of two channels first.
                 if end == End::WithTheBroker && case.0.contains('G') {
                     continue;
                 }
@@ -177,7 +177,7 @@ async fn what_returned_keeps_its_order_over_a_restart_of_rabbitmq() {
     let mut rabbitmq = RabbitMq::start().await.unwrap();
     let uri = rabbitmq.uri().to_owned();
     let version = rabbitmq.ctl(&["version"]).await.unwrap();
-    // What has no limit here has one of 20 from 4.0 on.
+    // A queue without a limit here has one of 20 from 4.0 on.
     if !version.starts_with("3.") {
         return leave_out(test, "this RabbitMQ has another limit, where the script sets none");
     }

@@ -87,7 +87,7 @@ impl Administered {
     }
 }
 
-/// What a user does with a routing key.
+/// An act of a user with a routing key.
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Publish,
@@ -146,7 +146,7 @@ fn user_id(user: &str) -> Properties {
     Properties { user_id: Some(ShortString::try_from(user.to_owned()).unwrap()), ..Properties::default() }
 }
 
-/// What the broker answers; `Ok` when it does it.
+/// The broker's answer; `Ok` when it does it.
 async fn answer(channel: &Channel, names: &Names, exchange: &str, act: Act, key: &str) -> Result<(), String> {
     let to_queue = |queue: &str| Binding::new(queue, exchange).routing_key(key);
     let to_other = Binding::new(Destination::Exchange(names.other.clone()), exchange).routing_key(key);
@@ -174,7 +174,7 @@ async fn answer(channel: &Channel, names: &Names, exchange: &str, act: Act, key:
     bound.map_err(of)
 }
 
-/// What a user does with an exchange, and whether its topic permissions allow it.
+/// An act of a user with an exchange, and whether its topic permissions allow it.
 async fn check(broker: &Administered, names: &Names, exchange: &str, cases: &[(Act, &str, bool)]) {
     for (act, key, is_allowed) in cases {
         let channel = broker.channel(&names.user).await;
@@ -218,7 +218,7 @@ async fn topics_limit_who_has_permissions_on_them(broker: &Administered, run: &s
     check(broker, &names, &names.direct, &[(Publish, "x", true), (Bind, "x", true)]).await;
     check(broker, &names, &names.other, &[(Publish, "x", true), (Bind, "x", true)]).await;
 
-    // What a channel has done already it may no longer do; in RabbitMQ it may for a while.
+    // A channel may no longer do what it has done already; in RabbitMQ it may for a while.
     publish(&channel, &names.topic, "a", Properties::default()).await.unwrap();
     broker.set_topics(&names.user, &names.topic, "^{username}-{vhost}-{client_id}$", "").await;
     let again = publish(&channel, &names.topic, "a", Properties::default()).await;

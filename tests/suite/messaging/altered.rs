@@ -15,9 +15,9 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
     fixture::{Broker, DEADLINE, within},
-    log::Log,
     on_tcp_brokers,
 };
+use crate::log::Log;
 
 /// Links before a broker, and a transport over them.
 async fn linked(broker: &Broker) -> (FrameLinks, Transport) {

@@ -56,7 +56,7 @@ async fn a_broker_that_delays_retries_itself_needs_no_other_queues() {
     let (queue, transport) = (broker.name("q"), broker.transport().await);
     let later = RetryLater::after(Duration::from_millis(7)).limit(2).dead_letter(true);
     let (worker, mut told) = failing(&transport, delaying(&queue), later).await;
-    // What a publisher says of deliveries counts for nothing.
+    // A publisher's word on deliveries counts for nothing.
     let mut headers = Table::new();
     headers.insert("x-delivery-count", 40).unwrap();
     publish(&broker, &queue, Properties { headers: Some(headers), ..Properties::default() }).await;

@@ -18,9 +18,9 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
     fixture::{Broker, impatient, within},
-    log::Log,
     on_every_broker_and_redis,
 };
+use crate::log::Log;
 
 /// A recovery with short pauses.
 fn soon() -> Recovery {

@@ -10,7 +10,6 @@ pub(crate) mod example;
 mod faults;
 mod fixture;
 mod left_connections;
-mod log;
 mod mailbox;
 mod mailbox_programs;
 mod next_steps;

@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 
 use super::{
     fixture::{Broker, within},
-    log::Log,
     on_every_broker,
 };
+use crate::log::Log;
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const TRACE: &str = "trace_id=\"0af7651916cd43dd8448eb211c80319c\"";

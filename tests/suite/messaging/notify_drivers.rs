@@ -1,19 +1,14 @@
 //! The drivers of notifiers.
 
-use std::{
-    fmt::Write as _,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
+use super::fixture::within;
+use crate::log::Log;
 use messaging::{
     Context, Error, OsloError, Outcome, Report, RetryPolicy, Transport, TransportOptions,
     notify::{Driver, Emitting, Level, Notification, Notifier, NotifyError, drivers},
 };
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
-
-use super::fixture::within;
 
 /// A driver that always fails.
 struct Failing;
@@ -126,44 +121,15 @@ two:
     assert_eq!(event_types(&emitted), ["compute.start", "compute.end", "network.end"]);
 }
 
-/// Collects the log as text.
-#[derive(Clone, Default)]
-struct Logged(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Logged {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
+#[tokio::test]
+async fn the_log_has_every_level_and_no_secret() {
+    let (log, _guard) = Log::listen();
+    let notifier = Notifier::new("p").driver(drivers::Log);
+    let payload = json!({"adminPass": "hunter2", "user": "alice", "note": "--password hunter3"});
+    for level in Level::ALL {
+        notifier.notify(level, &Context::new(), "login", &payload).await.unwrap();
     }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Logged {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-#[test]
-fn the_log_has_every_level_and_no_secret() {
-    let logged = Logged::default();
-    let subscriber = tracing_subscriber::fmt().with_writer(logged.clone()).with_ansi(false).finish();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    tracing::subscriber::with_default(subscriber, || {
-        runtime.block_on(async {
-            let notifier = Notifier::new("p").driver(drivers::Log);
-            let payload = json!({"adminPass": "hunter2", "user": "alice", "note": "--password hunter3"});
-            for level in Level::ALL {
-                notifier.notify(level, &Context::new(), "login", &payload).await.unwrap();
-            }
-        });
-    });
-    let text = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    let text = log.take();
     let mut priorities = String::new();
     for line in text.lines() {
         assert!(line.contains("messaging::notification") && line.contains("alice"), "{line}");

@@ -13,10 +13,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
     fixture::{Broker, within},
-    log::Log,
     odd_headers::{acting, assert_nested, deaths, with_nested},
     on_every_broker,
 };
+use crate::log::Log;
 
 const LATER: RetryLater = RetryLater::after(Duration::from_millis(20)).limit(2).dead_letter(true);
 

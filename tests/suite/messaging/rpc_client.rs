@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     fixture::{Broker, within},
-    log::Log,
     on_every_broker_and_redis,
 };
+use crate::log::Log;
 
 #[derive(Serialize, Deserialize)]
 struct Times {

@@ -17,10 +17,10 @@ use tokio::{
 
 use super::{
     fixture::{Broker, within},
-    log::Log,
     odd_headers::with_nested,
     on_every_broker_and_redis,
 };
+use crate::log::Log;
 
 /// A method `work` that reports its start, and answers `name` once the gate is open.
 fn gated(name: &'static str, started: mpsc::UnboundedSender<()>, gate: watch::Receiver<bool>) -> Endpoint {

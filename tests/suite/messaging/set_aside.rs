@@ -2,11 +2,7 @@
 //! what happens if they cannot go there.
 
 use std::{
-    io::{self, Write},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -18,54 +14,16 @@ use messaging::{
 };
 use tests::Node;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::{
     fixture::{Broker, within},
     odd_headers::{acting, assert_nested, deaths, with_nested},
     on_every_broker_and_redis,
 };
+use crate::log::Log;
 
 /// The policy that sets a message aside at once.
 const AT_ONCE: RetryLater = RetryLater::after(Duration::from_millis(20)).limit(0).dead_letter(true);
-
-/// Collects the log of this thread.
-#[derive(Clone, Default)]
-struct Logged(Arc<Mutex<Vec<u8>>>);
-
-impl Logged {
-    fn listen() -> (Self, tracing::subscriber::DefaultGuard) {
-        let logged = Logged::default();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(logged.clone()).finish();
-        (logged, tracing::subscriber::set_default(subscriber))
-    }
-
-    /// The lines that contain this text.
-    fn lines(&self, of: &str) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines().filter(|line| line.contains(of)).map(str::to_owned).collect()
-    }
-}
-
-impl Write for Logged {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Logged {
-    type Writer = Logged;
-
-    fn make_writer(&'a self) -> Logged {
-        self.clone()
-    }
-}
 
 /// A worker with one message at a time, which reports its messages and fails on `bad` ones.
 pub(super) async fn failing(
@@ -113,7 +71,7 @@ pub(super) fn json(body: &str) -> Message {
 async fn what_cannot_be_set_aside_is_kept_and_handled_again_after_pauses_and_others_are_not_disturbed(
     broker: Broker,
 ) {
-    let (logged, _guard) = Logged::listen();
+    let (logged, _guard) = Log::listen();
     let transport = broker.transport().await;
     let (queue, unrelated) = (broker.name("q"), broker.name("unrelated"));
     let dead = format!("{queue}.dead");
@@ -274,7 +232,7 @@ async fn where_no_other_queue_can_have_a_name_a_message_is_handled_again_until_i
 }
 
 async fn what_has_no_room_for_another_header_is_kept_and_goes_back_when_the_worker_stops(broker: Broker) {
-    let (logged, _guard) = Logged::listen();
+    let (logged, _guard) = Log::listen();
     let transport = broker.transport().await;
     let queue = broker.name("q");
     let channel = broker.channel().await;
@@ -401,7 +359,7 @@ async fn a_body_over_the_limit_goes_to_who_is_there_for_it_by_its_size(broker: B
 async fn a_body_over_the_limit_is_dead_lettered_whole_where_that_is_declared_and_kept_where_not(
     broker: Broker,
 ) {
-    let (logged, _guard) = Logged::listen();
+    let (logged, _guard) = Log::listen();
     let transport = broker.transport().await;
     let channel = broker.channel().await;
     for dead_letters in [true, false] {
@@ -476,7 +434,7 @@ async fn a_body_over_the_limit_of_the_transport_is_an_item_that_can_be_settled(b
 
 /// The user may declare the queue `permitted` and no other.
 async fn a_message_that_may_not_be_set_aside_is_kept(url: &str) {
-    let (logged, _guard) = Logged::listen();
+    let (logged, _guard) = Log::listen();
     let transport = within(Transport::connect(url)).await.unwrap();
     let (worker, mut handled) = failing(&transport, Queue::durable("permitted"), AT_ONCE).await;
     publish(&transport, "permitted", "bad").await;

@@ -9,9 +9,9 @@ use tracing::Level;
 
 use super::{
     fixture::{Broker, within},
-    log::Log,
     on_every_broker_and_redis,
 };
+use crate::log::Log;
 
 async fn refusal(url: &str) -> Error {
     within(Transport::connect(url)).await.expect_err(url)

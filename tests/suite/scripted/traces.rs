@@ -1,11 +1,7 @@
 //! What a subscriber of `tracing` gets: the events of connections and channels, in their spans, and
 //! no secret.
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::time::Duration;
 
 use amqp_client::{ConnectOptions, Connection, Credentials, Error, Event, Message, Password, Uri};
 use amqp_codec::{
@@ -16,55 +12,28 @@ use amqp_codec::{
 use futures_util::FutureExt as _;
 use tests::Peer;
 use tokio::join;
-use tracing::subscriber::DefaultGuard;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Level, subscriber::DefaultGuard};
 
 use super::{QUIET, all_idle, consumer, ends, error, opened, publisher, send_deliveries, short};
+use crate::log::Log;
 
 const PASSWORD: &str = "correct-horse";
 const RENEWED: &str = "battery-staple";
 
-/// Collects everything that is logged on this thread, at every level, as lines of text.
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<u8>>>);
+/// Everything that is logged on this thread, at every level.
+struct Told(Log);
 
 impl Told {
     fn listen() -> (Self, DefaultGuard) {
-        let told = Told::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_target(false)
-            .without_time()
-            .with_writer(told.clone())
-            .finish();
-        (told, tracing::subscriber::set_default(subscriber))
+        let (log, guard) = Log::listen_from(Level::TRACE);
+        (Told(log), guard)
     }
 
     /// What was logged since the last time.
     fn take(&self) -> String {
-        let text = String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap();
+        let text = self.0.take();
         assert!(!text.contains(PASSWORD) && !text.contains(RENEWED), "a secret was told:\n{text}");
         text
-    }
-}
-
-impl Write for Told {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Told {
-    type Writer = Told;
-
-    fn make_writer(&'a self) -> Told {
-        self.clone()
     }
 }
 

@@ -232,7 +232,7 @@ async fn what_returned_to_a_quorum_queue_keeps_its_order_whether_it_goes_ahead_o
         }
         peer.settle_down().await;
         for folder in both_ends(folder, broker, peer).await {
-            // What is not used in one life keeps its order in the next.
+            // Messages that are not used in one life keep their order in the next.
             let broker = open(folder.path());
             let peer = confirming(&broker).await;
             shut_down(broker, peer).await;

@@ -1,4 +1,4 @@
-//! What a user may do with a backend beyond names: routing keys, and other users' names.
+//! The rights of a user of a backend beyond names: routing keys, and other users' names.
 
 use amqp_codec::{
     Properties,

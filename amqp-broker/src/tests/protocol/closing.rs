@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use crate::{
     broker::Broker,
     tests::{
-        both::both,
+        both::{Tested, both},
         peer::{Peer, short},
     },
 };
@@ -87,10 +87,19 @@ both! {
             let mut peer = broker.open().await;
             let is_closed = matches!(methods.first(), Some(Method::Channel(channel::Method::Close(_))));
             peer.err_and(methods).await;
-            if is_closed {
-                peer.expect::<channel::CloseOk>(1).await;
+            // RabbitMQ's channels are processes of their own, and one that is busy answers too late.
+            let may_answer_late = matches!(broker, Tested::RabbitMq(_));
+            match if is_closed { peer.next().await } else { None } {
+                None | Some(Frame::Method(1, Method::Channel(channel::Method::CloseOk(_)))) => {
+                    let refusal = peer.refusal().await;
+                    assert_eq!(refusal, "connection 504 CHANNEL_ERROR - second 'channel.open' seen");
+                }
+                Some(Frame::Method(0, close)) if may_answer_late => {
+                    let refusal = "reply_code=504 reply_text=\"CHANNEL_ERROR - second 'channel.open' seen\"";
+                    assert!(format!("{close:?}").contains(refusal), "{close:?}");
+                }
+                other => panic!("neither close-ok nor a refusal: {other:?}"),
             }
-            assert_eq!(peer.refusal().await, "connection 504 CHANNEL_ERROR - second 'channel.open' seen");
         }
     }
 

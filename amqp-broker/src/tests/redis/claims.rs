@@ -1,12 +1,10 @@
 //! Claims: returned, lost, lapsed.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use super::support::{Setting, bodies, message};
-use crate::backend::{ExchangeKind, Link, Settlement, Source};
+use crate::{
+    backend::{ExchangeKind, Link, Settlement, Source},
+    tests::log::Log,
+};
 
 #[tokio::test]
 async fn requeued_messages_come_first_in_their_order() {
@@ -167,36 +165,19 @@ async fn an_item_that_cannot_be_read_is_set_aside_and_harms_no_other() {
     assert_eq!(setting.ask::<u32>(&["HLEN", "unacked"]).await, 1);
 }
 
-/// Keeps what is logged in this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn an_item_that_is_no_text_is_set_aside_octet_by_octet_and_logged() {
     let test = "an_item_that_is_no_text_is_set_aside_octet_by_octet_and_logged";
     let Some(setting) = Setting::new(test).await else { return };
-    let (log, mut client) = (Log::default(), setting.open().await);
-    let written = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).finish();
-    let _logging = tracing::subscriber::set_default(subscriber);
+    let mut client = setting.open().await;
+    let (log, _guard) = Log::listen();
     let item: Vec<u8> = (0..=255).rev().collect();
     let mut push = redis::cmd("LPUSH");
     let _: u32 = push.arg("q").arg(&item).query_async(&mut setting.plain.clone()).await.unwrap();
     assert!(client.claim("q", 9).await.is_empty());
     assert_eq!(setting.ask::<Vec<Vec<u8>>>(&["LRANGE", "q.undecodable", "0", "-1"]).await, [item]);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("WARN") && log.contains("q.undecodable"), "{log}");
+    let lines = log.lines();
+    assert!(lines.iter().any(|line| line.contains("WARN") && line.contains("q.undecodable")), "{lines:?}");
 }
 
 /// Takes more items than are kept, with and without claims; returns how many were counted.

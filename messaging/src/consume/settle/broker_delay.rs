@@ -14,7 +14,7 @@ use crate::{
 /// The first version of RabbitMQ whose quorum queues delay what returns to them.
 const SINCE: (u32, u32) = (4, 3);
 
-/// How often quorum queues deliver a message again unless their declaration says otherwise.
+/// The delivery limit of quorum queues whose declaration has none.
 const DELIVERY_LIMIT: i64 = 20;
 
 /// The pauses of one queue, as it is declared.

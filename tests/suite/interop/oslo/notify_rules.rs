@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::{agent::Agent, within};
+use crate::log::Log;
 
 /// Events as Python's filters see them.
 fn events() -> Vec<Value> {
@@ -281,30 +282,13 @@ async fn the_log_masks_what_python_masks() {
         "plain": "nothing to see", "number": 1.5,
     });
     let expected = python.ask(json!({"do": "mask", "payload": payload})).await.unwrap();
-    let logged = Arc::new(Mutex::new(Vec::new()));
-    let writer = logged.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_ansi(false).with_writer(move || Writer(writer.clone())).finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let (log, guard) = Log::listen();
     Notifier::new("p").driver(drivers::Log).info(&Context::new(), "e", &payload).await.unwrap();
     drop(guard);
-    let line = String::from_utf8(logged.lock().unwrap().clone()).unwrap();
+    let line = log.take();
     let start = line.find('{').unwrap();
     let mut written = serde_json::Deserializer::from_str(&line[start..]).into_iter::<Value>();
     let written = written.next().unwrap().unwrap();
     assert_eq!(written["payload"], expected);
     assert!(!line.contains("s3cret"), "{line}");
-}
-
-struct Writer(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Writer {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

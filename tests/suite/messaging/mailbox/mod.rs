@@ -12,6 +12,6 @@ mod settings;
 
 use super::{
     fixture::{Broker, DEADLINE, within},
-    log::Log,
     on_every_broker_and_redis, on_tcp_brokers,
 };
+use crate::log::Log;

@@ -1,4 +1,4 @@
-//! Which routing keys a user may use with a topic exchange
+//! The routing keys that a user may use with a topic exchange
 //! (<https://www.rabbitmq.com/docs/access-control#topic-authorisation>).
 
 use std::collections::BTreeMap;

@@ -10,15 +10,15 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Collects the log of this thread.
 #[derive(Clone, Default)]
-pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    pub(super) fn listen() -> (Self, DefaultGuard) {
+    pub(crate) fn listen() -> (Self, DefaultGuard) {
         Log::listen_from(Level::INFO)
     }
 
     /// Collects what has at least this level.
-    pub(super) fn listen_from(level: Level) -> (Self, DefaultGuard) {
+    pub(crate) fn listen_from(level: Level) -> (Self, DefaultGuard) {
         // While a process has one subscriber, a thread without it that comes by a log line first
         // decides for all threads that nobody wants it.
         static SECOND: OnceLock<Dispatch> = OnceLock::new();
@@ -32,19 +32,25 @@ impl Log {
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(level)
             .with_ansi(false)
+            .without_time()
             .with_writer(self.clone())
             .finish();
         Dispatch::new(subscriber)
     }
 
+    /// All that was logged since the last time.
+    pub(crate) fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+    }
+
     /// The lines with these words.
-    pub(super) fn lines(&self, words: &str) -> Vec<String> {
+    pub(crate) fn lines(&self, words: &str) -> Vec<String> {
         let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         log.lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
     }
 
     /// The first line with these words.
-    pub(super) fn line(&self, words: &str) -> String {
+    pub(crate) fn line(&self, words: &str) -> String {
         self.lines(words).into_iter().next().unwrap_or_else(|| panic!("nothing is logged of {words}"))
     }
 }
