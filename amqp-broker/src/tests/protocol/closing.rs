@@ -87,7 +87,7 @@ both! {
             let mut peer = broker.open().await;
             let is_closed = matches!(methods.first(), Some(Method::Channel(channel::Method::Close(_))));
             peer.err_and(methods).await;
-            // RabbitMQ's channels are processes of their own, and one that is busy answers too late.
+            // RabbitMQ's channels are processes of their own, and a busy one answers too late.
             let may_answer_late = matches!(broker, Tested::RabbitMq(_));
             match if is_closed { peer.next().await } else { None } {
                 None | Some(Frame::Method(1, Method::Channel(channel::Method::CloseOk(_)))) => {
