@@ -128,6 +128,7 @@ impl Names {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a function for `map_err`")]
 fn of(error: amqp_client::Error) -> String {
     let close = error.close().unwrap_or_else(|| panic!("{error}"));
     format!("{} {}", close.code.0, close.text)

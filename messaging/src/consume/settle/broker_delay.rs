@@ -82,9 +82,9 @@ pub(crate) fn failures(received: &Received) -> u32 {
 mod tests {
     use super::*;
 
-    fn pauses(queue: Queue, limit: u32) -> Option<(u128, u128)> {
+    fn pauses(queue: &Queue, limit: u32) -> Option<(u128, u128)> {
         let later = RetryLater::after(Duration::from_secs(1)).limit(limit);
-        Pauses::of(&queue, &later).map(|pauses| (pauses.shortest.as_millis(), pauses.longest.as_millis()))
+        Pauses::of(queue, &later).map(|pauses| (pauses.shortest.as_millis(), pauses.longest.as_millis()))
     }
 
     fn delayed(queue: Queue, kind: &str) -> Queue {
@@ -95,26 +95,26 @@ mod tests {
     #[test]
     fn only_quorum_queues_that_delay_failures_make_the_pauses() {
         let quorum = || Queue::quorum("q");
-        assert_eq!(pauses(delayed(quorum(), "failed"), 3), Some((500, 500)));
+        assert_eq!(pauses(&delayed(quorum(), "failed"), 3), Some((500, 500)));
         assert_eq!(
-            pauses(quorum().delayed_retry(Duration::from_millis(20), Duration::from_secs(2)), 3),
+            pauses(&quorum().delayed_retry(Duration::from_millis(20), Duration::from_secs(2)), 3),
             Some((20, 2000))
         );
-        assert_eq!(pauses(delayed(quorum(), "all"), 3), Some((500, 500)));
+        assert_eq!(pauses(&delayed(quorum(), "all"), 3), Some((500, 500)));
         for kind in ["returned", "disabled"] {
-            assert_eq!(pauses(delayed(quorum(), kind), 3), None, "{kind}");
+            assert_eq!(pauses(&delayed(quorum(), kind), 3), None, "{kind}");
         }
-        assert_eq!(pauses(delayed(Queue::durable("q"), "all"), 3), None);
-        assert_eq!(pauses(quorum().arg("x-delayed-retry-type", "all").unwrap(), 3), None);
-        assert_eq!(pauses(quorum(), 3), None);
+        assert_eq!(pauses(&delayed(Queue::durable("q"), "all"), 3), None);
+        assert_eq!(pauses(&quorum().arg("x-delayed-retry-type", "all").unwrap(), 3), None);
+        assert_eq!(pauses(&quorum(), 3), None);
     }
 
     #[test]
     fn a_delivery_limit_below_the_retries_leaves_them_to_other_queues() {
         let queue = |limit: i64| delayed(Queue::quorum("q"), "all").arg("x-delivery-limit", limit).unwrap();
-        assert_eq!(pauses(queue(2), 3), None);
-        assert!(pauses(queue(3), 3).and(pauses(queue(-1), 1000)).is_some());
-        assert!(pauses(delayed(Queue::quorum("q"), "all"), 20).is_some());
-        assert_eq!(pauses(delayed(Queue::quorum("q"), "all"), 21), None);
+        assert_eq!(pauses(&queue(2), 3), None);
+        assert!(pauses(&queue(3), 3).and(pauses(&queue(-1), 1000)).is_some());
+        assert!(pauses(&delayed(Queue::quorum("q"), "all"), 20).is_some());
+        assert_eq!(pauses(&delayed(Queue::quorum("q"), "all"), 21), None);
     }
 }
