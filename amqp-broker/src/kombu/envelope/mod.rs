@@ -27,6 +27,7 @@ pub(crate) use self::{
 };
 
 #[cfg(test)]
+#[cfg(feature = "redis")]
 mod round_trip;
 #[cfg(test)]
 #[cfg(feature = "redis")]
