@@ -17,6 +17,7 @@ const DEFAULT_USER: &str = "guest";
 const DEFAULT_VHOST: &str = "/";
 
 /// The settings of users and virtual hosts.
+#[derive(Default)]
 pub(super) struct AccessSettings<'a> {
     pub(super) users: &'a [User],
     pub(super) without_password: &'a [String],
@@ -26,9 +27,9 @@ pub(super) struct AccessSettings<'a> {
     /// The loopback users; one empty name means none: `--loopback-users ''`.
     pub(super) loopback_users: Option<&'a [String]>,
     pub(super) vhosts: &'a [String],
-    pub(super) grants: &'a [Grant],
-    pub(super) topic_grants: &'a [TopicGrant],
-    pub(super) tagged: &'a [TaggedUser],
+    pub(super) grants: Vec<Grant>,
+    pub(super) topic_grants: Vec<TopicGrant>,
+    pub(super) tagged: Vec<TaggedUser>,
 }
 
 impl AccessSettings<'_> {
@@ -38,14 +39,14 @@ impl AccessSettings<'_> {
     /// When a permission is not a regular expression, a tag is unknown, or something is repeated,
     /// refers to an unknown name, or is impossible.
     pub(super) fn tell(&self, mut builder: BrokerBuilder) -> Result<BrokerBuilder, SettingsError> {
-        for grant in self.grants {
+        for grant in &self.grants {
             builder = builder.permissions(&grant.user, &grant.vhost, grant.permissions()?);
         }
-        for topics in self.topic_grants {
+        for topics in &self.topic_grants {
             let TopicGrant { user, vhost, exchange, .. } = topics;
             builder = builder.topic_permissions(user, vhost, exchange, topics.permissions()?);
         }
-        for tagged in self.tagged {
+        for tagged in &self.tagged {
             builder = builder.user_tags(&tagged.user, tagged.tags()?);
         }
         self.check()?;
@@ -117,7 +118,7 @@ impl AccessSettings<'_> {
 
     fn check_grants(&self, users: &BTreeSet<&str>, vhosts: &BTreeSet<&str>) -> Result<(), SettingsError> {
         let mut seen = BTreeSet::new();
-        for Grant { user, vhost, .. } in self.grants {
+        for Grant { user, vhost, .. } in &self.grants {
             known("permissions are for", user, users)?;
             known_vhost(user, vhost, vhosts)?;
             if !seen.insert((user, vhost)) {
@@ -133,7 +134,7 @@ impl AccessSettings<'_> {
         vhosts: &BTreeSet<&str>,
     ) -> Result<(), SettingsError> {
         let mut seen = BTreeSet::new();
-        for TopicGrant { user, vhost, exchange, .. } in self.topic_grants {
+        for TopicGrant { user, vhost, exchange, .. } in &self.topic_grants {
             known("topic permissions are for", user, users)?;
             known_vhost(user, vhost, vhosts)?;
             if !seen.insert((user, vhost, exchange)) {
@@ -203,13 +204,9 @@ mod tests {
         let access = AccessSettings {
             users,
             without_password: &without,
-            has_certificates: false,
-            anonymous: None,
-            loopback_users: None,
             vhosts: &vhosts,
-            grants: &grants,
-            topic_grants: &[],
-            tagged: &[],
+            grants,
+            ..AccessSettings::default()
         };
         access.check().err().map(|error| error.to_string())
     }
@@ -256,17 +253,8 @@ mod tests {
     #[test]
     fn who_anonymous_clients_and_those_of_this_machine_are_is_known() {
         let (users, loopback) = ([user("ada", "x")], names(&["guest", "adda"]));
-        let mut access = AccessSettings {
-            users: &users,
-            without_password: &[],
-            has_certificates: false,
-            anonymous: Some("adda"),
-            loopback_users: None,
-            vhosts: &[],
-            grants: &[],
-            topic_grants: &[],
-            tagged: &[],
-        };
+        let mut access =
+            AccessSettings { users: &users, anonymous: Some("adda"), ..AccessSettings::default() };
         let error = access.check().unwrap_err().to_string();
         assert_eq!(error, "--anonymous is user 'adda', but there is no such user: the users are 'ada'");
         (access.anonymous, access.loopback_users) = (Some("ada"), Some(&loopback[..]));
@@ -279,17 +267,11 @@ mod tests {
     /// The error of these topic permissions and tags for the users `guest` and `ada`.
     fn refused_of_topics(topics: &[&str], tags: &[&str]) -> Option<String> {
         let users = [user("guest", "x"), user("ada", "x")];
-        let (topics, tags) = (TopicGrant::from_words(&names(topics)), TaggedUser::from_words(&names(tags)));
         let access = AccessSettings {
             users: &users,
-            without_password: &[],
-            has_certificates: false,
-            anonymous: None,
-            loopback_users: None,
-            vhosts: &[],
-            grants: &[],
-            topic_grants: &topics,
-            tagged: &tags,
+            topic_grants: TopicGrant::from_words(&names(topics)),
+            tagged: TaggedUser::from_words(&names(tags)),
+            ..AccessSettings::default()
         };
         access.tell(amqp_broker::Broker::builder()).err().map(|error| error.to_string())
     }

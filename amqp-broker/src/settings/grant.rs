@@ -19,11 +19,10 @@ pub(super) struct Grant {
 impl Grant {
     /// The permissions of flags, with five words each.
     pub(super) fn from_words(words: &[String]) -> Vec<Self> {
-        let grants = words.chunks_exact(5).filter_map(|words| {
-            let [user, vhost, configure, write, read] = <&[String; 5]>::try_from(words).ok()?.clone();
-            Some(Grant { user, vhost, configure, write, read })
-        });
-        grants.collect()
+        let words = words.as_chunks().0.iter().cloned();
+        words
+            .map(|[user, vhost, configure, write, read]| Grant { user, vhost, configure, write, read })
+            .collect()
     }
 
     /// The permissions as the broker takes them.

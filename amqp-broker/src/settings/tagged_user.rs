@@ -16,10 +16,9 @@ pub(super) struct TaggedUser {
 impl TaggedUser {
     /// The tags of flags, with two words each: the user, and the tags with commas between them.
     pub(super) fn from_words(words: &[String]) -> Vec<Self> {
-        let tagged = words.chunks_exact(2).filter_map(|words| {
-            let [user, tags] = <&[String; 2]>::try_from(words).ok()?.clone();
+        let tagged = words.as_chunks().0.iter().cloned().map(|[user, tags]| {
             let tags = tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
-            Some(TaggedUser { user, tags })
+            TaggedUser { user, tags }
         });
         tagged.collect()
     }

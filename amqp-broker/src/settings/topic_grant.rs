@@ -19,11 +19,10 @@ pub(super) struct TopicGrant {
 impl TopicGrant {
     /// The permissions of flags, with five words each.
     pub(super) fn from_words(words: &[String]) -> Vec<Self> {
-        let grants = words.chunks_exact(5).filter_map(|words| {
-            let [user, vhost, exchange, write, read] = <&[String; 5]>::try_from(words).ok()?.clone();
-            Some(TopicGrant { user, vhost, exchange, write, read })
-        });
-        grants.collect()
+        let words = words.as_chunks().0.iter().cloned();
+        words
+            .map(|[user, vhost, exchange, write, read]| TopicGrant { user, vhost, exchange, write, read })
+            .collect()
     }
 
     /// The permissions as the broker takes them.
