@@ -67,15 +67,18 @@ impl Settling {
     ) -> Result<(), Stuck> {
         let retries = received.map_or(0, |received| self.retries(received));
         let mut next = NextStep::after_failure(&self.on_failure, &self.queue, retries, self.dead_letters);
+        let mut is_returned = false;
         if let (NextStep::HandledAgain(pause), Some(delay)) = (&mut next, self.delay()) {
-            *pause = delay.pause(retries.saturating_add(1));
+            (*pause, is_returned) = (delay.pause(retries.saturating_add(1)), true);
         }
         let id = received.and_then(message_id);
         tracing::warn!(queue = self.queue, id, failure, "a message could not be handled; {next}");
         let settled = match (&self.on_failure, received) {
             (OnFailure::Requeue, _) => acker.nack(true).await,
+            // RabbitMQ counts a message as failed that is rejected, and not one that is nacked.
+            (OnFailure::Retry(_), Some(_)) if is_returned => acker.reject(true).await,
             (OnFailure::Retry(later), Some(received)) => {
-                return self.later(received, acker, later, failure).await;
+                return self.later(received, acker, later, retries, failure).await;
             }
             _ => acker.nack(false).await,
         };
@@ -122,14 +125,9 @@ impl Settling {
         received: &Received,
         acker: Acker,
         later: &RetryLater,
+        retries: u32,
         failure: &str,
     ) -> Result<(), Stuck> {
-        let retries = self.retries(received);
-        if self.delay().is_some() && !later.is_exhausted(retries) {
-            // Only a rejection counts as a failure; see `returned` and `failed` of RabbitMQ's page.
-            self.told(acker.reject(true).await);
-            return Ok(());
-        }
         match later.next_queue(&self.queue, retries) {
             Some(queue) => {
                 let whereto = if later.is_exhausted(retries) { Whereto::Dead } else { Whereto::Waiting };
