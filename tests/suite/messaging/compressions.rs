@@ -71,6 +71,8 @@ async fn a_worker_passes_it_on_or_sets_it_aside(broker: Broker) {
     assert_eq!(compiled, Compression::ALL.map(Compression::name));
     let dead = format!("{queue}.dead");
     let channel = broker.channel().await;
+    // The worker may not have declared it yet: it asks first what to do.
+    channel.declare(&Queue::durable(&dead)).await.unwrap();
     let mut set_aside = channel.consume(&dead, Default::default()).await.unwrap();
     let message = within(set_aside.recv()).await.unwrap().unwrap();
     assert_eq!(message.body(), "1");

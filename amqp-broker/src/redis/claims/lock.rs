@@ -7,12 +7,17 @@ use uuid::Uuid;
 
 use crate::{
     backend::BackendError,
-    redis::{connect::renew_script, hub::Hub},
+    redis::{RedisOptions, connect::renew_script, hub::Hub},
 };
 
 /// The time that the lock outlives its holder. Kombu takes it for all of its work at once; here it
 /// is renewed before each part of the work, so that a killed process stops others for seconds.
 const LIFETIME: Duration = Duration::from_secs(10);
+
+/// Returns the time that the lock outlives its holder with these options.
+pub(crate) fn lock_lifetime(options: &RedisOptions) -> Duration {
+    options.unacked_mutex_expire.min(LIFETIME)
+}
 
 /// The lock, held.
 #[derive(Debug)]
@@ -28,8 +33,7 @@ impl<'a> Lock<'a> {
     /// Takes the lock; `None` when another has it.
     pub(super) async fn take(hub: &'a Hub) -> Result<Option<Self>, BackendError> {
         let (key, token) = (hub.keys.unacked_mutex(), Uuid::new_v4().to_string());
-        let lifetime = hub.options.unacked_mutex_expire.min(LIFETIME).as_millis();
-        let lifetime = u64::try_from(lifetime).unwrap_or(u64::MAX).max(1);
+        let lifetime = u64::try_from(lock_lifetime(&hub.options).as_millis()).unwrap_or(u64::MAX).max(1);
         let mut take = redis::cmd("SET");
         take.arg(&key).arg(&token).arg("NX").arg("PX").arg(lifetime);
         let taken = hub.command::<Option<String>>(&take).await?.is_some();

@@ -17,6 +17,7 @@ pub use self::claim::RedisClaim;
 pub(crate) use self::{
     claim::claim,
     holding::renew_claims,
+    lock::lock_lifetime,
     restore::{Unroutable, restore_once},
     returned::return_claims,
     settle::settle,

@@ -33,15 +33,15 @@ pub(crate) struct Unroutable {
 }
 
 /// Returns messages to their queues whose claims are older than `visibility_timeout`, whoever made
-/// them, at most so many.
+/// them, at most so many; `None` when another has the lock.
 ///
 /// # Errors
 /// When Redis fails.
-pub(crate) async fn restore_once(hub: &Hub, unroutable: &Unroutable) -> Result<usize, BackendError> {
-    let Some(lock) = Lock::take(hub).await? else { return Ok(0) };
+pub(crate) async fn restore_once(hub: &Hub, unroutable: &Unroutable) -> Result<Option<usize>, BackendError> {
+    let Some(lock) = Lock::take(hub).await? else { return Ok(None) };
     let restored = restore(hub, unroutable, &lock).await;
     lock.release().await?;
-    restored
+    restored.map(Some)
 }
 
 async fn restore(hub: &Hub, unroutable: &Unroutable, lock: &Lock<'_>) -> Result<usize, BackendError> {

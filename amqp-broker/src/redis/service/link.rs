@@ -54,7 +54,8 @@ impl RedisLink {
 
     /// Returns lapsed claims; returns how many.
     pub(crate) async fn restore(&self) -> Result<usize, BackendError> {
-        claims::restore_once(self.hub()?, &claims::Unroutable::default()).await
+        let restored = claims::restore_once(self.hub()?, &claims::Unroutable::default()).await?;
+        Ok(restored.unwrap_or_default())
     }
 
     pub(crate) async fn check_health(&self) -> Result<(), BackendError> {

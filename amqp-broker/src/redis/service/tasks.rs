@@ -11,7 +11,7 @@ use super::waiting::Waiting;
 use crate::{
     backend::BackendError,
     redis::{
-        claims::{Unroutable, renew_claims, restore_once},
+        claims::{Unroutable, lock_lifetime, renew_claims, restore_once},
         hub::Hub,
         owners::{LEASE_EVERY, renew_lease},
         publish::Mover,
@@ -120,10 +120,13 @@ async fn hold(hub: Arc<Hub>) {
 /// Returns messages whose claims have lapsed.
 async fn restore(hub: Arc<Hub>) {
     let unroutable = Unroutable::default();
-    let mut ticks = time::interval(hub.options.restore_period().max(SHORTEST));
+    let period = hub.options.restore_period().max(SHORTEST);
     loop {
-        ticks.tick().await;
-        report(restore_once(&hub, &unroutable).await, "restore lapsed claims");
+        let restored = restore_once(&hub, &unroutable).await;
+        // Whoever has the lock may have ended, and left it behind.
+        let is_taken = matches!(restored, Ok(None));
+        report(restored, "restore lapsed claims");
+        time::sleep(if is_taken { period.min(lock_lifetime(&hub.options)).max(SHORTEST) } else { period }).await;
     }
 }
 

@@ -154,6 +154,25 @@ async fn kombus_holder_of_the_lock_is_respected() {
     assert!(client.next("q").await.redelivered);
 }
 
+/// Whoever has ended while it had the lock costs the others its lifetime, and not a whole period,
+/// which is 100 s.
+#[tokio::test]
+async fn a_lock_that_is_left_behind_is_waited_for() {
+    let brief = |options: RedisOptions| options.unacked_mutex_expire(Duration::from_millis(50));
+    let Some(setting) = Setting::with("a_lock_that_is_left_behind_is_waited_for", brief).await else { return };
+    let _: () = setting.ask(&["SET", "unacked_mutex", "another's token"]).await;
+    let claim = format!(r#"[{}, "", "q"]"#, envelope("", "q", "1"));
+    let _: () = setting.ask(&["HSET", "unacked", "1", &claim]).await;
+    let _: () = setting.ask(&["ZADD", "unacked_index", "1000", "1"]).await;
+    let mut client = setting.open().await;
+    let _: () = setting.ask(&["CONFIG", "RESETSTAT"]).await;
+    let tried = async { while calls(&setting, "set").await < 3 {} };
+    tokio::time::timeout(Duration::from_secs(50), tried).await.expect("it tries again");
+    let _: () = setting.ask(&["DEL", "unacked_mutex"]).await;
+    client.watch("q").await;
+    assert!(client.next("q").await.redelivered);
+}
+
 /// A claim that kombu's bindings send to two queues, of which one expires, whichever comes first.
 async fn only_the_queue_that_expires_gets_a_time_to_live(test: &str, scripting: bool) {
     for (lasting, brief) in [("a", "b"), ("b", "a")] {

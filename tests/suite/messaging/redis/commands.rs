@@ -156,6 +156,8 @@ impl Setting {
         }
         if work.given == Given::Lapsed {
             self.redis.ask(CLAIM).await.unwrap();
+            // The publisher may have ended while it looked for lapsed claims.
+            self.redis.ask("DEL unacked_mutex").await.unwrap();
         }
         let proxy = CommandProxy::start(self.redis.port(), last).await.unwrap();
         let url = format!("{}&{LASTING}{}", proxy.url(), self.options);

@@ -11,23 +11,19 @@ use super::super::fixture::within;
 const QUEUE: &str = "ledger";
 const MESSAGES: usize = 60;
 
-/// A way in which publishers treat a message whose outcome is unknown.
-#[derive(Clone, Copy)]
-enum Unknown {
-    IsLeft,
-    IsPublishedAgain,
-}
-
 /// Publishes a message in attempts of their own until one may have reached Redis; returns its
-/// outcome.
-async fn publish(ledger: &Ledger, producer: &Producer, number: u64, unknown: Unknown) -> Outcome {
+/// outcome. Of those whose outcome is unknown, which it counts, every other one is published again.
+async fn publish(ledger: &Ledger, producer: &Producer, number: u64, unknown: &mut usize) -> Outcome {
     loop {
         match within(producer.ensure_publish(QUEUE, &number)).await {
             Ok(_) => return Outcome::Confirmed,
-            Err(Error::Undelivered(undelivered)) if undelivered.outcome == Known::Unknown => match unknown {
-                Unknown::IsLeft => return Outcome::Lost,
-                Unknown::IsPublishedAgain => ledger.published_again(number),
-            },
+            Err(Error::Undelivered(undelivered)) if undelivered.outcome == Known::Unknown => {
+                *unknown += 1;
+                if *unknown % 2 == 1 {
+                    return Outcome::Lost;
+                }
+                ledger.published_again(number);
+            }
             Err(Error::Undelivered(undelivered)) => assert_eq!(undelivered.outcome, Known::NotSent),
             Err(error) => panic!("{error}"),
         }
@@ -60,14 +56,14 @@ async fn a_cut_before_the_answer_is_told_as_unknown_and_nothing_else_comes_twice
     let handling = tokio::spawn(handle(Arc::clone(&ledger), direct.clone()));
     let once = RetryPolicy::never().deadline(Duration::from_secs(60));
     let producer = transport.producer(Exchange::default()).retry(once);
+    let mut unknown = 0;
     for nth in 0..MESSAGES {
         // Redis has the message when it answers. Of the answer one octet arrives.
         if nth % 2 == 1 {
             proxy.cut_after(1, Direction::ToClient);
         }
         let number = ledger.publish(false);
-        let unknown = if nth % 4 == 1 { Unknown::IsLeft } else { Unknown::IsPublishedAgain };
-        let outcome = publish(&ledger, &producer, number, unknown).await;
+        let outcome = publish(&ledger, &producer, number, &mut unknown).await;
         ledger.settle(number, outcome);
     }
     let is_done = async {
