@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use amqp_codec::ReplyCode;
+
 use crate::error::{Error, conflict::Conflict};
 
 /// The error of a failed setup; [`Error`] has the same variants.
@@ -29,6 +31,12 @@ impl SetupError {
     /// Returns a function for `map_err` that adds the operation to an error of the client.
     pub(crate) fn broker(operation: impl fmt::Display) -> impl FnOnce(amqp_client::Error) -> Self {
         move |source| SetupError::Broker { operation: operation.to_string(), source }
+    }
+
+    /// Whether something that the operation needs does not exist.
+    pub(crate) fn is_missing(&self) -> bool {
+        let SetupError::Broker { source, .. } = self else { return false };
+        source.close().is_some_and(|close| close.code == ReplyCode::NOT_FOUND)
     }
 
     /// Whether retrying is useless, as [`Error::is_permanent`] says.

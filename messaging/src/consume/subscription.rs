@@ -25,6 +25,9 @@ use crate::{
 /// has now.
 pub(crate) const WAIT_FOR_RELEASE: Duration = Duration::from_secs(5 * 60);
 
+/// How often what a queue is bound to is declared again because it has gone meanwhile.
+const REPEATS: usize = 5;
+
 /// A queue to consume from: what to declare and bind before, and how much to prefetch.
 #[derive(Clone)]
 pub(crate) struct Subscription {
@@ -146,10 +149,21 @@ impl Subscription {
 
     /// Declares and binds the queue on a new channel; returns its name as well.
     async fn declare(&self) -> Result<(Channel, String), SetupError> {
-        let channel = self.link.open_channel().await?;
-        Entities { exchanges: self.exchanges.clone(), ..Entities::default() }.declare(&channel).await?;
+        let exchanges = Entities { exchanges: self.exchanges.clone(), ..Entities::default() };
+        let mut channel = self.link.open_channel().await?;
+        exchanges.declare(&channel).await?;
         let queue = declare_queue(&channel, &self.queue).await?;
-        Entities { bindings: self.bindings_of(&queue), ..Entities::default() }.declare(&channel).await?;
+        let bindings = Entities { bindings: self.bindings_of(&queue), ..Entities::default() };
+        for _ in 0..REPEATS {
+            match bindings.declare(&channel).await {
+                // An auto-delete exchange goes with its last queue, also before this one is bound.
+                Err(error) if error.is_missing() && !self.exchanges.is_empty() => {}
+                bound => return bound.map(|()| (channel, queue)),
+            }
+            channel = self.link.open_channel().await?;
+            exchanges.declare(&channel).await?;
+        }
+        bindings.declare(&channel).await?;
         Ok((channel, queue))
     }
 

@@ -1,6 +1,10 @@
 //! A client of a run: its connection, its channels, and what it has under way.
 
-use std::{collections::VecDeque, future::ready, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::ready,
+    time::Duration,
+};
 
 use amqp_client::{Backoff, Channel, Confirm, ConnectOptions, Connection, Publisher, Recovery, Uri};
 use tokio::time::sleep;
@@ -9,6 +13,7 @@ use super::{
     consumer::{Held, Place, Running},
     generate::CHANNELS,
     scenario::client_name,
+    topology::Name,
     world::{HEARTBEAT, World},
 };
 
@@ -26,6 +31,10 @@ pub(super) struct Client {
     pub(super) pending: Vec<Pending>,
     /// Deliveries that were fetched and not settled.
     pub(super) held: Vec<Held>,
+    /// The number of connections that it has opened.
+    pub(super) connections: usize,
+    /// Queues that it began to declare without waiting for the answer, and on which connection.
+    pub(super) abandoned: BTreeMap<Name, usize>,
 }
 
 /// An open channel, with a number that no other channel of the run has.
@@ -47,7 +56,19 @@ impl Client {
     pub(super) fn new(world: World, number: usize, recovers: bool) -> Self {
         let (connection, channels) = (None, [None, None]);
         let (consumers, pending, held) = (VecDeque::new(), Vec::new(), Vec::new());
-        Client { world, number, recovers, connection, channels, consumers, pending, held }
+        let (connections, abandoned) = (0, BTreeMap::new());
+        Client {
+            world,
+            number,
+            recovers,
+            connection,
+            channels,
+            consumers,
+            pending,
+            held,
+            connections,
+            abandoned,
+        }
     }
 
     /// The channel of this number, which is opened when it is not there.
@@ -57,6 +78,7 @@ impl Client {
         }
         if self.connection.as_ref().is_none_or(Connection::is_closed) {
             self.connection = Some(self.connect().await?);
+            self.connections += 1;
         }
         let connection = self.connection.as_ref()?;
         let channel_now = self.world.call("opening a channel", connection.open_channel()).await?;

@@ -14,7 +14,8 @@ use super::{
 const FORCED: u16 = 320;
 const FORCED_TEXT: &str = "CONNECTION_FORCED - as planned";
 const FAILED: u16 = 406;
-const FAILED_TEXT: &str = "PRECONDITION_FAILED - as planned";
+/// The text of a channel that is closed by a disturbance.
+pub(super) const FAILED_TEXT: &str = "PRECONDITION_FAILED - as planned";
 
 /// Disturbs a run, as planned.
 pub(super) async fn disturb(world: World, planned: Vec<Planned>) {

@@ -102,11 +102,19 @@ impl Client {
             let mut declaring = pin!(used.channel.declare(&queue));
             let _ = declaring.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         }
-        self.learn(Name::Queue(queue.name().to_owned()), None, self.world.topology.thefts());
+        let name = Name::Queue(queue.name().to_owned());
+        self.learn(name.clone(), None, self.world.topology.thefts());
+        self.abandoned.insert(name, self.connections);
     }
 
-    /// Notes what a call has done, or that this is unknown.
-    fn learn(&self, name: Name, known: Option<Known>, thefts: u64) {
+    /// Notes what a call has done, or that this is unknown. What an earlier connection was told and
+    /// nobody waited for may reach the broker later than this call.
+    fn learn(&mut self, name: Name, known: Option<Known>, thefts: u64) {
+        let is_settled = self.abandoned.get(&name).is_none_or(|at| *at == self.connections);
+        let known = known.filter(|_| is_settled);
+        if known.is_some() {
+            self.abandoned.remove(&name);
+        }
         self.world.topology.learn(name, known.unwrap_or(Known::Unknown), thefts);
     }
 }

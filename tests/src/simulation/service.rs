@@ -20,6 +20,7 @@ use tokio::time::sleep;
 
 use super::{
     account::{Outcome, body_of},
+    disturb::FAILED_TEXT,
     scenario::{self, Batch, ClientPlan, NumberedStep, Service, Step, WORK_QUEUE, client_name},
     world::{HEARTBEAT, World},
 };
@@ -190,6 +191,10 @@ impl ServiceClient {
                 self.world.log.violation(format!("a call returns {sum} for {a} and {b}"));
             }
             Some(Ok(sum)) => self.world.log.add(format_args!("called: {sum}")),
+            // A disturbance may refuse the reply, which the server then tells.
+            Some(Err(error)) if Report(&error).to_string().contains(FAILED_TEXT) => {
+                self.world.log.add(format_args!("a call: {}", Report(&error)));
+            }
             // A request that cannot be made, or that a server does not understand, tests nothing.
             Some(Err(error @ (Error::Oslo(_) | Error::Encode { .. } | Error::Decode { .. }))) => {
                 self.world.log.violation(format!("a call: {}", Report(&error)));
