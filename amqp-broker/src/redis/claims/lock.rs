@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     backend::BackendError,
-    redis::{RedisOptions, connect::renew_script, hub::Hub},
+    redis::{connect::renew_script, hub::Hub, options::RedisOptions},
 };
 
 /// The time that the lock outlives its holder. Kombu takes it for all of its work at once; here it

@@ -126,7 +126,8 @@ async fn restore(hub: Arc<Hub>) {
         // Whoever has the lock may have ended, and left it behind.
         let is_taken = matches!(restored, Ok(None));
         report(restored, "restore lapsed claims");
-        time::sleep(if is_taken { period.min(lock_lifetime(&hub.options)).max(SHORTEST) } else { period }).await;
+        time::sleep(if is_taken { period.min(lock_lifetime(&hub.options)).max(SHORTEST) } else { period })
+            .await;
     }
 }
 
