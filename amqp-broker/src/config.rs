@@ -11,7 +11,7 @@ use amqp_codec::Tune;
 use crate::{
     core::{
         limits::Limits,
-        rabbitmq::{profile::Profile, version::RabbitMq},
+        rabbitmq::{policies::policy::Policy, profile::Profile, version::RabbitMq},
     },
     users::Users,
 };
@@ -36,6 +36,8 @@ pub(crate) struct Config {
     /// The users who may log in from this machine only.
     pub(crate) loopback_users: BTreeSet<String>,
     vhosts: BTreeSet<String>,
+    /// Policies, each with its virtual host.
+    pub(crate) policies: Vec<(String, Policy)>,
     /// The names of the backends of virtual hosts that have one.
     pub(crate) backends: BTreeMap<String, String>,
     pub(crate) channel_max: u16,
@@ -70,6 +72,7 @@ impl fmt::Debug for Config {
             .field("anonymous", &self.anonymous)
             .field("loopback_users", &self.loopback_users)
             .field("vhosts", &self.vhosts)
+            .field("policies", &self.policies)
             .field("backends", &self.backends)
             .field("channel_max", &self.channel_max)
             .field("frame_max", &self.frame_max)
@@ -97,6 +100,7 @@ impl Default for Config {
             anonymous: None,
             loopback_users: BTreeSet::from([DEFAULT_USER.to_owned()]),
             vhosts: BTreeSet::new(),
+            policies: Vec::new(),
             backends: BTreeMap::new(),
             channel_max: 2047,
             frame_max: 131_072,
@@ -159,6 +163,11 @@ impl Config {
 
     pub(crate) fn has_vhost(&self, name: &str) -> bool {
         self.vhosts.contains(name)
+    }
+
+    /// The policies of a virtual host.
+    pub(crate) fn policies_of(&self, vhost: &str) -> impl Iterator<Item = &Policy> {
+        self.policies.iter().filter(move |(of, _)| of == vhost).map(|(_, policy)| policy)
     }
 
     /// The memory limit of each virtual host, in bytes.

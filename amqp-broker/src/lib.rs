@@ -4,10 +4,11 @@
 //! Direct, fanout, topic and headers exchanges, bound to queues and to each other, alternate and
 //! internal ones; queues that are exclusive, auto-delete, named by the broker, with priorities, a
 //! single active consumer, a maximum length, and with messages and queues that expire; prefetch for
-//! each consumer and for a channel, consumer priorities and cancel notifications; dead-letter
-//! exchanges with `x-death`, quorum queues with their delivery limit, streams read from any offset;
-//! the acknowledgement timeout; confirms, returns, transactions; `CC` and `BCC`; direct reply-to.
-//! Codes and texts of errors are those of RabbitMQ 3.10, or of the version that it is like.
+//! each consumer and for a channel, consumer priorities and cancel notifications; policies and
+//! operator policies; dead-letter exchanges with `x-death`, quorum queues with their delivery
+//! limit, streams read from any offset; the acknowledgement timeout; confirms, returns,
+//! transactions; `CC` and `BCC`; direct reply-to. Codes and texts of errors are those of RabbitMQ
+//! 3.10, or of the version that it is like.
 //!
 //! # For tests of clients
 //! [`Broker::faults`] injects faults: connections that are dropped at once, at a frame or at a
@@ -31,14 +32,15 @@
 //! | | quorum queues: a delivery limit of 20 by default, and none with a negative one; messages above priority 4 are preferred two to one; what returns comes first; no `x-delivery-count` on a first `basic.get` |
 //! | | dead letters: `x-death` in the order of the deaths, whatever a publisher wrote into it; `x-last-death-*`; `CC` stays even where it counts no more |
 //! | | streams: filters by `x-stream-filter-value`; a delivery mode of 1 if there is none; rejecting acknowledges |
+//! | | policies: a negative `delivery-limit` is none; `stream-filter-size-bytes`, `target-group-size`, `consumer-timeout` without effect; `overflow` also for operators; no more of mirrored queues (`ha-mode`), which before are taken without effect |
 //! | 4.2.9 | a client's `frame_max` is at least 8192; a mandatory direct reply is not returned when its requester is there |
 //! | 4.3.6 | queues that are neither durable nor exclusive are refused with 541 on the connection; so is `x-queue-version` 1, with 406 on the channel |
 //! | | a prefetch for the whole channel counts for each consumer; a passive declaration needs some permission on the name |
 //! | | quorum queues: 32 priorities; only rejections and the ends of channels count towards the delivery limit; `x-acquired-count`; `x-delayed-retry-type`, `-min`, `-max` |
-//! | | only quorum queues have a consumer timeout, by `x-consumer-timeout` of the consumer or the queue, or of the broker: messages return, and the consumer is cancelled, or the channel closed where the client does not know cancels |
+//! | | only quorum queues have a consumer timeout, by `x-consumer-timeout` of the consumer or the queue, a policy, or of the broker: messages return, and the consumer is cancelled, or the channel closed where the client does not know cancels |
 //!
-//! Policies do not exist here in any version. What a queue delays is ready at once after a restart,
-//! and the returns that do not count towards a limit are forgotten then.
+//! What a queue delays is ready at once after a restart, and the returns that do not count towards
+//! a limit are forgotten then.
 //!
 //! # Where it differs from RabbitMQ
 //! | this broker | RabbitMQ |
@@ -54,6 +56,9 @@
 //! | in a queue with priorities a message with TTL 0 expires at once | it expires when the queue is next consumed from, unless it is alone |
 //! | when the single active consumer of a queue is cancelled with unacknowledged messages, the next consumer becomes active | the queue may crash and restart, empty if it is not durable |
 //! | direct replies are dropped for a client with 64 MiB of unread ones, or less while memory is short | they accumulate |
+//! | of several policies with the same priority the last by name applies | any of them |
+//! | a policy's pattern is a regular expression over characters | it is one over octets |
+//! | a policy with `max-length` and `overflow` `reject-publish` drops nothing that is there | a classic queue drops the excess, unless it refused publishes before |
 //! | the tags of users are RabbitMQ's own, of which `impersonator` has an effect | there may be others; they allow what plugins define |
 //! | in a permission `$` matches at the end only | it also matches before a line feed at the end |
 //! | where a user's name in a topic permission is no regular expression, it stands for itself | the connection is closed with 541 |
@@ -151,6 +156,10 @@ pub use crate::core::{
             pattern::InvalidPattern,
             tags::{UnknownUserTag, UserTag},
             topics::TopicPermissions,
+        },
+        policies::{
+            invalid_policy::InvalidPolicy,
+            policy::{Policy, PolicyInfo, PolicyTarget},
         },
         version::{RabbitMq, UnknownVersion},
     },

@@ -6,6 +6,7 @@ mod certificate;
 mod error;
 mod file;
 mod grant;
+mod policy_setting;
 mod redis;
 mod size;
 mod tagged_user;
@@ -25,6 +26,7 @@ use self::{
     error::SettingsError,
     file::FileError,
     grant::Grant,
+    policy_setting::PolicySetting,
     redis::{RedisUrl, RedisUrlParser},
     size::Size,
     tagged_user::TaggedUser,
@@ -134,6 +136,11 @@ pub(crate) struct Settings {
     #[arg(skip)]
     #[serde(rename = "user-tags")]
     user_tags_in_file: Vec<TaggedUser>,
+
+    /// The policies in the file.
+    #[arg(skip)]
+    #[serde(rename = "policy")]
+    policies: Vec<PolicySetting>,
 
     /// The user of clients that log in with ANONYMOUS [default: they may not, or, with --like 4.0
     /// or later, guest while its password is guest]
@@ -290,6 +297,7 @@ impl Settings {
             topic_permissions_in_file,
             user_tags: self.user_tags,
             user_tags_in_file,
+            policies: file.policies,
             anonymous: self.anonymous.or(file.anonymous),
             loopback_users: self.loopback_users.or(file.loopback_users),
             vhosts: either(self.vhosts, file.vhosts),
@@ -361,6 +369,7 @@ impl Settings {
             vhosts: &self.vhosts,
             grants: [Grant::from_words(&self.permissions), self.permissions_in_file.clone()].concat(),
             topic_grants: [topic_grants, self.topic_permissions_in_file.clone()].concat(),
+            policies: &self.policies,
             tagged: [TaggedUser::from_words(&self.user_tags), self.user_tags_in_file.clone()].concat(),
         }
     }

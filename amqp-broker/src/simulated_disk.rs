@@ -66,6 +66,7 @@ struct State {
 /// The place of a record, in the order in which records are restored.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
+    Policy { name: ShortString, is_of_operator: bool },
     Exchange(u64),
     Queue(u64),
     Emptied(u64),
@@ -182,6 +183,14 @@ impl State {
             Record::Emptied { queue, .. } => {
                 self.synced.insert(place(Key::Emptied(*queue)), record);
             }
+            Record::PolicySet(policy) => {
+                let key = Key::Policy { name: policy.name.clone(), is_of_operator: policy.is_of_operator };
+                self.synced.insert(place(key), record);
+            }
+            Record::PolicyCleared { name, is_of_operator } => {
+                let key = Key::Policy { name: name.clone(), is_of_operator: *is_of_operator };
+                self.synced.remove(&place(key));
+            }
             Record::Bound(binding) => {
                 self.synced.insert(place(Key::of_binding(binding)), record);
             }
@@ -201,7 +210,7 @@ impl State {
             Record::QueueDeleted { serial } => self.synced.retain(|(of, key), _| {
                 let is_its = match key {
                     Key::Queue(queue) | Key::Emptied(queue) | Key::Message { queue, .. } => queue == serial,
-                    Key::Exchange(_) | Key::Binding { .. } => false,
+                    Key::Policy { .. } | Key::Exchange(_) | Key::Binding { .. } => false,
                 };
                 of != vhost || !is_its
             }),

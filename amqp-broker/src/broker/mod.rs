@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod inspection;
 pub(crate) mod memory;
+pub(crate) mod policies;
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 

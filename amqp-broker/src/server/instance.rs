@@ -239,7 +239,13 @@ fn fail(failure: &watch::Sender<Option<Failure>>, why: Failure) {
     });
 }
 
-fn host(vhost: Vhost, disk: Option<Disk>, began: Instant, config: &Config, faults: &FaultPlan) -> Host {
+fn host(mut vhost: Vhost, disk: Option<Disk>, began: Instant, config: &Config, faults: &FaultPlan) -> Host {
+    let name = vhost.name().to_owned();
+    for policy in config.policies_of(&name) {
+        if let Err(error) = vhost.set_policy(0, policy.clone()) {
+            tracing::error!(vhost = name, policy = %policy.name, %error, "a policy has no effect");
+        }
+    }
     let mut shared = Shared::new(vhost, Arc::clone(&faults.publish_faults), config.vhost_memory());
     shared.set_stall_timeout(u64::try_from(config.stall_timeout.as_millis()).unwrap_or(u64::MAX));
     if disk.is_none() {

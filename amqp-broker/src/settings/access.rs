@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use amqp_broker::BrokerBuilder;
 
 use super::{
-    error::SettingsError, grant::Grant, tagged_user::TaggedUser, topic_grant::TopicGrant, user::User,
+    error::SettingsError, grant::Grant, policy_setting::PolicySetting, tagged_user::TaggedUser,
+    topic_grant::TopicGrant, user::User,
 };
 
 /// The longest name that a client can send: a short string (spec section 4.2.5.3).
@@ -29,6 +30,7 @@ pub(super) struct AccessSettings<'a> {
     pub(super) vhosts: &'a [String],
     pub(super) grants: Vec<Grant>,
     pub(super) topic_grants: Vec<TopicGrant>,
+    pub(super) policies: &'a [PolicySetting],
     pub(super) tagged: Vec<TaggedUser>,
 }
 
@@ -36,8 +38,8 @@ impl AccessSettings<'_> {
     /// Passes the settings to a builder.
     ///
     /// # Errors
-    /// When a permission is not a regular expression, a tag is unknown, or something is repeated,
-    /// refers to an unknown name, or is impossible.
+    /// When a permission is not a regular expression, a tag is unknown, a policy is invalid, or
+    /// something is repeated, refers to an unknown name, or is impossible.
     pub(super) fn tell(&self, mut builder: BrokerBuilder) -> Result<BrokerBuilder, SettingsError> {
         for grant in &self.grants {
             builder = builder.permissions(&grant.user, &grant.vhost, grant.permissions()?);
@@ -45,6 +47,9 @@ impl AccessSettings<'_> {
         for topics in &self.topic_grants {
             let TopicGrant { user, vhost, exchange, .. } = topics;
             builder = builder.topic_permissions(user, vhost, exchange, topics.permissions()?);
+        }
+        for policy in self.policies {
+            builder = builder.policy(&policy.vhost, policy.policy()?);
         }
         for tagged in &self.tagged {
             builder = builder.user_tags(&tagged.user, tagged.tags()?);
@@ -75,6 +80,7 @@ impl AccessSettings<'_> {
         self.check_grants(&users, &vhosts)?;
         self.check_topic_grants(&users, &vhosts)?;
         self.check_tags(&users)?;
+        self.check_policies(&vhosts)?;
         if let Some(user) = self.anonymous {
             known("--anonymous is", user, &users)?;
         }
@@ -149,6 +155,21 @@ impl AccessSettings<'_> {
         let tagged = || self.tagged.iter().map(|tagged| tagged.user.as_str());
         tagged().try_for_each(|user| known("tags are for", user, users))?;
         each_once(tagged(), SettingsError::TagsTwice).map(drop)
+    }
+
+    fn check_policies(&self, vhosts: &BTreeSet<&str>) -> Result<(), SettingsError> {
+        let mut seen = BTreeSet::new();
+        for PolicySetting { name, vhost, operator, .. } in self.policies {
+            let (named, of) = (name.clone(), vhost.clone());
+            if !vhosts.contains(vhost.as_str()) {
+                let vhosts = list(vhosts);
+                return Err(SettingsError::PolicyOfUnknownVhost { name: named, vhost: of, vhosts });
+            }
+            if !seen.insert((name, vhost, operator)) {
+                return Err(SettingsError::PolicyTwice { name: named, vhost: of });
+            }
+        }
+        Ok(())
     }
 }
 

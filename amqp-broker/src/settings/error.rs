@@ -34,6 +34,21 @@ pub(crate) enum SettingsError {
     BadPattern { user: String, vhost: String, why: amqp_broker::InvalidPattern },
     #[error("topic permissions of user '{user}' in virtual host '{vhost}' on exchange '{exchange}': {why}")]
     BadTopicPattern { user: String, vhost: String, exchange: String, why: amqp_broker::InvalidPattern },
+    #[error("policy '{name}' of virtual host '{vhost}' is given more than once")]
+    PolicyTwice { name: String, vhost: String },
+    #[error("policy '{name}': {why}")]
+    BadPolicy { name: String, why: amqp_broker::InvalidPolicy },
+    #[error("policy '{name}': {key} has a value that no setting has")]
+    BadPolicySetting { name: String, key: String },
+    #[error(
+        "policy '{name}' applies to '{target}': it may apply to all, queues, classic_queues, quorum_queues, streams or \
+         exchanges"
+    )]
+    BadPolicyTarget { name: String, target: String },
+    #[error(
+        "policy '{name}' is for virtual host '{vhost}', but there is none of that name: the virtual hosts are {vhosts}"
+    )]
+    PolicyOfUnknownVhost { name: String, vhost: String, vhosts: String },
     #[error("tags of user '{user}': {why}")]
     BadTag { user: String, why: amqp_broker::UnknownUserTag },
     #[error("--{flag} is {value}: it is at least {least}{why}")]

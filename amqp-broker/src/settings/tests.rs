@@ -147,6 +147,37 @@ fn topic_permissions_and_tags_get_to_the_builder_and_flags_replace_those_of_the_
 }
 
 #[test]
+fn policies_get_to_the_builder_and_what_is_wrong_with_one_is_told_with_its_name() {
+    let file = |more: &str| {
+        format!("[[policy]]\nname = \"p\"\npattern = \"^q\"\n{more}\ndefinition = {{ max-length = 5 }}\n")
+    };
+    let more = "apply-to = \"queues\"\npriority = -3\noperator = true";
+    let builder = format!("{:?}", Settings::parse(&file(more)).unwrap().builder().unwrap());
+    for part in ["\"p\"", "target: Queues", "priority: -3", "is_of_operator: true", "\"max-length\": I64(5)"]
+    {
+        assert!(builder.contains(part), "{part} is not in {builder}");
+    }
+    let refused = |text: &str| Settings::parse(text).unwrap().builder().unwrap_err().to_string();
+    for (more, expected) in [
+        ("apply-to = \"queue\"", "policy 'p' applies to 'queue': it may apply to all, queues,"),
+        ("vhost = \"other\"", "policy 'p' is for virtual host 'other', but there is none of that name"),
+    ] {
+        assert!(refused(&file(more)).starts_with(expected), "{}", refused(&file(more)));
+    }
+    let twice = [file(""), file("operator = true"), file("")];
+    assert_eq!(refused(&twice.concat()), "policy 'p' of virtual host '/' is given more than once");
+    assert!(Settings::parse(&twice[..2].concat()).unwrap().builder().is_ok());
+    for (definition, expected) in [
+        ("max-length = -1", "policy 'p': -1 is not a valid maximum length"),
+        ("max-age = 1979-05-27", "policy 'p': max-age has a value that no setting has"),
+        ("", "policy 'p': no policy provided"),
+    ] {
+        let text = file("").replace("max-length = 5", definition);
+        assert_eq!(refused(&text), expected);
+    }
+}
+
+#[test]
 fn what_nobody_knows_and_half_a_certificate_are_refused() {
     assert!(Settings::parse("heart-beat = 5").unwrap_err().to_string().contains("heart-beat"));
     assert!(Settings::parse("[[user]]\nname = 5").is_err());

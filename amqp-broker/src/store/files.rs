@@ -20,7 +20,7 @@ const CLEAN: &[u8] = b"clean";
 /// The files of a virtual host.
 pub(super) struct Files {
     folder: Arc<Folder>,
-    /// Exchanges, queues and bindings.
+    /// Policies, exchanges, queues and bindings.
     topology: Keyspace,
     messages: Keyspace,
     /// Large bodies, each once.
@@ -163,19 +163,20 @@ impl Files {
         restored: &mut Restored,
         gone: &mut Cleared,
     ) -> fjall::Result<()> {
-        for kind in [format::EXCHANGE, format::QUEUE, format::EMPTIED, format::BINDING] {
+        for kind in [format::POLICY, format::EXCHANGE, format::QUEUE, format::EMPTIED, format::BINDING] {
             for guard in self.topology.prefix([kind]) {
                 let (key, value) = guard.into_inner()?;
                 let record = match kind {
                     format::BINDING => format::read_binding(&key, &value).map(Record::Bound),
+                    format::POLICY => format::read_policy(&key, &value),
                     format::EMPTIED => format::read_emptied(&key, &value),
                     _ => format::read_entity(&key, &value),
                 };
                 let is_read = record.is_some();
                 let belongs = record.is_some_and(|record| restoration.put(record));
-                // An exchange or a queue depends on no other record, so one that cannot be restored
-                // is unreadable.
-                let is_entity = matches!(kind, format::EXCHANGE | format::QUEUE);
+                // A policy, an exchange or a queue depends on no other record, so one that cannot
+                // be restored is unreadable.
+                let is_entity = matches!(kind, format::POLICY | format::EXCHANGE | format::QUEUE);
                 match belongs {
                     true => restored.count(kind),
                     false => gone.add(Part::Topology, key, !is_read || is_entity),
@@ -313,6 +314,13 @@ impl Files {
                 Record::Bound(binding) => {
                     let key = format::binding_key(&binding);
                     batch.insert(&self.topology, key, &binding.arguments.as_encoded()[..]);
+                }
+                Record::PolicySet(policy) => {
+                    let key = format::policy_key(&policy.name, policy.is_of_operator);
+                    batch.insert(&self.topology, key, format::policy(&policy));
+                }
+                Record::PolicyCleared { name, is_of_operator } => {
+                    batch.remove(&self.topology, format::policy_key(&name, is_of_operator));
                 }
                 Record::Unbound(binding) => batch.remove(&self.topology, format::binding_key(&binding)),
                 Record::Stored(stored) | Record::Returned(stored)

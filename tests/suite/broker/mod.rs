@@ -6,6 +6,7 @@ use std::time::Duration;
 mod interrupted;
 mod isolation;
 mod memory;
+mod policies;
 mod returned_order;
 mod tls;
 mod users;

@@ -5,7 +5,7 @@ pub(crate) mod topic;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use amqp_codec::{ShortString, Table, Value};
+use amqp_codec::{ShortString, Table};
 use bytes::Bytes;
 
 use super::ids::{ExchangeId, QueueId};
@@ -96,16 +96,10 @@ impl Exchange {
             Kind::Topic => Router::Topic(Trie::default()),
             Kind::Headers => Router::Headers,
         };
-        let alternate = match declared.arguments.get("alternate-exchange") {
-            Some(Value::LongString(name)) => {
-                ShortString::from_bytes("alternate-exchange", name.into_bytes()).ok()
-            }
-            _ => None,
-        };
         Exchange {
+            alternate: declared.alternate(),
             declared,
             serial,
-            alternate,
             sources: Sources::new(),
             visited: 0,
             bindings: BTreeMap::new(),

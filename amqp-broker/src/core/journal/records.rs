@@ -7,7 +7,10 @@ use std::{
 
 use amqp_codec::{ShortString, Table};
 
-use crate::core::{content::message::Message, rabbitmq::exchange_declaration::ExchangeDeclaration};
+use crate::core::{
+    content::message::Message,
+    rabbitmq::{exchange_declaration::ExchangeDeclaration, policies::policy::Policy},
+};
 
 /// The memory of a change besides its texts. An estimate.
 const RECORD_OVERHEAD: u64 = 200;
@@ -37,6 +40,11 @@ pub(crate) enum Record {
     },
     Bound(DurableBinding),
     Unbound(DurableBinding),
+    PolicySet(Box<Policy>),
+    PolicyCleared {
+        name: ShortString,
+        is_of_operator: bool,
+    },
     Stored(Stored),
     /// A message returned to its quorum queue, at a new position. The next change is that it is
     /// gone from the former one.
@@ -62,6 +70,7 @@ impl Record {
             Record::ExchangeDeclared { declared, .. } => declared.arguments.as_encoded().len() as u64,
             Record::QueueDeclared { arguments, .. } => arguments.as_encoded().len() as u64,
             Record::Bound(binding) | Record::Unbound(binding) => binding.arguments.as_encoded().len() as u64,
+            Record::PolicySet(policy) => policy.definition.as_encoded().len() as u64,
             _ => 0,
         };
         RECORD_OVERHEAD + texts

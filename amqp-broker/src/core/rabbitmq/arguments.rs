@@ -461,7 +461,7 @@ impl Check<'_> {
 ///
 /// # Errors
 /// [`Refusal::Internal`] when it does not begin with a number, as in RabbitMQ.
-fn age(text: &str) -> Result<Option<u64>, Refusal> {
+pub(super) fn age(text: &str) -> Result<Option<u64>, Refusal> {
     let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     if number.is_empty() {

@@ -1,6 +1,6 @@
 //! The properties of an exchange declaration.
 
-use amqp_codec::{ShortString, Table};
+use amqp_codec::{ShortString, Table, Value};
 
 /// How an exchange routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,5 +51,15 @@ impl ExchangeDeclaration {
     /// About how much memory the exchange takes.
     pub(crate) fn weight(&self) -> u64 {
         EXCHANGE_OVERHEAD + (self.name.len() + 2 * self.arguments.as_encoded().len()) as u64
+    }
+
+    /// The alternate exchange that it names.
+    pub(crate) fn alternate(&self) -> Option<ShortString> {
+        match self.arguments.get("alternate-exchange") {
+            Some(Value::LongString(name)) => {
+                ShortString::from_bytes("alternate-exchange", name.into_bytes()).ok()
+            }
+            _ => None,
+        }
     }
 }

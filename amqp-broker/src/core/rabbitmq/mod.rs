@@ -1,5 +1,5 @@
 //! RabbitMQ's answers, word for word: refusals, arguments and their equivalence, dead letters,
-//! additional keys, permissions and tags of users; and where its versions differ.
+//! additional keys, permissions and tags of users, policies; and where its versions differ.
 
 pub(crate) mod access;
 pub(crate) mod arguments;
@@ -10,6 +10,7 @@ pub(crate) mod equivalence;
 pub(crate) mod exchange_declaration;
 pub(crate) mod filter;
 pub(crate) mod known;
+pub(crate) mod policies;
 pub(crate) mod profile;
 pub(crate) mod refusal;
 pub(crate) mod term;

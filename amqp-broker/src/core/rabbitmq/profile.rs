@@ -14,6 +14,17 @@ pub(crate) enum QuorumPriorities {
     Strict(u8),
 }
 
+/// The keys that the definitions of policies have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PolicyKeys {
+    /// Those of mirrored queues among them.
+    Mirrors,
+    /// Those of mirrored queues are gone, and others are there.
+    NoMirrors,
+    /// Those of delayed retries are there too.
+    Delays,
+}
+
 /// The facts of a version of RabbitMQ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Profile {
@@ -81,6 +92,7 @@ pub(crate) struct Profile {
     pub(crate) deaths_are_recorded: bool,
     /// Clients may log in with ANONYMOUS as `guest` by default.
     pub(crate) anonymous_is_guest: bool,
+    pub(crate) policy_keys: PolicyKeys,
 }
 
 pub(super) const V3_10: Profile = Profile {
@@ -115,6 +127,7 @@ pub(super) const V3_10: Profile = Profile {
     passive_needs_permission: false,
     deaths_are_recorded: false,
     anonymous_is_guest: false,
+    policy_keys: PolicyKeys::Mirrors,
 };
 
 pub(super) const V4_0: Profile = Profile {
@@ -149,6 +162,7 @@ pub(super) const V4_0: Profile = Profile {
     passive_needs_permission: false,
     deaths_are_recorded: true,
     anonymous_is_guest: true,
+    policy_keys: PolicyKeys::NoMirrors,
 };
 
 pub(super) const V4_2: Profile = Profile {
@@ -169,6 +183,7 @@ pub(super) const V4_3: Profile = Profile {
     delayed_retries: true,
     timeouts_end_consumers: true,
     passive_needs_permission: true,
+    policy_keys: PolicyKeys::Delays,
     copyright: "Copyright (c) 2007-2026 Broadcom Inc and/or its subsidiaries",
     ..V4_2
 };

@@ -5,9 +5,12 @@ use std::collections::VecDeque;
 use amqp_codec::{ShortString, Table};
 
 use super::Vhost;
-use crate::core::entities::{
-    exchange::{Bound, Destination},
-    ids::{ChannelId, ConnectionId, QueueId},
+use crate::core::{
+    entities::{
+        exchange::{Bound, Destination},
+        ids::{ChannelId, ConnectionId, QueueId},
+    },
+    rabbitmq::policies::policy::Policy,
 };
 
 /// The work of inspecting one entity.
@@ -45,6 +48,10 @@ pub struct QueueInfo {
     pub ready_bytes: u64,
     /// How many consumers it has.
     pub consumers: usize,
+    /// The name of the policy that applies to it.
+    pub policy: Option<String>,
+    /// The name of the operator policy that applies to it.
+    pub operator_policy: Option<String>,
 }
 
 /// The state of an exchange. The default exchange is not included.
@@ -120,6 +127,9 @@ impl Vhost {
     }
 
     fn queue_info_of(&mut self, id: QueueId, now: u64) -> Option<QueueInfo> {
+        let applied = self.policies_of(id)?;
+        let named = |policy: Option<&Policy>| policy.map(|policy| policy.name.to_string());
+        let (policy, operator_policy) = (named(applied.policy), named(applied.operator_policy));
         let queue = self.queues.get_mut(id)?;
         queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
         Some(QueueInfo {
@@ -132,6 +142,8 @@ impl Vhost {
             unacked: queue.unacked,
             ready_bytes: queue.ready.body_bytes(),
             consumers: queue.consumers.len(),
+            policy,
+            operator_policy,
         })
     }
 

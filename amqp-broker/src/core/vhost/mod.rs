@@ -12,6 +12,7 @@ pub(crate) mod inspect;
 pub(crate) mod lifecycle;
 pub(crate) mod operations;
 pub(crate) mod permissions;
+mod policies;
 pub(crate) mod reply_to;
 pub(crate) mod restore;
 pub(crate) mod route;
@@ -47,6 +48,7 @@ use super::{
     rabbitmq::{
         arguments::Entity,
         exchange_declaration::{ExchangeDeclaration, Kind},
+        policies::vhost_policies::Policies,
         profile::Profile,
         refusal::Refusal,
         version::RabbitMq,
@@ -71,6 +73,7 @@ pub(crate) struct Vhost {
     limits: Limits,
     /// The facts of the version of RabbitMQ that it follows.
     profile: &'static Profile,
+    policies: Policies,
     /// The budget of this turn.
     pub(crate) budget: Budget,
     /// About how many bytes exchanges, queues, bindings, consumers, channels and connections take.
@@ -137,6 +140,7 @@ impl Vhost {
             name: name.to_owned(),
             limits,
             profile: RabbitMq::default().profile(),
+            policies: Policies::default(),
             budget: Budget::default(),
             entities_weight: 0,
             committing: 0,
@@ -246,7 +250,9 @@ impl Vhost {
     fn add_exchange(&mut self, declared: ExchangeDeclaration, serial: u64) {
         let name = declared.name.clone();
         self.entities_weight += declared.weight();
-        let id = self.exchanges.insert(Exchange::new(declared, serial));
+        let mut exchange = Exchange::new(declared, serial);
+        Self::put_under_policies(&self.policies, &mut exchange);
+        let id = self.exchanges.insert(exchange);
         self.exchange_names.insert(name, id);
         self.routes_version += 1;
     }

@@ -18,8 +18,8 @@ use crate::core::{
     rabbitmq::arguments::QueueArguments,
 };
 
-/// A virtual host that is being restored. Exchanges and queues come before bindings and messages,
-/// the messages of a queue in ascending order of their positions.
+/// A virtual host that is being restored. Policies come first. Exchanges and queues come before
+/// bindings and messages, the messages of a queue in ascending order of their positions.
 pub(crate) struct Restoration<'a> {
     vhost: &'a mut Vhost,
     exchanges: HashMap<u64, ExchangeId>,
@@ -40,7 +40,9 @@ impl<'a> Restoration<'a> {
             Record::ExchangeDeclared { serial, declared } => {
                 let name = declared.name.clone();
                 self.vhost.entities_weight += declared.weight();
-                let id = self.vhost.exchanges.insert(Exchange::new(declared, serial));
+                let mut exchange = Exchange::new(declared, serial);
+                Vhost::put_under_policies(&self.vhost.policies, &mut exchange);
+                let id = self.vhost.exchanges.insert(exchange);
                 self.vhost.exchange_names.insert(name, id);
                 self.exchanges.insert(serial, id);
                 self.vhost.messages.journal.is_used(serial);
@@ -53,6 +55,7 @@ impl<'a> Restoration<'a> {
                     QueueArguments::parse(&table, queue, self.vhost.profile)
                 };
                 let Ok(arguments) = parsed else { return false };
+                let arguments = self.vhost.under_policies(name.as_bytes(), &table, arguments);
                 let declared = QueueDeclaration {
                     name: name.clone(),
                     durable: true,
@@ -70,12 +73,17 @@ impl<'a> Restoration<'a> {
                 self.vhost.messages.journal.is_used(serial);
                 true
             }
+            Record::PolicySet(policy) => {
+                self.vhost.policies.set(*policy);
+                true
+            }
             Record::Bound(binding) => self.bind(&binding),
             Record::Stored(stored) | Record::Returned(stored) => self.store(stored),
             Record::Emptied { queue, end } => self.begin_stream(queue, end),
             Record::ExchangeDeleted { .. }
             | Record::QueueDeleted { .. }
             | Record::Unbound(_)
+            | Record::PolicyCleared { .. }
             | Record::Gone { .. } => false,
         }
     }
@@ -121,6 +129,12 @@ impl<'a> Restoration<'a> {
 
     /// Ends the restoration, and sets the timers.
     pub(crate) fn finish(self) {
+        // Those that are predeclared were there before the policies.
+        for id in self.vhost.exchange_names.values() {
+            if let Some(exchange) = self.vhost.exchanges.get_mut(*id) {
+                Vhost::put_under_policies(&self.vhost.policies, exchange);
+            }
+        }
         for id in self.queues.into_values() {
             let queue = self.vhost.queues.get(id);
             if let Some(timeout) = queue.and_then(|queue| queue.arguments.consumer_timeout) {

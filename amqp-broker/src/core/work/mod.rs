@@ -1,5 +1,6 @@
 //! Operations that take more than a turn.
 
+pub(crate) mod applying;
 pub(crate) mod background;
 pub(crate) mod commit;
 pub(crate) mod publication;
@@ -13,6 +14,7 @@ pub(crate) mod waiting;
 use std::collections::VecDeque;
 
 use self::{
+    applying::PolicyCursor,
     commit::{Commit, Rollback},
     publishing::Publishing,
     removal::Removal,
@@ -49,6 +51,8 @@ pub(crate) enum Work {
         ready: Box<Ready>,
     },
     Remove(Box<Removal>),
+    /// Policies have changed and are being applied.
+    ApplyPolicies(PolicyCursor),
     Commit(Box<Commit>),
     Rollback(Box<Rollback>),
     /// These operations run one after the other.

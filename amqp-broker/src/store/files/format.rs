@@ -6,7 +6,10 @@ use bytes::{Buf, BufMut, Bytes};
 use crate::core::{
     content::message::{Message, Packed},
     journal::records::{DurableBinding, Record, Stored},
-    rabbitmq::exchange_declaration::{ExchangeDeclaration, Kind},
+    rabbitmq::{
+        exchange_declaration::{ExchangeDeclaration, Kind},
+        policies::policy::{Policy, PolicyTarget},
+    },
 };
 
 /// The first octet of a key is the kind of its record.
@@ -15,6 +18,7 @@ pub(crate) const QUEUE: u8 = b'q';
 pub(crate) const BINDING: u8 = b'b';
 /// The next offset of an empty stream.
 pub(crate) const EMPTIED: u8 = b's';
+pub(crate) const POLICY: u8 = b'p';
 
 const AUTO_DELETE: u8 = 1;
 const INTERNAL: u8 = 2;
@@ -121,6 +125,41 @@ pub(crate) fn read_binding(key: &[u8], arguments: &[u8]) -> Option<DurableBindin
         key: ShortString::from_bytes("routing key", Bytes::copy_from_slice(rest)).ok()?,
         arguments: Table::from_encoded(Bytes::copy_from_slice(arguments)).ok()?,
     })
+}
+
+/// The key of a policy.
+pub(crate) fn policy_key(name: &ShortString, is_of_operator: bool) -> Vec<u8> {
+    [&[POLICY, is_of_operator.into()], name.as_bytes()].concat()
+}
+
+pub(crate) fn policy(policy: &Policy) -> Vec<u8> {
+    let mut value = Vec::new();
+    let target = policy.target.name();
+    value.put_u8(target.len() as u8);
+    value.put_slice(target.as_bytes());
+    value.put_i64(policy.priority);
+    value.put_u32(policy.pattern.len() as u32);
+    value.put_slice(policy.pattern.as_bytes());
+    value.put_slice(policy.definition.as_encoded());
+    value
+}
+
+/// Reads a policy; `None` when the record is none, or another version's.
+pub(crate) fn read_policy(key: &[u8], value: &[u8]) -> Option<Record> {
+    let [_, is_of_operator, name @ ..] = key else { return None };
+    let (name, mut rest) = (str::from_utf8(name).ok()?, value);
+    let target = read_name(&mut rest)?;
+    let target = PolicyTarget::named(target.as_str().ok()?)?;
+    let priority = rest.try_get_i64().ok()?;
+    let length = usize::try_from(rest.try_get_u32().ok()?).ok()?;
+    let (pattern, definition) = rest.split_at_checked(length)?;
+    let pattern = str::from_utf8(pattern).ok()?;
+    let definition = Table::from_encoded(Bytes::copy_from_slice(definition)).ok()?;
+    let policy = match is_of_operator {
+        0 => Policy::new(name, pattern, definition),
+        _ => Policy::for_operators(name, pattern, definition),
+    };
+    Some(Record::PolicySet(Box::new(policy.ok()?.apply_to(target).priority(priority))))
 }
 
 /// The key of a message: keys sort in the order of the queue.

@@ -7,7 +7,10 @@ use amqp_codec::{
 use tempfile::TempDir;
 
 use super::durability::{confirming, copy, declare, open, persistent, publish, shut_down};
-use crate::tests::peer::{Peer, short};
+use crate::{
+    Policy, PolicyTarget,
+    tests::peer::{Peer, short},
+};
 
 fn arguments(entries: &[(&str, Value)]) -> Table {
     let mut arguments = Table::new();
@@ -242,5 +245,37 @@ async fn what_returned_to_a_quorum_queue_keeps_its_order_whether_it_goes_ahead_o
             shut_down(broker, peer).await;
             assert_eq!(open(folder.path()).queue("/", "q").unwrap().ready, 0, "acknowledged");
         }
+    }
+}
+
+#[tokio::test]
+async fn policies_are_kept_and_apply_to_what_is_restored() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    let mut peer = confirming(&broker).await;
+    declare(&mut peer, "q").await;
+    let limited = arguments(&[("max-length", Value::I32(1)), ("overflow", text("reject-publish"))]);
+    let policy = Policy::new("p", "^q$", limited).unwrap().apply_to(PolicyTarget::Queues).priority(-7);
+    let bounded = Policy::for_operators("p", "", arguments(&[("max-length", Value::I32(9))])).unwrap();
+    let unrouted = Policy::new("ae", "^amq", arguments(&[("alternate-exchange", text("amq.fanout"))]));
+    let cleared = Policy::new("cleared", "", arguments(&[("max-length", Value::I32(0))])).unwrap();
+    for policy in [policy, bounded, unrouted.unwrap(), cleared] {
+        broker.set_policy("/", policy).unwrap();
+    }
+    assert!(broker.clear_policy("/", "cleared"));
+    let policies = broker.policies("/");
+    assert_eq!(policies.len(), 3);
+    publish(&mut peer, "", "q", "kept").await;
+    for folder in both_ends(folder, broker, peer).await {
+        let broker = open(folder.path());
+        assert_eq!(broker.policies("/"), policies);
+        let queue = broker.queue("/", "q").unwrap();
+        assert_eq!((queue.policy.as_deref(), queue.operator_policy.as_deref()), (Some("p"), Some("p")));
+        let mut peer = confirming(&broker).await;
+        let bind = queue::Bind { queue: short("q"), exchange: short("amq.fanout"), ..Default::default() };
+        peer.call(1, bind).await;
+        // By the alternate exchange to the queue, which is full.
+        peer.publish("amq.direct", "nobody", "refused").await;
+        peer.expect::<basic::Nack>(1).await;
     }
 }

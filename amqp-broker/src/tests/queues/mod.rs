@@ -4,6 +4,7 @@ mod behaviour;
 mod cancels;
 mod deliveries;
 mod leftovers;
+mod policies;
 mod sequences;
 mod shared_prefetch;
 mod streams;

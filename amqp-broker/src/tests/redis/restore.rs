@@ -159,7 +159,9 @@ async fn kombus_holder_of_the_lock_is_respected() {
 #[tokio::test]
 async fn a_lock_that_is_left_behind_is_waited_for() {
     let brief = |options: RedisOptions| options.unacked_mutex_expire(Duration::from_millis(50));
-    let Some(setting) = Setting::with("a_lock_that_is_left_behind_is_waited_for", brief).await else { return };
+    let Some(setting) = Setting::with("a_lock_that_is_left_behind_is_waited_for", brief).await else {
+        return;
+    };
     let _: () = setting.ask(&["SET", "unacked_mutex", "another's token"]).await;
     let claim = format!(r#"[{}, "", "q"]"#, envelope("", "q", "1"));
     let _: () = setting.ask(&["HSET", "unacked", "1", &claim]).await;

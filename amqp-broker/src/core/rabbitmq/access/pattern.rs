@@ -19,6 +19,10 @@ pub struct InvalidPattern {
 }
 
 impl InvalidPattern {
+    pub(crate) fn new(pattern: &str, why: &str) -> Self {
+        InvalidPattern { pattern: pattern.to_owned(), why: why.to_owned() }
+    }
+
     /// The same error of another text, from which the pattern was made.
     pub(super) fn of(self, text: &str) -> Self {
         InvalidPattern { pattern: text.to_owned(), ..self }

@@ -6,6 +6,7 @@ mod commit;
 pub(crate) mod consume;
 mod consumer_timeout;
 mod dispatch;
+pub(crate) mod policies;
 mod proceed;
 pub(crate) mod publish;
 mod remove;

@@ -35,6 +35,7 @@ impl Vhost {
             }
             Work::Purge { serial, ready } => self.proceed_purge(*serial, ready),
             Work::Remove(removal) => self.proceed_removal(now, removal, sink),
+            Work::ApplyPolicies(cursor) => self.proceed_policies(now, cursor),
             Work::Commit(commit) => self.proceed_commit(now, commit, sink),
             Work::Rollback(rollback) => self.proceed_rollback(rollback),
             Work::InOrder(works) => {

@@ -305,6 +305,7 @@ impl Vhost {
             let text = name.to_text();
             QueueArguments::parse(&declare.arguments, self.entity("queue", &text), self.profile)?
         };
+        let arguments = self.under_policies(name.as_bytes(), &declare.arguments, arguments);
         if let Some(dead_letter) = declare.arguments.get("x-dead-letter-exchange") {
             self.permit_queue(by, Act::Read, &name)?;
             self.permit_exchange(by, Act::Write, name_in(&dead_letter))?;

@@ -1,0 +1,50 @@
+//! Why a policy is refused.
+
+use crate::core::rabbitmq::access::pattern::InvalidPattern;
+
+/// Why a policy is refused. The texts about its definition are RabbitMQ's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidPolicy {
+    /// Its definition is empty.
+    #[error("no policy provided")]
+    NoSettings,
+    /// Its definition has keys that policies of this kind do not have, in the version that the
+    /// broker is like or in any.
+    #[error("{} are not recognised policy settings", keys.join(", "))]
+    UnknownKeys {
+        /// The keys, as they are written.
+        keys: Vec<String>,
+    },
+    /// Its definition has a key twice.
+    #[error("{key}: duplicate keys not allowed")]
+    KeyTwice {
+        /// The key.
+        key: String,
+    },
+    /// A value is not what its key needs.
+    #[error("{value} is not a valid {what}")]
+    InvalidValue {
+        /// The key.
+        key: &'static str,
+        /// The value, cut where it is long.
+        value: String,
+        /// What the key needs.
+        what: &'static str,
+    },
+    /// Its pattern is not a regular expression.
+    #[error(transparent)]
+    InvalidPattern(#[from] InvalidPattern),
+    /// Its name is longer than 255 bytes.
+    #[error("a policy's name has at most 255 bytes, and not {length}")]
+    InvalidName {
+        /// The length of the name in bytes.
+        length: usize,
+    },
+    /// The broker has no such virtual host, or its other side is a backend, which has no policies.
+    #[error("there is no virtual host '{vhost}' that has policies")]
+    NoVhost {
+        /// The name of the virtual host.
+        vhost: String,
+    },
+}
