@@ -59,6 +59,8 @@
 //! | of several policies with the same priority the last by name applies | any of them |
 //! | a policy's pattern is a regular expression over characters | it is one over octets |
 //! | a policy with `max-length` and `overflow` `reject-publish` drops nothing that is there | a classic queue drops the excess, unless it refused publishes before |
+//! | a queue with `x-expires` counts the time without use from its last use whatever policies change, and from when a policy sets another time | each change of the policy that applies begins it anew, and in 3.10 a policy's `expires` counts for a quorum queue even if it is the longer one |
+//! | what a quorum queue drops because a policy shortens it is dead-lettered oldest first | newest first |
 //! | the tags of users are RabbitMQ's own, of which `impersonator` has an effect | there may be others; they allow what plugins define |
 //! | in a permission `$` matches at the end only | it also matches before a line feed at the end |
 //! | where a user's name in a topic permission is no regular expression, it stands for itself | the connection is closed with 541 |
@@ -80,10 +82,11 @@
 //! the disk adds safety, not capacity. The number of a message's returns to a quorum queue is kept,
 //! and so is the order of the returns: after a restart messages are where they were before. After a
 //! crash, those that were with consumers are where they had been delivered from. A stream's offsets
-//! continue, even if it was empty. Below [`BrokerBuilder::disk_free_limit`] publishers are held
-//! back with `connection.blocked` while consumers continue. When the disk fails, waiting publishes
-//! are nacked, every connection is closed with 541, and [`Broker::failed`] returns the reason; the
-//! program ends with an error.
+//! continue, even if it was empty. Policies that were set while the broker ran are there again,
+//! those that it is configured with come before them. Below [`BrokerBuilder::disk_free_limit`]
+//! publishers are held back with `connection.blocked` while consumers continue. When the disk
+//! fails, waiting publishes are nacked, every connection is closed with 541, and [`Broker::failed`]
+//! returns the reason; the program ends with an error.
 //!
 //! At the start the folder is checked. A batch that was being written when the broker ended is
 //! dropped with a log line; nothing of it was confirmed. A damaged folder is refused, and not

@@ -93,6 +93,20 @@ const EXAMPLES: &str = r#"A file:
   [[user-tags]]
   user = "admin"
   tags = ["impersonator"]
+
+  [[policy]]
+  name = "short-lived"
+  vhost = "orders"
+  pattern = "^events"
+  apply-to = "queues"
+  definition = { message-ttl = 60000, dead-letter-exchange = "late" }
+
+  [[policy]]
+  name = "bounded"
+  operator = true
+  pattern = ""
+  priority = 1
+  definition = { max-length = 1000000 }
 "#;
 
 #[tokio::main]

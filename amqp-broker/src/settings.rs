@@ -370,6 +370,8 @@ impl Settings {
             grants: [Grant::from_words(&self.permissions), self.permissions_in_file.clone()].concat(),
             topic_grants: [topic_grants, self.topic_permissions_in_file.clone()].concat(),
             policies: &self.policies,
+            like: self.like.map_or_else(Default::default, |RabbitMqVersion(like)| like),
+            has_redis: self.redis.is_some(),
             tagged: [TaggedUser::from_words(&self.user_tags), self.user_tags_in_file.clone()].concat(),
         }
     }

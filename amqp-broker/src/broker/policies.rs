@@ -10,9 +10,10 @@ use crate::core::rabbitmq::policies::{
 impl BrokerBuilder {
     /// Sets a policy of a virtual host, in place of one of its name and kind. A virtual host that
     /// the broker does not have, or that has a [`backend`](Self::backend), has no policies. With a
-    /// folder the policies of earlier runs are there too, until they are
-    /// [cleared](Broker::clear_policy). One that the version does not have which the broker is
-    /// [like](Self::like) has no effect, and is logged.
+    /// folder the policies that were set while the broker ran are there too, until they are
+    /// [cleared](Broker::clear_policy); those set here come before them, and are not kept. One that
+    /// the version does not have which the broker is [like](Self::like) has no effect, and is
+    /// logged.
     ///
     /// ```
     /// use amqp_broker::{Broker, Policy};
@@ -62,7 +63,11 @@ impl Broker {
     pub fn set_policy(&self, vhost: &str, policy: Policy) -> Result<(), InvalidPolicy> {
         let no_vhost = || InvalidPolicy::NoVhost { vhost: vhost.to_owned() };
         let host = self.inner.host(vhost).ok_or_else(no_vhost)?;
-        host.with(|now, shared| shared.vhost.set_policy(now, policy))
+        host.with(|now, shared| {
+            let set = shared.vhost.set_policy(now, policy);
+            shared.catch_up(now);
+            set
+        })
     }
 
     /// Clears a policy of a virtual host. Returns whether there was one of this name.
@@ -78,7 +83,11 @@ impl Broker {
     fn clear(&self, vhost: &str, name: &str, is_of_operator: bool) -> bool {
         let host = self.inner.host(vhost);
         host.is_some_and(|host| {
-            host.with(|now, shared| shared.vhost.clear_policy(now, name.as_bytes(), is_of_operator))
+            host.with(|now, shared| {
+                let was_there = shared.vhost.clear_policy(now, name.as_bytes(), is_of_operator);
+                shared.catch_up(now);
+                was_there
+            })
         })
     }
 

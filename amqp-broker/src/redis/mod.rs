@@ -42,7 +42,7 @@
 //! | `x-message-ttl` with dead letters to one queue (`x-dead-letter-exchange` `""` and `x-dead-letter-routing-key`): a queue for retries | a sorted set by the time when messages are due. They are moved in one step, by whichever process comes first. They cannot be consumed before |
 //! | `x-message-ttl`, or `expiration` of a message, elsewhere | the shorter of the two counts. It is looked at when the message is claimed: a message whose time is over is not delivered, but is dropped or goes to the queue for dead letters. Until then it is one of the queue's messages. Consumers of kombu get it however late, with its `expiration` as a property. This is not refused because calls carry one, as oslo.messaging's do: a request that nobody waits for any more should not be handled |
 //! | rejected messages | they go to the queue for dead letters, with `x-death`, or are dropped |
-//! | auto-delete queues | they go with their last consumer if they are exclusive or bound to a fanout exchange. Others stay, because consumers of kombu are not known |
+//! | auto-delete queues | they go with their last consumer if they are exclusive or bound to a fanout exchange, and those of a fanout exchange with the last connection that has bound them, even if nobody has consumed. Others stay, because consumers of kombu are not known |
 //! | passive declarations | an exchange exists if it is declared by such a gateway or has bindings, a queue also if it has messages: kombu stores no declarations |
 //! | a fanout binding with a routing key | it takes messages with a matching key, or with none, as in kombu; with an empty key all messages |
 //! | `CC` and `BCC` | these headers are passed on, and nothing is routed by them |

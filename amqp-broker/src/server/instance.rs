@@ -16,6 +16,7 @@ use crate::{
     faults::plan::FaultPlan,
     gateway::Gateway,
     session::{command::Command, shared::Shared},
+    shown::shown,
     sockets::Sockets,
     store::Disk,
 };
@@ -50,7 +51,7 @@ impl Instance {
     pub(crate) fn new(config: Config, gateways: Gateways) -> Self {
         let (faults, mut hosts) = (FaultPlan::default(), HashMap::new());
         for name in config.vhosts().filter(|name| !gateways.contains_key(*name)) {
-            let vhost = Vhost::new(name, config.limits()).like(config.like);
+            let vhost = empty_vhost(name, &config);
             hosts.insert(name.clone(), Arc::new(host(vhost, None, Instant::now(), &config, &faults)));
         }
         Instance {
@@ -79,7 +80,7 @@ impl Instance {
         let (faults, clients, mut hosts) = (FaultPlan::default(), Arc::<Clients>::default(), HashMap::new());
         let mut all = Vec::new();
         for name in config.vhosts().filter(|name| !gateways.contains_key(*name)) {
-            let mut vhost = Vhost::new(name, config.limits()).like(config.like);
+            let mut vhost = empty_vhost(name, &config);
             let began = Instant::now();
             vhost.began = since_1970();
             let (disk, writer, restored) = Writer::restore(&store, &mut vhost)?;
@@ -130,7 +131,7 @@ impl Instance {
     ) -> Self {
         let mut instance = Instance::new(config, gateways);
         for (name, place) in &mut instance.hosts {
-            let mut vhost = Vhost::new(name, instance.config.limits()).like(instance.config.like);
+            let mut vhost = empty_vhost(name, &instance.config);
             vhost.began = since_1970();
             let (disk, writer) = store.open(&mut vhost);
             let restored =
@@ -239,13 +240,23 @@ fn fail(failure: &watch::Sender<Option<Failure>>, why: Failure) {
     });
 }
 
-fn host(mut vhost: Vhost, disk: Option<Disk>, began: Instant, config: &Config, faults: &FaultPlan) -> Host {
-    let name = vhost.name().to_owned();
-    for policy in config.policies_of(&name) {
-        if let Err(error) = vhost.set_policy(0, policy.clone()) {
-            tracing::error!(vhost = name, policy = %policy.name, %error, "a policy has no effect");
+/// A virtual host as it is configured, before anything is restored.
+fn empty_vhost(name: &str, config: &Config) -> Vhost {
+    let mut vhost = Vhost::new(name, config.limits()).like(config.like);
+    for policy in config.policies_of(name) {
+        if let Err(error) = vhost.configure_policy(policy.clone()) {
+            tracing::error!(
+                vhost = shown(name),
+                policy = shown(&policy.name),
+                %error,
+                "a policy has no effect in this version"
+            );
         }
     }
+    vhost
+}
+
+fn host(vhost: Vhost, disk: Option<Disk>, began: Instant, config: &Config, faults: &FaultPlan) -> Host {
     let mut shared = Shared::new(vhost, Arc::clone(&faults.publish_faults), config.vhost_memory());
     shared.set_stall_timeout(u64::try_from(config.stall_timeout.as_millis()).unwrap_or(u64::MAX));
     if disk.is_none() {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use amqp_broker::BrokerBuilder;
+use amqp_broker::{BrokerBuilder, RabbitMq};
 
 use super::{
     error::SettingsError, grant::Grant, policy_setting::PolicySetting, tagged_user::TaggedUser,
@@ -31,6 +31,10 @@ pub(super) struct AccessSettings<'a> {
     pub(super) grants: Vec<Grant>,
     pub(super) topic_grants: Vec<TopicGrant>,
     pub(super) policies: &'a [PolicySetting],
+    /// The version that the broker is like.
+    pub(super) like: RabbitMq,
+    /// Whether the default virtual host's other side is a Redis.
+    pub(super) has_redis: bool,
     pub(super) tagged: Vec<TaggedUser>,
 }
 
@@ -49,7 +53,7 @@ impl AccessSettings<'_> {
             builder = builder.topic_permissions(user, vhost, exchange, topics.permissions()?);
         }
         for policy in self.policies {
-            builder = builder.policy(&policy.vhost, policy.policy()?);
+            builder = builder.policy(&policy.vhost, policy.policy(self.like)?);
         }
         for tagged in &self.tagged {
             builder = builder.user_tags(&tagged.user, tagged.tags()?);
@@ -164,6 +168,9 @@ impl AccessSettings<'_> {
             if !vhosts.contains(vhost.as_str()) {
                 let vhosts = list(vhosts);
                 return Err(SettingsError::PolicyOfUnknownVhost { name: named, vhost: of, vhosts });
+            }
+            if self.has_redis && vhost == DEFAULT_VHOST {
+                return Err(SettingsError::PolicyForRedis(named));
             }
             if !seen.insert((name, vhost, operator)) {
                 return Err(SettingsError::PolicyTwice { name: named, vhost: of });

@@ -38,13 +38,15 @@ pub(crate) enum SettingsError {
     PolicyTwice { name: String, vhost: String },
     #[error("policy '{name}': {why}")]
     BadPolicy { name: String, why: amqp_broker::InvalidPolicy },
-    #[error("policy '{name}': {key} has a value that no setting has")]
+    #[error("policy '{name}': {key} is a string, a whole number, a float, true or false")]
     BadPolicySetting { name: String, key: String },
     #[error(
         "policy '{name}' applies to '{target}': it may apply to all, queues, classic_queues, quorum_queues, streams or \
          exchanges"
     )]
     BadPolicyTarget { name: String, target: String },
+    #[error("policy '{0}' is for virtual host '/', whose other side is a Redis, which has no policies")]
+    PolicyForRedis(String),
     #[error(
         "policy '{name}' is for virtual host '{vhost}', but there is none of that name: the virtual hosts are {vhosts}"
     )]

@@ -1,6 +1,6 @@
 //! A policy, from the file.
 
-use amqp_broker::{Policy, PolicyTarget};
+use amqp_broker::{Policy, PolicyTarget, RabbitMq};
 use amqp_codec::{Table, Value};
 use serde::Deserialize;
 
@@ -29,12 +29,12 @@ fn default_vhost() -> String {
 }
 
 impl PolicySetting {
-    /// The policy as the broker takes it.
+    /// The policy as a broker takes it that is like a version of RabbitMQ.
     ///
     /// # Errors
     /// When it applies to nothing that is known, its pattern is not a regular expression, or its
-    /// definition is none.
-    pub(super) fn policy(&self) -> Result<Policy, SettingsError> {
+    /// definition is none of that version.
+    pub(super) fn policy(&self, version: RabbitMq) -> Result<Policy, SettingsError> {
         let target = match &self.apply_to {
             None => PolicyTarget::default(),
             Some(name) => {
@@ -48,7 +48,9 @@ impl PolicySetting {
             true => Policy::for_operators(&self.name, &self.pattern, definition),
             false => Policy::new(&self.name, &self.pattern, definition),
         };
-        let policy = policy.map_err(|why| SettingsError::BadPolicy { name: self.name.clone(), why })?;
+        let bad = |why| SettingsError::BadPolicy { name: self.name.clone(), why };
+        let policy = policy.map_err(bad)?;
+        policy.check_for(version).map_err(bad)?;
         Ok(policy.apply_to(target).priority(self.priority))
     }
 
@@ -60,7 +62,7 @@ impl PolicySetting {
                 toml::Value::Integer(number) => Some(Value::I64(*number)),
                 toml::Value::Boolean(flag) => Some(Value::Bool(*flag)),
                 toml::Value::Float(number) => Some(Value::F64(*number)),
-                // No setting has such a value.
+                // No setting that has an effect has such a value.
                 toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => None,
             };
             // A key of a policy is far shorter than one that does not fit.

@@ -166,11 +166,15 @@ fn policies_get_to_the_builder_and_what_is_wrong_with_one_is_told_with_its_name(
     }
     let twice = [file(""), file("operator = true"), file("")];
     assert_eq!(refused(&twice.concat()), "policy 'p' of virtual host '/' is given more than once");
+    let redis = format!("redis = \"redis://localhost/0\"\n{}", file(""));
+    assert!(refused(&redis).starts_with("policy 'p' is for virtual host '/', whose other side is a Redis"));
     assert!(Settings::parse(&twice[..2].concat()).unwrap().builder().is_ok());
     for (definition, expected) in [
         ("max-length = -1", "policy 'p': -1 is not a valid maximum length"),
-        ("max-age = 1979-05-27", "policy 'p': max-age has a value that no setting has"),
+        ("max-age = 1979-05-27", "policy 'p': max-age is a string, a whole number, a float, true or false"),
         ("", "policy 'p': no policy provided"),
+        // The version is 3.10 by default.
+        ("delivery-limit = -1", "policy 'p': -1 is not a valid delivery limit"),
     ] {
         let text = file("").replace("max-length = 5", definition);
         assert_eq!(refused(&text), expected);

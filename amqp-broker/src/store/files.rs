@@ -7,9 +7,12 @@ use std::{collections::HashMap, collections::HashSet, sync::Arc};
 use bytes::Bytes;
 use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 
-use crate::core::{
-    journal::records::{Changes, Record, Stored},
-    vhost::{Vhost, restore::Restoration},
+use crate::{
+    core::{
+        journal::records::{Changes, Record, Stored},
+        vhost::{Vhost, restore::Restoration},
+    },
+    shown::shown,
 };
 
 use super::{folder::Folder, number, options::BODIES};
@@ -163,24 +166,39 @@ impl Files {
         restored: &mut Restored,
         gone: &mut Cleared,
     ) -> fjall::Result<()> {
-        for kind in [format::POLICY, format::EXCHANGE, format::QUEUE, format::EMPTIED, format::BINDING] {
+        self.restore_policies(restoration, gone)?;
+        for kind in [format::EXCHANGE, format::QUEUE, format::EMPTIED, format::BINDING] {
             for guard in self.topology.prefix([kind]) {
                 let (key, value) = guard.into_inner()?;
                 let record = match kind {
                     format::BINDING => format::read_binding(&key, &value).map(Record::Bound),
-                    format::POLICY => format::read_policy(&key, &value),
                     format::EMPTIED => format::read_emptied(&key, &value),
                     _ => format::read_entity(&key, &value),
                 };
                 let is_read = record.is_some();
                 let belongs = record.is_some_and(|record| restoration.put(record));
-                // A policy, an exchange or a queue depends on no other record, so one that cannot
-                // be restored is unreadable.
-                let is_entity = matches!(kind, format::POLICY | format::EXCHANGE | format::QUEUE);
+                // An exchange or a queue depends on no other record, so one that cannot be restored
+                // is unreadable.
+                let is_entity = matches!(kind, format::EXCHANGE | format::QUEUE);
                 match belongs {
                     true => restored.count(kind),
                     false => gone.add(Part::Topology, key, !is_read || is_entity),
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_policies(&self, restoration: &mut Restoration<'_>, gone: &mut Cleared) -> fjall::Result<()> {
+        for guard in self.topology.prefix([format::POLICY]) {
+            let (key, value) = guard.into_inner()?;
+            match format::read_policy(&key, &value) {
+                Some(Ok(policy)) => _ = restoration.put(Record::PolicySet(Box::new(policy))),
+                Some(Err(error)) => {
+                    let key = String::from_utf8_lossy(&key);
+                    tracing::warn!(key = shown(key), %error, "a policy is kept and has no effect in this version");
+                }
+                None => gone.add(Part::Topology, key, true),
             }
         }
         Ok(())

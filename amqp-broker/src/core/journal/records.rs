@@ -70,7 +70,9 @@ impl Record {
             Record::ExchangeDeclared { declared, .. } => declared.arguments.as_encoded().len() as u64,
             Record::QueueDeclared { arguments, .. } => arguments.as_encoded().len() as u64,
             Record::Bound(binding) | Record::Unbound(binding) => binding.arguments.as_encoded().len() as u64,
-            Record::PolicySet(policy) => policy.definition.as_encoded().len() as u64,
+            Record::PolicySet(policy) => {
+                (policy.name.len() + policy.pattern.len() + policy.definition.as_encoded().len()) as u64
+            }
             _ => 0,
         };
         RECORD_OVERHEAD + texts

@@ -127,6 +127,7 @@ impl Vhost {
     }
 
     fn queue_info_of(&mut self, id: QueueId, now: u64) -> Option<QueueInfo> {
+        self.budget.spend(self.policy_units());
         let applied = self.policies_of(id)?;
         let named = |policy: Option<&Policy>| policy.map(|policy| policy.name.to_string());
         let (policy, operator_policy) = (named(applied.policy), named(applied.operator_policy));

@@ -251,6 +251,7 @@ impl Vhost {
         let name = declared.name.clone();
         self.entities_weight += declared.weight();
         let mut exchange = Exchange::new(declared, serial);
+        self.budget.spend(self.policy_units());
         Self::put_under_policies(&self.policies, &mut exchange);
         let id = self.exchanges.insert(exchange);
         self.exchange_names.insert(name, id);

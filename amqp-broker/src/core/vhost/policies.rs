@@ -17,6 +17,11 @@ impl Vhost {
         &self.policies
     }
 
+    /// The work of matching a name with all policies.
+    pub(super) fn policy_units(&self) -> u64 {
+        1 + self.policies.len() as u64
+    }
+
     /// The arguments that a queue goes by: those of its declaration, and those of policies.
     pub(super) fn under_policies(
         &self,

@@ -3,19 +3,22 @@
 use std::collections::HashMap;
 
 use super::Vhost;
-use crate::core::{
-    content::returns::Returns,
-    entities::{
-        exchange::{Destination, Exchange},
-        ids::{ExchangeId, QueueId},
-        queue::{Queue, QueueDeclaration},
-        ready::Entry,
+use crate::{
+    core::{
+        content::returns::Returns,
+        entities::{
+            exchange::{Destination, Exchange},
+            ids::{ExchangeId, QueueId},
+            queue::{Queue, QueueDeclaration},
+            ready::Entry,
+        },
+        journal::{
+            kept::Kept,
+            records::{DurableBinding, Record, Stored},
+        },
+        rabbitmq::{arguments::QueueArguments, policies::policy::Policy},
     },
-    journal::{
-        kept::Kept,
-        records::{DurableBinding, Record, Stored},
-    },
-    rabbitmq::arguments::QueueArguments,
+    shown::shown,
 };
 
 /// A virtual host that is being restored. Policies come first. Exchanges and queues come before
@@ -40,9 +43,7 @@ impl<'a> Restoration<'a> {
             Record::ExchangeDeclared { serial, declared } => {
                 let name = declared.name.clone();
                 self.vhost.entities_weight += declared.weight();
-                let mut exchange = Exchange::new(declared, serial);
-                Vhost::put_under_policies(&self.vhost.policies, &mut exchange);
-                let id = self.vhost.exchanges.insert(exchange);
+                let id = self.vhost.exchanges.insert(Exchange::new(declared, serial));
                 self.vhost.exchange_names.insert(name, id);
                 self.exchanges.insert(serial, id);
                 self.vhost.messages.journal.is_used(serial);
@@ -74,7 +75,7 @@ impl<'a> Restoration<'a> {
                 true
             }
             Record::PolicySet(policy) => {
-                self.vhost.policies.set(*policy);
+                self.put_policy(*policy);
                 true
             }
             Record::Bound(binding) => self.bind(&binding),
@@ -85,6 +86,21 @@ impl<'a> Restoration<'a> {
             | Record::Unbound(_)
             | Record::PolicyCleared { .. }
             | Record::Gone { .. } => false,
+        }
+    }
+
+    /// Restores a policy, unless the broker is configured with one of its name and kind. Its record
+    /// stays in any case.
+    fn put_policy(&mut self, policy: Policy) {
+        if let Err(error) = policy.check(self.vhost.profile.policy_keys) {
+            tracing::warn!(
+                vhost = shown(&self.vhost.name),
+                policy = shown(&policy.name),
+                %error,
+                "a policy is kept and has no effect in this version"
+            );
+        } else if !self.vhost.policies.has(&policy) {
+            self.vhost.policies.set(policy);
         }
     }
 
@@ -129,7 +145,6 @@ impl<'a> Restoration<'a> {
 
     /// Ends the restoration, and sets the timers.
     pub(crate) fn finish(self) {
-        // Those that are predeclared were there before the policies.
         for id in self.vhost.exchange_names.values() {
             if let Some(exchange) = self.vhost.exchanges.get_mut(*id) {
                 Vhost::put_under_policies(&self.vhost.policies, exchange);

@@ -26,6 +26,8 @@ pub(super) struct Left {
     pub(super) tags: Vec<String>,
     /// Its bindings to fanout exchanges.
     pub(super) bindings: Vec<Binding>,
+    /// The queues of these bindings.
+    pub(super) fanout_queues: Vec<String>,
     /// What it listened to alone.
     pub(super) patterns: Vec<String>,
     /// Its queues that are exclusive or expire.
@@ -39,6 +41,7 @@ impl Orphans {
         let mut all = self.left.lock();
         all.tags.extend(left.tags);
         all.bindings.extend(left.bindings);
+        all.fanout_queues.extend(left.fanout_queues);
         all.patterns.extend(left.patterns);
         all.queues.extend(left.queues);
         all.consumers.extend(left.consumers);
@@ -76,6 +79,7 @@ impl Left {
     fn is_empty(&self) -> bool {
         self.tags.is_empty()
             && self.bindings.is_empty()
+            && self.fanout_queues.is_empty()
             && self.patterns.is_empty()
             && self.queues.is_empty()
             && self.consumers.is_empty()

@@ -125,6 +125,7 @@ fn left_by(hub: &Hub, link: u64) -> Left {
         let (bindings, patterns) = hub.arrivals.fanouts.remove(&queue);
         left.bindings.extend(bindings);
         left.patterns.extend(patterns);
+        left.fanout_queues.push(queue);
     }
     hub.arrivals.watches.forget(link);
     hub.arrivals.loss.forget(link);
@@ -144,6 +145,10 @@ async fn clear_up(hub: &Hub, left: &mut Left) -> Result<(), BackendError> {
     while let Some(binding) = left.bindings.last() {
         topology::unbind(hub, binding).await?;
         left.bindings.pop();
+    }
+    while let Some(queue) = left.fanout_queues.last() {
+        topology::delete_left(hub, queue).await?;
+        left.fanout_queues.pop();
     }
     while let Some((holder, queue, count)) = left.consumers.last() {
         remove_consumers(hub, holder, queue, *count).await?;

@@ -102,6 +102,21 @@ fn held(answers: &[Value]) -> u32 {
     u32::try_from(numbers(answers).iter().sum::<u64>()).unwrap_or(u32::MAX)
 }
 
+/// The last link that had bound a queue to a fanout exchange has ended. An auto-delete queue goes
+/// with it, as kombu does it, also if nobody has consumed from it, unless another link of this
+/// process has it again.
+///
+/// # Errors
+/// When Redis fails.
+pub(crate) async fn delete_left(hub: &Hub, queue: &str) -> Result<(), BackendError> {
+    let declared = hub.declared(queue).await?;
+    let is_to_go = declared.is_some_and(|declared| declared.auto_delete && declared.owner.is_none());
+    if is_to_go && hub.arrivals.fanouts.len(queue).is_none() {
+        delete_own_queue(hub, queue).await?;
+    }
+    Ok(())
+}
+
 /// The last consumer of an auto-delete queue has left. A queue on a fanout exchange is this
 /// process's alone and goes, as kombu does it; whether others consume from another nobody knows.
 ///

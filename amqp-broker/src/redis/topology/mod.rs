@@ -17,7 +17,7 @@ mod unused_exchanges;
 pub(crate) use self::{
     bindings::{bind, unbind},
     declaring::declare_queue,
-    deleting::{delete_queue, leave_queue, purge_queue},
+    deleting::{delete_left, delete_queue, leave_queue, purge_queue},
     exchanges::{declare_exchange, delete_exchange, find_exchange},
     overdue::sweep_bindings,
     owned::{check_access, check_known, delete_owned},

@@ -8,7 +8,10 @@ use crate::core::{
     journal::records::{DurableBinding, Record, Stored},
     rabbitmq::{
         exchange_declaration::{ExchangeDeclaration, Kind},
-        policies::policy::{Policy, PolicyTarget},
+        policies::{
+            invalid_policy::InvalidPolicy,
+            policy::{Policy, PolicyTarget},
+        },
     },
 };
 
@@ -144,8 +147,11 @@ pub(crate) fn policy(policy: &Policy) -> Vec<u8> {
     value
 }
 
-/// Reads a policy; `None` when the record is none, or another version's.
-pub(crate) fn read_policy(key: &[u8], value: &[u8]) -> Option<Record> {
+/// Reads a policy; `None` when the record is none.
+///
+/// # Errors
+/// This version of the broker has no such policies.
+pub(crate) fn read_policy(key: &[u8], value: &[u8]) -> Option<Result<Policy, InvalidPolicy>> {
     let [_, is_of_operator, name @ ..] = key else { return None };
     let (name, mut rest) = (str::from_utf8(name).ok()?, value);
     let target = read_name(&mut rest)?;
@@ -159,7 +165,7 @@ pub(crate) fn read_policy(key: &[u8], value: &[u8]) -> Option<Record> {
         0 => Policy::new(name, pattern, definition),
         _ => Policy::for_operators(name, pattern, definition),
     };
-    Some(Record::PolicySet(Box::new(policy.ok()?.apply_to(target).priority(priority))))
+    Some(policy.map(|policy| policy.apply_to(target).priority(priority)))
 }
 
 /// The key of a message: keys sort in the order of the queue.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::durability::{confirming, copy, declare, open, persistent, publish, shut_down};
 use crate::{
-    Policy, PolicyTarget,
+    Broker, Policy, PolicyTarget, RabbitMq,
     tests::peer::{Peer, short},
 };
 
@@ -278,4 +278,30 @@ async fn policies_are_kept_and_apply_to_what_is_restored() {
         peer.publish("amq.direct", "nobody", "refused").await;
         peer.expect::<basic::Nack>(1).await;
     }
+}
+
+#[tokio::test]
+async fn a_policy_of_another_version_is_kept_without_effect_and_a_configured_one_comes_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = |name: &str, key: &str, value: i32| {
+        Policy::new(name, "", arguments(&[(key, Value::I32(value))])).unwrap()
+    };
+    let like = |version| {
+        let builder = Broker::builder().like(version).policy("/", policy("configured", "max-length", 5));
+        builder.data_dir(folder.path()).build().unwrap()
+    };
+    let names =
+        |broker: &Broker| -> Vec<_> { broker.policies("/").into_iter().map(|policy| policy.name).collect() };
+    let broker = like(RabbitMq::V4_0);
+    assert_eq!(names(&broker), ["configured"]);
+    broker.set_policy("/", policy("configured", "max-length", 1)).unwrap();
+    broker.set_policy("/", policy("unlimited", "delivery-limit", -1)).unwrap();
+    broker.shutdown().await;
+    let broker = like(RabbitMq::V3_10);
+    assert_eq!(names(&broker), ["configured"]);
+    assert_eq!(broker.policies("/")[0].definition, arguments(&[("max-length", Value::I32(5))]));
+    broker.shutdown().await;
+    let broker = like(RabbitMq::V4_0);
+    assert_eq!(names(&broker), ["configured", "unlimited"]);
+    broker.shutdown().await;
 }

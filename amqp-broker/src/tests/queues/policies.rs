@@ -221,6 +221,20 @@ fn a_definition_is_refused_in_rabbitmqs_words() {
     assert_eq!(refused(twice), "max-length: duplicate keys not allowed");
     let bad = Policy::new("p", "(", table([("max-length", 1.into())])).unwrap_err().to_string();
     assert!(bad.starts_with("\"(\" is not a regular expression: "), "{bad}");
+    // What is of an earlier version only is refused in its words, and all else in those of the
+    // last.
+    for (key, value, expected) in [
+        ("consumer-timeout", Value::from(-1), "-1 is not a valid consumer timeout"),
+        ("delayed-retry-type", text("junk"), "<<\"junk\">> is not a valid delayed retry type"),
+    ] {
+        assert_eq!(refused(table([(key, value)])), expected);
+    }
+    let mixed = table([("ha-mode", text("all")), ("consumer-timeout", 1.into())]);
+    assert_eq!(refused(mixed), "consumer-timeout are not recognised policy settings");
+    let both = table([("delivery-limit", (-1).into()), ("x", 1.into())]);
+    assert_eq!(refused(both), "x are not recognised policy settings");
+    let junk = Policy::for_operators("o", "", table([("overflow", text("junk"))])).unwrap_err();
+    assert_eq!(junk.to_string(), "<<\"junk\">> is not a valid overflow value");
     let long = Policy::new("x".repeat(256), "", table([("max-length", 1.into())])).unwrap_err();
     assert_eq!(long.to_string(), "a policy's name has at most 255 bytes, and not 256");
 }

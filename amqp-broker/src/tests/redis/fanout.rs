@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures_core::Stream as _;
 use tokio::time::timeout;
 
-use super::support::{Setting, ask, bodies};
-use crate::backend::{ExchangeKind, Link, Published, Settlement};
+use super::support::{Setting, ask, bodies, queue};
+use crate::backend::{ExchangeKind, Link, Published, QueueDeclaration, Settlement};
+use crate::tests::log::Log;
 
 #[tokio::test]
 async fn each_queue_on_a_fanout_exchange_gets_its_copy() {
@@ -90,6 +91,35 @@ async fn a_link_that_ends_leaves_its_fanout_exchanges() {
     }
 }
 
+/// Whether it is closed or lost, and though nobody has consumed.
+#[tokio::test]
+async fn an_auto_delete_queue_of_a_fanout_exchange_goes_with_the_last_link_that_has_bound_it() {
+    let test = "an_auto_delete_queue_of_a_fanout_exchange_goes_with_the_last_link_that_has_bound_it";
+    let Some(setting) = Setting::new(test).await else { return };
+    for is_closed in [true, false] {
+        let (mut client, mut other) = (setting.open().await, setting.open().await);
+        client.exchange("f", ExchangeKind::Fanout).await;
+        client.declare("stays", &[]).await;
+        let going = QueueDeclaration { auto_delete: true, ..queue("goes", &[]) };
+        client.link.declare_queue(&going).await.unwrap();
+        for queue in ["stays", "goes"] {
+            client.bind("f", "", queue).await;
+        }
+        other.bind("f", "", "goes").await;
+        other.link.close().await;
+        assert_eq!(setting.ask::<u32>(&["EXISTS", "_amqp.queue.goes"]).await, 1, "one has it still");
+        match is_closed {
+            true => client.link.close().await,
+            false => drop(client),
+        }
+        while setting.ask::<u32>(&["EXISTS", "_amqp.queue.goes"]).await == 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(setting.ask::<u32>(&["EXISTS", "_amqp.queue.stays"]).await, 1);
+        assert_eq!(setting.ask::<u32>(&["SCARD", "_kombu.binding.f"]).await, 0);
+    }
+}
+
 #[tokio::test]
 async fn with_old_versions_both_channels_are_used_and_a_message_arrives_once() {
     let test = "with_old_versions_both_channels_are_used_and_a_message_arrives_once";
@@ -114,8 +144,16 @@ async fn a_fanout_exchange_that_kombu_alone_has_declared_is_recognised() {
     let Some(setting) = Setting::new(test).await else { return };
     let _: () = setting.ask(&["SADD", "_kombu.binding.news", "\x06\x16\x06\x16bcast.1"]).await;
     let (mut client, mut kombu) = (setting.open().await, setting.open().await);
-    assert_eq!(client.publish("news", "", "as if it were direct").await, Published::Routed);
-    assert_eq!(setting.ask::<u32>(&["LLEN", "bcast.1"]).await, 1);
+    let (log, guard) = Log::listen();
+    for sent in 1..=3 {
+        assert_eq!(client.publish("news", "", "as if it were direct").await, Published::Routed);
+        assert_eq!(setting.ask::<u32>(&["LLEN", "bcast.1"]).await, sent);
+    }
+    let lines = log.lines();
+    let told: Vec<_> =
+        lines.iter().filter(|line| line.contains("takes an exchange for a direct one")).collect();
+    assert!(told.len() == 1 && told[0].contains("news"), "{lines:?}");
+    drop(guard);
     // The plain connection of another gateway stands for kombu: nothing is declared.
     kombu.exchange("other", ExchangeKind::Fanout).await;
     kombu.bind("other", "", "heard").await;
@@ -127,6 +165,31 @@ async fn a_fanout_exchange_that_kombu_alone_has_declared_is_recognised() {
         assert_eq!(kombu.next("heard").await.message.body, body);
     }
     assert_eq!(setting.ask::<u32>(&["EXISTS", "bcast.2", "heard"]).await, 0);
+}
+
+/// Nobody consumes: the oldest messages are dropped.
+#[tokio::test]
+async fn a_queue_on_a_fanout_exchange_keeps_16_mib() {
+    let Some(setting) = Setting::new("a_queue_on_a_fanout_exchange_keeps_16_mib").await else { return };
+    let mut client = setting.open().await;
+    client.exchange("f", ExchangeKind::Fanout).await;
+    client.declare("q", &[]).await;
+    client.bind("f", "", "q").await;
+    const LENGTH: usize = 1 << 20;
+    for number in 0..20 {
+        let body = format!("{number:02}{}", "x".repeat(LENGTH));
+        assert_eq!(client.publish("f", "", &body).await, Published::Routed);
+    }
+    client.watch("q").await;
+    let mut kept = Vec::new();
+    while kept.last() != Some(&19) {
+        let next = client.next("q").await.message.body;
+        kept.push(std::str::from_utf8(&next[..2]).unwrap().parse::<usize>().unwrap());
+    }
+    // An item is a third larger than its body.
+    let most = (16 << 20) / LENGTH;
+    assert!((most / 2..most).contains(&kept.len()), "{kept:?}");
+    assert!(kept.iter().copied().eq(20 - kept.len()..20), "{kept:?}");
 }
 
 #[tokio::test]

@@ -62,12 +62,28 @@ async fn what_is_not_served_is_refused_and_named() {
 }
 
 #[tokio::test]
+async fn what_is_neither_durable_nor_persistent_is_as_durable_as_all_else() {
+    let test = "what_is_neither_durable_nor_persistent_is_as_durable_as_all_else";
+    let Some(server) = RedisServer::start(test).await else { return };
+    let first = broker(&server);
+    let mut peer = Peer::open(&first).await;
+    peer.call(1, queue::Declare { queue: short("q"), durable: false, ..Default::default() }).await;
+    peer.publish_with("", "q", Properties::default(), false, b"m").await;
+    // When this is answered, the message is there.
+    peer.call(1, queue::Declare { queue: short("q"), passive: true, ..Default::default() }).await;
+    first.shutdown().await;
+    let second = broker(&server);
+    let mut peer = Peer::open(&second).await;
+    assert_eq!(peer.bodies("q").await, ["m"]);
+}
+
+#[tokio::test]
 async fn what_rabbitmq_does_not_serve_either_closes_the_connection() {
     let test = "what_rabbitmq_does_not_serve_either_closes_the_connection";
     let Some(server) = RedisServer::start(test).await else { return };
     let broker = broker(&server);
     let immediate = basic::Publish { immediate: true, ..Default::default() };
-    let rows: [(Vec<Frame>, ReplyCode, &str); 6] = [
+    let rows: [(Vec<Frame>, ReplyCode, &str); 7] = [
         (
             vec![on(basic::Qos { prefetch_size: 1, ..Default::default() })],
             ReplyCode::NOT_IMPLEMENTED,
@@ -79,6 +95,11 @@ async fn what_rabbitmq_does_not_serve_either_closes_the_connection() {
         (vec![on(exchange("x", "odd"))], ReplyCode::COMMAND_INVALID, "exchange type 'odd'"),
         (
             vec![on(queue::Declare { queue: no_text(), ..Default::default() })],
+            ReplyCode::NOT_IMPLEMENTED,
+            "a name that is not UTF-8",
+        ),
+        (
+            vec![on(exchange::Declare { exchange: no_text(), ..exchange("", "direct") })],
             ReplyCode::NOT_IMPLEMENTED,
             "a name that is not UTF-8",
         ),

@@ -321,6 +321,29 @@ async fn without_scripts_a_consumer_loses_nothing_at_any_command() {
 }
 
 #[tokio::test]
+async fn without_scripts_a_consumer_that_waits_loses_nothing_at_any_command() {
+    let test =
+        concat!(module_path!(), "::without_scripts_a_consumer_that_waits_loses_nothing_at_any_command");
+    consume(test, WAIT, "&scripting=false", &["BLMOVE", "WATCH", "LTRIM", "EXEC", "HDEL"]).await;
+}
+
+#[tokio::test]
+async fn without_scripts_a_process_that_restores_loses_nothing_at_any_command() {
+    let test =
+        concat!(module_path!(), "::without_scripts_a_process_that_restores_loses_nothing_at_any_command");
+    restore(test, "&scripting=false", &["SET", "ZRANGEBYSCORE", "HMGET", "WATCH", "EXEC"]).await;
+}
+
+#[tokio::test]
+async fn without_scripts_a_process_that_renews_its_claims_loses_nothing_at_any_command() {
+    let test = concat!(
+        module_path!(),
+        "::without_scripts_a_process_that_renews_its_claims_loses_nothing_at_any_command"
+    );
+    consume(test, HOLD, "&scripting=false&visibility_timeout=0.3", &["WATCH", "ZADD", "EXEC"]).await;
+}
+
+#[tokio::test]
 async fn a_publisher_loses_nothing_confirmed_at_any_command() {
     let test = "messaging::redis::commands::a_publisher_loses_nothing_confirmed_at_any_command";
     publish(test, "", &["LPUSH"]).await;

@@ -2,7 +2,7 @@
 
 use crate::core::rabbitmq::access::pattern::InvalidPattern;
 
-/// Why a policy is refused. The texts about its definition are RabbitMQ's.
+/// Why a policy is refused. The texts about values are RabbitMQ's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidPolicy {

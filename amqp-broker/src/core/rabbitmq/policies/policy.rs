@@ -1,10 +1,16 @@
 //! A policy.
 
-use amqp_codec::{ShortString, Table};
-use fancy_regex::Regex;
+use amqp_codec::{Report, ShortString, Table};
+use fancy_regex::{Regex, RegexBuilder};
 
 use super::{invalid_policy::InvalidPolicy, keys::PolicyKey, settings::PolicySettings};
-use crate::core::rabbitmq::{access::pattern::InvalidPattern, known::QueueType, profile::PolicyKeys};
+use crate::core::rabbitmq::{
+    access::pattern::InvalidPattern, known::QueueType, profile::PolicyKeys, version::RabbitMq,
+};
+
+/// How many steps a pattern that looks around may go back while it is matched with a name. Names
+/// come from clients, who wait for each other meanwhile.
+const MOST_STEPS: usize = 10_000;
 
 /// What a policy applies to, among what its pattern matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,11 +100,13 @@ impl PolicyTarget {
 /// use amqp_codec::Table;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let mut short_lived = Table::new(); short_lived.insert("message-ttl", 60_000)?;
-/// short_lived.insert("dead-letter-exchange", "late")?; let policy = Policy::new("short-lived",
-/// "^events\\.", short_lived)?.apply_to(PolicyTarget::Queues); let broker =
-/// Broker::builder().policy("/", policy).build(); assert_eq!(broker.policies("/")[0].name,
-/// "short-lived");
+/// let mut short_lived = Table::new();
+/// short_lived.insert("message-ttl", 60_000)?;
+/// short_lived.insert("dead-letter-exchange", "late")?;
+/// let policy = Policy::new("short-lived", "^events\\.", short_lived)?;
+/// let policy = policy.apply_to(PolicyTarget::Queues);
+/// let broker = Broker::builder().policy("/", policy).build();
+/// assert_eq!(broker.policies("/")[0].name, "short-lived");
 /// # Ok(())
 /// # }
 /// ```
@@ -135,7 +143,8 @@ pub struct PolicyInfo {
 impl Policy {
     /// Creates a policy for everything whose name matches a regular expression. As in RabbitMQ, it
     /// matches anywhere in a name unless `^` and `$` anchor it, and the empty one matches every
-    /// name. It may look ahead and behind, as `^(?!amq\\.)` does.
+    /// name. It may look ahead and behind, as `^(?!amq\.)` does; one that does so and goes back
+    /// more than 10,000 steps in a name does not match it.
     ///
     /// # Errors
     /// When the pattern is not a regular expression, or no version of RabbitMQ has policies with
@@ -150,7 +159,7 @@ impl Policy {
 
     /// Creates an operator policy, which applies beside the policies of users. It may only limit
     /// queues: by `message-ttl`, `expires`, `max-length`, `max-length-bytes`, `delivery-limit`, and
-    /// `overflow`, which [4.0](crate::RabbitMq::V4_0) has.
+    /// `overflow`, which [4.0](crate::RabbitMq::V4_0) has; some settings without effect are taken.
     ///
     /// # Errors
     /// As [`new`](Self::new), and when an operator policy cannot have a setting.
@@ -170,14 +179,9 @@ impl Policy {
     ) -> Result<Self, InvalidPolicy> {
         let length = name.len();
         let name = ShortString::try_from(name).map_err(|_| InvalidPolicy::InvalidName { length })?;
-        let invalid = |error: fancy_regex::Error| InvalidPattern::new(&pattern, &error.to_string());
-        let names = Regex::new(&pattern).map_err(invalid)?;
-        // Any version may have these keys.
-        let known = [PolicyKeys::Mirrors, PolicyKeys::NoMirrors, PolicyKeys::Delays];
-        let checked = known.map(|keys| check(&definition, is_of_operator, keys));
-        if checked.iter().all(Result::is_err) {
-            return Err(checked.into_iter().find_map(Result::err).unwrap_or(InvalidPolicy::NoSettings));
-        }
+        let invalid = |error: fancy_regex::Error| InvalidPattern::new(&pattern, &Report(&error).to_string());
+        let names = RegexBuilder::new(&pattern).backtrack_limit(MOST_STEPS).build().map_err(invalid)?;
+        check_for_any_version(&definition, is_of_operator)?;
         Ok(Policy {
             name,
             names,
@@ -213,9 +217,31 @@ impl Policy {
         matches!(self.target, PolicyTarget::All | PolicyTarget::Exchanges) && self.has(name)
     }
 
-    /// Tells whether its pattern matches a name. One that takes too long matches nothing.
+    /// Tells whether its pattern matches a name.
     fn has(&self, name: &[u8]) -> bool {
         self.names.is_match(&*String::from_utf8_lossy(name)).unwrap_or(false)
+    }
+
+    /// Checks that a version of RabbitMQ has policies like this one.
+    ///
+    /// # Errors
+    /// When it does not know a setting, or takes no such value.
+    ///
+    /// ```
+    /// use amqp_broker::{Policy, RabbitMq};
+    /// use amqp_codec::Table;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut mirrored = Table::new();
+    /// mirrored.insert("ha-mode", "all")?;
+    /// let policy = Policy::new("mirrored", "", mirrored)?;
+    /// assert!(policy.check_for(RabbitMq::V3_10).is_ok());
+    /// assert!(policy.check_for(RabbitMq::V4_0).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn check_for(&self, version: RabbitMq) -> Result<(), InvalidPolicy> {
+        self.check(version.profile().policy_keys)
     }
 
     /// Checks that a version with these keys has such policies.
@@ -232,6 +258,20 @@ impl Policy {
             definition: self.definition.clone(),
             is_of_operator: self.is_of_operator,
         }
+    }
+}
+
+/// Checks that any version has policies with this definition.
+fn check_for_any_version(definition: &Table, is_of_operator: bool) -> Result<(), InvalidPolicy> {
+    let checked = |keys| check(definition, is_of_operator, keys);
+    let Err(last) = checked(PolicyKeys::Delays) else { return Ok(()) };
+    // What the last version does not know may be of an earlier one, whose refusal says more then.
+    let is_earlier = |name: &String| {
+        PolicyKey::named(name.as_bytes()).is_some_and(|key| key.is_known(is_of_operator, PolicyKeys::Mirrors))
+    };
+    match &last {
+        InvalidPolicy::UnknownKeys { keys } if keys.iter().all(is_earlier) => checked(PolicyKeys::Mirrors),
+        _ => Err(last),
     }
 }
 

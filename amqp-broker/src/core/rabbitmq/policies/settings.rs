@@ -108,7 +108,7 @@ impl PolicySettings {
                 _ => declared.delivery_limit,
             },
             consumer_timeout: match profile.timeouts_end_consumers && is_quorum {
-                true => declared.consumer_timeout.or(self.consumer_timeout),
+                true => least(declared.consumer_timeout, self.consumer_timeout),
                 false => declared.consumer_timeout,
             },
             delayed_retry: match profile.delayed_retries && is_quorum && !says("x-delayed-retry-type") {

@@ -37,6 +37,12 @@ impl Policies {
         Some(name)
     }
 
+    /// Tells whether there is one of this name and kind.
+    pub(crate) fn has(&self, policy: &Policy) -> bool {
+        let policies = if policy.is_of_operator { &self.of_operators } else { &self.of_users };
+        policies.contains_key(&policy.name)
+    }
+
     fn of_kind(&mut self, is_of_operator: bool) -> &mut BTreeMap<ShortString, Policy> {
         if is_of_operator { &mut self.of_operators } else { &mut self.of_users }
     }

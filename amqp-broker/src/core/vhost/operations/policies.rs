@@ -12,7 +12,22 @@ use crate::core::{
     work::{Work, applying::PolicyCursor},
 };
 
+/// The work of reading the arguments of a queue, besides their length.
+const PARSE_UNITS: u64 = 8;
+
 impl Vhost {
+    /// Puts a policy there before anything else is. It comes before one of its name and kind that
+    /// is restored, and is not recorded.
+    ///
+    /// # Errors
+    /// The version that this virtual host follows has no such policies.
+    pub(crate) fn configure_policy(&mut self, policy: Policy) -> Result<(), InvalidPolicy> {
+        policy.check(self.profile.policy_keys)?;
+        self.policies.set(policy);
+        self.apply_policies(0);
+        Ok(())
+    }
+
     /// Sets a policy, in place of one of its name and kind.
     ///
     /// # Errors
@@ -51,12 +66,12 @@ impl Vhost {
         if cursor.version != self.policies.version {
             return true;
         }
-        let cost = 1 + self.policies.len() as u64;
+        let units = self.policy_units();
         loop {
             let next = self.exchanges.iter_from(cursor.exchange).next().map(|(id, _)| id);
             let Some(id) = next else { break };
             cursor.exchange = id.index() + 1;
-            self.budget.spend(cost);
+            self.budget.spend(units);
             if let Some(exchange) = self.exchanges.get_mut(id)
                 && Self::put_under_policies(&self.policies, exchange)
             {
@@ -70,7 +85,7 @@ impl Vhost {
             let next = self.queues.iter_from(cursor.queue).next().map(|(id, _)| id);
             let Some(id) = next else { return true };
             cursor.queue = id.index() + 1;
-            self.budget.spend(cost);
+            self.budget.spend(units);
             self.apply_to_queue(now, id);
             if self.budget.is_over() {
                 return false;
@@ -80,6 +95,8 @@ impl Vhost {
 
     fn apply_to_queue(&mut self, now: u64, id: QueueId) {
         let Some(queue) = self.queues.get(id) else { return };
+        // Each of its arguments is searched for.
+        self.budget.spend(PARSE_UNITS + queue.table.as_encoded().len() as u64 / 8);
         let parsed = {
             let name = queue.name.to_text();
             QueueArguments::parse(&queue.table, self.entity("queue", &name), self.profile)
@@ -96,6 +113,12 @@ impl Vhost {
         queue.arguments = arguments;
         if let Some(timeout) = queue.arguments.consumer_timeout {
             self.expect_timeout(now, timeout);
+            // There may be deliveries that had none, also where a search has passed already.
+            let due = now.saturating_add(timeout);
+            self.acks_due = self.acks_due.min(due);
+            if let Some(checked) = &mut self.acks_checked {
+                checked.due = checked.due.min(due);
+            }
         }
         // What exceeds a limit now is dropped when the queue has its turn.
         self.wake(id);

@@ -305,7 +305,6 @@ impl Vhost {
             let text = name.to_text();
             QueueArguments::parse(&declare.arguments, self.entity("queue", &text), self.profile)?
         };
-        let arguments = self.under_policies(name.as_bytes(), &declare.arguments, arguments);
         if let Some(dead_letter) = declare.arguments.get("x-dead-letter-exchange") {
             self.permit_queue(by, Act::Read, &name)?;
             self.permit_exchange(by, Act::Write, name_in(&dead_letter))?;
@@ -318,6 +317,8 @@ impl Vhost {
         }
         let weight = Queue::weight_of(&name, &declare.arguments);
         self.check_memory(weight)?;
+        self.budget.spend(self.policy_units());
+        let arguments = self.under_policies(name.as_bytes(), &declare.arguments, arguments);
         self.entities_weight += weight;
         // A durable queue is recorded in the journal.
         let serial = self.messages.journal.serial(is_durable(declare));
