@@ -57,6 +57,11 @@ fn lock_path(control: &Path, reader: &str) -> PathBuf {
     control.join(format!("{reader}.reader"))
 }
 
+/// Tells whether a file is a claimed message.
+pub(super) fn is_claim(name: &str) -> bool {
+    name.rsplit_once(MARK).is_some_and(|(_, reader)| Uuid::try_parse(reader).is_ok())
+}
+
 /// The names of messages that readers have claimed who are gone, each with the name it has now.
 ///
 /// # Errors

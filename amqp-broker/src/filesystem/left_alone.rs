@@ -15,6 +15,11 @@ pub(super) struct LeftAlone {
 }
 
 impl LeftAlone {
+    /// Tells whether a file was logged.
+    pub(super) fn has(&self, file: &str) -> bool {
+        self.names.lock().contains(file)
+    }
+
     /// Logs that a file is left alone, and why, unless it was logged already.
     pub(super) fn log(&self, file: &str, why: impl Display) {
         let mut names = self.names.lock();

@@ -114,6 +114,7 @@ async fn look(shared: Weak<Shared>) {
         }
         let queues = blocking(&shared, |shared| {
             shared.messages.return_orphans()?;
+            shared.messages.log_others()?;
             shared.messages.queues()
         });
         match queues.await {

@@ -188,6 +188,22 @@ impl Messages {
         Ok(())
     }
 
+    /// Logs files that are neither messages nor claims, once nobody writes them any more: foreign
+    /// ones, and what a writer that was killed has left.
+    pub(super) fn log_others(&self) -> io::Result<()> {
+        for name in folders::names(&self.options.data_in)? {
+            if folders::queue_of(&name).is_some() || claims::is_claim(&name) || self.left_alone.has(&name) {
+                continue;
+            }
+            let Ok(metadata) = fs::metadata(self.options.data_in.join(&name)) else { continue };
+            let is_old = metadata.modified()?.elapsed().is_ok_and(|since| since > UNFINISHED);
+            if metadata.is_file() && is_old {
+                self.left_alone.log(&name, "it is no message, or its writer has not finished it");
+            }
+        }
+        Ok(())
+    }
+
     /// Returns a claimed message to its place, marked as redelivered; tells whether it was there.
     fn give_back(&self, name: &str, claimed: &str) -> io::Result<bool> {
         let folder = &self.options.data_in;
@@ -236,6 +252,27 @@ mod tests {
         assert_eq!(logged(claim).len(), 1);
         assert_eq!(messages.list("q").unwrap().len(), 5);
         assert_eq!(messages.purge("q").unwrap(), 4, "a folder stays");
+    }
+
+    #[test]
+    fn files_that_are_neither_messages_nor_claims_are_logged_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let messages = Messages::new(FilesystemOptions::new().data_folder_in(folder.path()), Arc::default());
+        let long_ago = SystemTime::now() - 6 * UNFINISHED;
+        let claimed = format!("1_a.q.msg.claimed-{}", uuid::Uuid::new_v4());
+        for name in ["1_a.q.msg", &claimed, "2_b.q.msg.unfinished", "notes.txt", "young.txt"] {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_modified(if name == "young.txt" { SystemTime::now() } else { long_ago }).unwrap();
+        }
+        fs::create_dir(folder.path().join("processed")).unwrap();
+        let mut lines = logged(|| (0..3).for_each(|_| messages.log_others().unwrap()));
+        lines.sort();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        for name in ["2_b.q.msg.unfinished", "notes.txt"] {
+            let file = format!("file=\"{name}\"");
+            assert!(lines.iter().any(|line| line.contains(&file)), "{lines:?}");
+        }
+        assert_eq!(folders::names(folder.path()).unwrap().len(), 6, "all stay");
     }
 
     #[test]
