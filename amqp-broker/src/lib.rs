@@ -36,6 +36,7 @@
 //! | 4.2.9 | a client's `frame_max` is at least 8192; a mandatory direct reply is not returned when its requester is there |
 //! | 4.3.6 | queues that are neither durable nor exclusive are refused with 541 on the connection; so is `x-queue-version` 1, with 406 on the channel |
 //! | | a prefetch for the whole channel counts for each consumer; a passive declaration needs some permission on the name |
+//! | | a transaction has at most 10,000 publishes: one more closes the channel with 406 (in words of this broker); `x-max-age` is compared as a time, so that `1D` equals `24h` |
 //! | | quorum queues: 32 priorities; only rejections and the ends of channels count towards the delivery limit; `x-acquired-count`; `x-delayed-retry-type`, `-min`, `-max` |
 //! | | only quorum queues have a consumer timeout, by `x-consumer-timeout` of the consumer or the queue, a policy, or of the broker: messages return, and the consumer is cancelled, or the channel closed where the client does not know cancels |
 //!

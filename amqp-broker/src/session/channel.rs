@@ -69,6 +69,8 @@ enum Mode {
 #[derive(Debug, Default)]
 struct Pending {
     publishes: Segments<Prepared>,
+    /// How many there are.
+    count: usize,
     /// How many bytes they take.
     weight: u64,
 }

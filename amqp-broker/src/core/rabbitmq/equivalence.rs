@@ -3,7 +3,7 @@
 use amqp_codec::{Table, Value};
 
 use super::{
-    arguments::{Entity, QueueType},
+    arguments::{Entity, QueueType, age},
     known::queue_arguments,
     profile::Profile,
     refusal::Refusal,
@@ -20,8 +20,15 @@ pub(crate) fn compare_all(
 ) -> Result<(), Refusal> {
     queue_arguments(kind, profile).iter().try_for_each(|argument| match *argument {
         "x-queue-type" if profile.queue_type_is_known => compare_types(current, received, queue),
+        "x-max-age" if profile.ages_are_compared_as_times && are_as_long(current, received) => Ok(()),
         argument => compare(argument, current, received, queue),
     })
+}
+
+/// Tells whether both tables have maximum ages that are as long: a day is 24 hours.
+fn are_as_long(current: &Table, received: &Table) -> bool {
+    let time = |table: &Table| age(table.get("x-max-age")?.as_str()?).ok().flatten();
+    time(current).zip(time(received)).is_some_and(|(one, other)| one == other)
 }
 
 /// Checks that both tables have the same type of queue, which is classic if they name none.

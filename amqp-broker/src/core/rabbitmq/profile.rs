@@ -93,6 +93,10 @@ pub(crate) struct Profile {
     /// Clients may log in with ANONYMOUS as `guest` by default.
     pub(crate) anonymous_is_guest: bool,
     pub(crate) policy_keys: PolicyKeys,
+    /// The most publishes of a transaction that is not committed yet.
+    pub(crate) most_in_transaction: usize,
+    /// Two maximum ages of a stream are equal if they are as long.
+    pub(crate) ages_are_compared_as_times: bool,
 }
 
 pub(super) const V3_10: Profile = Profile {
@@ -128,6 +132,8 @@ pub(super) const V3_10: Profile = Profile {
     deaths_are_recorded: false,
     anonymous_is_guest: false,
     policy_keys: PolicyKeys::Mirrors,
+    most_in_transaction: usize::MAX,
+    ages_are_compared_as_times: false,
 };
 
 pub(super) const V4_0: Profile = Profile {
@@ -163,6 +169,8 @@ pub(super) const V4_0: Profile = Profile {
     deaths_are_recorded: true,
     anonymous_is_guest: true,
     policy_keys: PolicyKeys::NoMirrors,
+    most_in_transaction: usize::MAX,
+    ages_are_compared_as_times: false,
 };
 
 pub(super) const V4_2: Profile = Profile {
@@ -184,6 +192,8 @@ pub(super) const V4_3: Profile = Profile {
     timeouts_end_consumers: true,
     passive_needs_permission: true,
     policy_keys: PolicyKeys::Delays,
+    most_in_transaction: 10_000,
+    ages_are_compared_as_times: true,
     copyright: "Copyright (c) 2007-2026 Broadcom Inc and/or its subsidiaries",
     ..V4_2
 };

@@ -94,6 +94,8 @@ pub(crate) enum Refusal {
     ConfirmToTx,
     #[error("channel is not transactional")]
     NotTransactional,
+    #[error("a transaction has at most {0} publishes")]
+    TransactionFull(usize),
     #[error("partial tx completion")]
     PartialCommit,
     #[error("user_id property set to '{claimed}' but authenticated user was '{user}'")]
@@ -187,6 +189,7 @@ impl Refusal {
             | Refusal::TxToConfirm
             | Refusal::ConfirmToTx
             | Refusal::NotTransactional
+            | Refusal::TransactionFull(_)
             | Refusal::PartialCommit
             | Refusal::WrongUserId { .. }
             | Refusal::InvalidExpiration { .. }

@@ -230,6 +230,11 @@ impl Vhost {
         &self.name
     }
 
+    /// The most publishes of a transaction.
+    pub(crate) fn most_in_transaction(&self) -> usize {
+        self.profile.most_in_transaction
+    }
+
     /// Whether a channel is still open.
     pub(crate) fn has_channel(&self, id: ChannelId) -> bool {
         self.channels.get(id).is_some()

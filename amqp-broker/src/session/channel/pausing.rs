@@ -85,6 +85,7 @@ impl ChannelSession {
                     let prepared = publishing.into_prepared(flags.mandatory);
                     pending.weight += prepared.weight();
                     pending.publishes.push_back(prepared);
+                    pending.count += 1;
                 }
                 self.weigh_unpublished(op);
             }

@@ -49,7 +49,11 @@ impl ChannelSession {
             return Err(Refusal::NotImplemented("immediate=true".to_owned()));
         }
         // In a transaction the message is only routed now, and published at the commit.
-        if let Mode::Transaction(_) = self.mode {
+        if let Mode::Transaction(pending) = &self.mode {
+            let most = op.shared.vhost.most_in_transaction();
+            if pending.count >= most {
+                return Err(Refusal::TransactionFull(most));
+            }
             let Some(channel) = self.key else { return Ok(()) };
             let publisher = Publisher { connection: op.by, channel };
             let publishing = op.shared.vhost.prepare(publisher, &mut self.incoming.draft)?;

@@ -29,7 +29,7 @@ impl ChannelSession {
                 self.reply(op, &tx::SelectOk {});
             }
             (tx::Method::Commit(_), Mode::Transaction(pending)) => {
-                let Pending { publishes, weight } = std::mem::take(pending);
+                let Pending { publishes, weight, .. } = std::mem::take(pending);
                 self.weigh_unpublished(op);
                 let by = Publisher { connection: op.by, channel: key };
                 let work = Work::Commit(Box::new(op.shared.vhost.commit(by, publishes, weight)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use amqp_codec::{
     Frame, Method, Properties, Value,
-    method::{basic, channel, connection, queue},
+    method::{basic, channel, connection, queue, tx},
 };
 
 use crate::{
@@ -430,4 +430,45 @@ async fn classic_queues_and_streams_of_4_3_have_no_consumer_timeout() {
             other => panic!("neither closed nor open: {other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_transaction_of_4_3_has_at_most_10_000_publishes() {
+    for version in RabbitMq::ALL {
+        let broker = like(version);
+        let mut peer = Peer::open(&broker).await;
+        peer.fresh("q", []).await;
+        peer.call(1, tx::Select {}).await;
+        for _ in 0..10_000 {
+            peer.put("q", Default::default(), "m").await;
+        }
+        // They are all there, and the next transaction has room again.
+        peer.call(1, tx::Commit {}).await;
+        assert_eq!(broker.queue("/", "q").unwrap().ready, 10_000, "{version}");
+        for _ in 0..10_001 {
+            peer.put("q", Default::default(), "m").await;
+        }
+        if version == RabbitMq::V4_3 {
+            let text = "channel 406 PRECONDITION_FAILED - a transaction has at most 10000 publishes";
+            assert_eq!(peer.refusal().await, text);
+        } else {
+            peer.call(1, tx::Commit {}).await;
+            assert_eq!(broker.queue("/", "q").unwrap().ready, 20_001, "{version}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn ages_of_streams_are_compared_as_times_in_4_3() {
+    let stream = |age: &str| {
+        let arguments = table([("x-queue-type", "stream".into()), ("x-max-age", age.into())]);
+        on(queue::Declare { durable: true, arguments, ..transient("q") })
+    };
+    const OTHER: &str = "406 PRECONDITION_FAILED - inequivalent arg 'x-max-age' for queue 'q' in vhost '/': \
+                         received '24h' but current is '1D'";
+    closes(&[stream("1D"), stream("24h")], (Closed::Channel, OTHER), NOTHING).await;
+    const LONGER: &str = "406 PRECONDITION_FAILED - inequivalent arg 'x-max-age' for queue 'q' in vhost '/': \
+                          received '25h' but current is '1D'";
+    let longer = (Closed::Channel, LONGER);
+    closes(&[stream("1D"), stream("25h")], longer, longer).await;
 }
