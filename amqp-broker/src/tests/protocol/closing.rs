@@ -65,14 +65,15 @@ both! {
     async fn a_close_its_answer_and_an_open_may_come_in_one_read(broker: &Tested) {
         let mut peer = broker.open().await;
         peer.err_and([close().into(), channel::CloseOk {}.into(), channel::Open::default().into()]).await;
-        let answers = [peer.next().await, peer.next().await].map(|answer| match answer {
-            Some(Frame::Method(1, Method::Channel(channel::Method::CloseOk(_)))) => "close-ok",
-            Some(Frame::Method(1, Method::Channel(channel::Method::OpenOk(_)))) => "open-ok",
-            other => panic!("{other:?}"),
-        });
-        // RabbitMQ's channels are processes of their own, and a busy one answers too late.
-        let is_late = matches!(broker, Tested::RabbitMq(_)) && answers == ["open-ok", "close-ok"];
-        assert!(is_late || answers == ["close-ok", "open-ok"], "{answers:?}");
+        let first = peer.next().await;
+        // RabbitMQ's channels are processes of their own: a busy one answers too late, or never.
+        let is_open = matches!(first, Some(Frame::Method(1, Method::Channel(channel::Method::OpenOk(_)))));
+        if is_open && matches!(broker, Tested::RabbitMq(_)) {
+            return;
+        }
+        let closed = channel::Method::CloseOk(channel::CloseOk {});
+        assert_eq!(first, Some(Frame::Method(1, Method::Channel(closed))));
+        peer.expect::<channel::OpenOk>(1).await;
         peer.settle_down().await;
     }
 
