@@ -108,7 +108,7 @@ impl<L: Link> Session<L> {
             return Ok(());
         }
         let (name, vhost) = (name.to_owned(), self.registry.vhost().to_owned());
-        Err(Refusal::Forbidden { what, name, vhost, user: access.user.clone() }.into())
+        Err(Refusal::Forbidden { act: None, what, name, vhost, user: access.user.clone() }.into())
     }
 
     /// Checks that the user may do this with a routing key of an exchange. The backend knows the
@@ -120,7 +120,7 @@ impl<L: Link> Session<L> {
         }
         let (key, exchange) = (key.to_string(), exchange.to_owned());
         let (vhost, user) = (self.registry.vhost().to_owned(), access.user.clone());
-        Err(Refusal::ForbiddenTopic { key, exchange, vhost, user }.into())
+        Err(Refusal::ForbiddenTopic { act: None, key, exchange, vhost, user }.into())
     }
 
     /// Sends a message of a queue. One whose properties do not fit into a frame is logged and not

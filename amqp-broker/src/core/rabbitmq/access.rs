@@ -65,6 +65,18 @@ pub(crate) enum Act {
     Read,
 }
 
+impl Act {
+    /// Its name before the word "access" in a refusal that names one.
+    pub(super) const fn before_access(named: Option<Self>) -> &'static str {
+        match named {
+            None => "",
+            Some(Act::Configure) => "configure ",
+            Some(Act::Write) => "write ",
+            Some(Act::Read) => "read ",
+        }
+    }
+}
+
 /// The user of a connection, and what the user may do.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {

@@ -97,6 +97,8 @@ pub(crate) struct Profile {
     pub(crate) most_in_transaction: usize,
     /// Two maximum ages of a stream are equal if they are as long.
     pub(crate) ages_are_compared_as_times: bool,
+    /// A refusal for want of permission says whether it is one to configure, write or read.
+    pub(crate) refusals_name_the_act: bool,
 }
 
 pub(super) const V3_10: Profile = Profile {
@@ -133,6 +135,7 @@ pub(super) const V3_10: Profile = Profile {
     anonymous_is_guest: false,
     policy_keys: PolicyKeys::Mirrors,
     most_in_transaction: usize::MAX,
+    refusals_name_the_act: false,
     ages_are_compared_as_times: false,
 };
 
@@ -170,6 +173,7 @@ pub(super) const V4_0: Profile = Profile {
     anonymous_is_guest: true,
     policy_keys: PolicyKeys::NoMirrors,
     most_in_transaction: usize::MAX,
+    refusals_name_the_act: true,
     ages_are_compared_as_times: false,
 };
 

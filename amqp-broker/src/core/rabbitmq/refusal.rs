@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use amqp_codec::{ReplyCode, Scope, ShortString};
 
+use super::access::Act;
 use crate::faults::publish_faults::PublishFault;
 
 /// What is wrong with a client's request.
@@ -59,10 +60,14 @@ pub(crate) enum Refusal {
     Locked { name: String, vhost: String },
     #[error("queue '{name}' in vhost '{vhost}' in exclusive use")]
     ExclusiveUse { name: String, vhost: String },
-    #[error("access to {what} '{name}' in vhost '{vhost}' refused for user '{user}'")]
-    Forbidden { what: &'static str, name: String, vhost: String, user: String },
-    #[error("access to topic '{key}' in exchange '{exchange}' in vhost '{vhost}' refused for user '{user}'")]
-    ForbiddenTopic { key: String, exchange: String, vhost: String, user: String },
+    /// Some versions name the act.
+    #[error("{}access to {what} '{name}' in vhost '{vhost}' refused for user '{user}'", Act::before_access(*act))]
+    Forbidden { act: Option<Act>, what: &'static str, name: String, vhost: String, user: String },
+    #[error(
+        "{}access to topic '{key}' in exchange '{exchange}' in vhost '{vhost}' refused for user '{user}'",
+        Act::before_access(*act)
+    )]
+    ForbiddenTopic { act: Option<Act>, key: String, exchange: String, vhost: String, user: String },
     #[error(
         "cannot obtain access to locked queue '{name}' in vhost '{vhost}'. basic.get operations are not supported by \
          quorum queues with single active consumer"

@@ -37,7 +37,8 @@ impl Vhost {
         let name = name.as_bytes();
         let any =
             [Act::Configure, Act::Write].into_iter().any(|act| self.permit(by, act, what, name).is_ok());
-        if any { Ok(()) } else { self.permit(by, Act::Read, what, name) }
+        // Any of them would do, so that none is named.
+        if any { Ok(()) } else { self.permit_named(by, Act::Read, what, name, false) }
     }
 
     /// Checks a connection's permission on a routing key of an exchange, which topic exchanges
@@ -57,6 +58,7 @@ impl Vhost {
             return Ok(());
         }
         Err(Refusal::ForbiddenTopic {
+            act: self.profile.refusals_name_the_act.then_some(act),
             key: String::from_utf8_lossy(key).into_owned(),
             exchange: exchange.name.to_string(),
             vhost: self.name.clone(),
@@ -65,6 +67,17 @@ impl Vhost {
     }
 
     fn permit(&self, by: ConnectionId, act: Act, what: &'static str, name: &[u8]) -> Result<(), Refusal> {
+        self.permit_named(by, act, what, name, self.profile.refusals_name_the_act)
+    }
+
+    fn permit_named(
+        &self,
+        by: ConnectionId,
+        act: Act,
+        what: &'static str,
+        name: &[u8],
+        is_named: bool,
+    ) -> Result<(), Refusal> {
         let Some(access) = self.connections.get(by).map(|connection| &connection.access) else {
             return Ok(());
         };
@@ -72,6 +85,7 @@ impl Vhost {
             return Ok(());
         }
         Err(Refusal::Forbidden {
+            act: is_named.then_some(act),
             what,
             name: String::from_utf8_lossy(name).into_owned(),
             vhost: self.name.clone(),

@@ -472,3 +472,18 @@ async fn ages_of_streams_are_compared_as_times_in_4_3() {
     let longer = (Closed::Channel, LONGER);
     closes(&[stream("1D"), stream("25h")], longer, longer).await;
 }
+
+#[tokio::test]
+async fn a_refusal_for_want_of_permission_names_the_act_from_4_0_on() {
+    for version in RabbitMq::ALL {
+        let none = Permissions::new("", "", "").unwrap();
+        let broker = Broker::builder().like(version).user("guest", "guest").permissions("guest", "/", none);
+        let mut peer = Peer::open(&broker.build()).await;
+        peer.send(1, queue::Declare { queue: short("q"), durable: true, ..Default::default() }).await;
+        let act = if version == RabbitMq::V3_10 { "" } else { "configure " };
+        let text = format!(
+            "channel 403 ACCESS_REFUSED - {act}access to queue 'q' in vhost '/' refused for user 'guest'"
+        );
+        assert_eq!(peer.refusal().await, text, "{version}");
+    }
+}
