@@ -14,11 +14,11 @@ pub(super) struct PolicySetting {
     #[serde(default = "default_vhost")]
     pub(super) vhost: String,
     pattern: String,
-    /// What it applies to: `all`, `queues` and so on.
+    /// The name of its target: `all`, `queues` and so on.
     apply_to: Option<String>,
     #[serde(default)]
     priority: i64,
-    /// Whether it is an operator policy.
+    /// Set for an operator policy.
     #[serde(default)]
     pub(super) operator: bool,
     definition: toml::Table,

@@ -1,4 +1,4 @@
-//! What policies make of declarations.
+//! Declarations, completed by policies.
 
 use amqp_codec::Table;
 

@@ -29,7 +29,7 @@ pub enum InvalidPolicy {
         key: &'static str,
         /// The value, cut where it is long.
         value: String,
-        /// What the key needs.
+        /// The kind of value that the key needs.
         what: &'static str,
     },
     /// Its pattern is not a regular expression.

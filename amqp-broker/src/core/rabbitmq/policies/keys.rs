@@ -8,7 +8,7 @@ use crate::{
     shown::shown,
 };
 
-/// What a key's value must be.
+/// The values that a key takes.
 #[derive(Clone, Copy)]
 enum Needs {
     Name,
@@ -55,7 +55,7 @@ pub(super) struct PolicyKey {
     /// The name of its value in RabbitMQ's refusals.
     what: &'static str,
     types: Types,
-    /// Whether classic queues take it where queues may be mirrored.
+    /// Set when classic queues take it where queues may be mirrored.
     classic_with_mirrors: bool,
     /// The versions where policies of users may have it, and those of operators.
     users: Versions,

@@ -8,11 +8,11 @@ use crate::core::rabbitmq::{
     access::pattern::InvalidPattern, known::QueueType, profile::PolicyKeys, version::RabbitMq,
 };
 
-/// How many steps a pattern that looks around may go back while it is matched with a name. Names
-/// come from clients, who wait for each other meanwhile.
+/// The most steps that a pattern which looks around goes back while it is matched with a name.
+/// Names come from clients, who wait for each other meanwhile.
 const MOST_STEPS: usize = 10_000;
 
-/// What a policy applies to, among what its pattern matches.
+/// The entities that a policy applies to, among those whose names match its pattern.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PolicyTarget {
@@ -130,13 +130,13 @@ pub struct PolicyInfo {
     pub name: String,
     /// The regular expression that names match.
     pub pattern: String,
-    /// What it applies to.
+    /// The entities that it applies to.
     pub target: PolicyTarget,
     /// Of several, the one with the highest applies.
     pub priority: i64,
     /// Its settings.
     pub definition: Table,
-    /// Whether it is an operator policy.
+    /// Set for an operator policy.
     pub is_of_operator: bool,
 }
 
@@ -265,7 +265,7 @@ impl Policy {
 fn check_for_any_version(definition: &Table, is_of_operator: bool) -> Result<(), InvalidPolicy> {
     let checked = |keys| check(definition, is_of_operator, keys);
     let Err(last) = checked(PolicyKeys::Delays) else { return Ok(()) };
-    // What the last version does not know may be of an earlier one, whose refusal says more then.
+    // A key that the last version does not know may be of an earlier one, whose refusal says more.
     let is_earlier = |name: &String| {
         PolicyKey::named(name.as_bytes()).is_some_and(|key| key.is_known(is_of_operator, PolicyKeys::Mirrors))
     };

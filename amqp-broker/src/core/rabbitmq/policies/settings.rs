@@ -1,4 +1,4 @@
-//! What policies give to a queue or an exchange.
+//! The settings that policies give to a queue or an exchange.
 
 use amqp_codec::{ShortString, Table, Value};
 
@@ -22,7 +22,7 @@ pub(crate) struct PolicySettings {
     max_length_bytes: Option<u64>,
     max_age: Option<u64>,
     overflow: Option<Overflow>,
-    /// How often a message may return; `Some(None)` for as often as it does.
+    /// The number of returns of a message; `Some(None)` for any number.
     delivery_limit: Option<Option<u64>>,
     consumer_timeout: Option<u64>,
     delayed_retry_type: Option<String>,
@@ -55,8 +55,8 @@ impl PolicySettings {
         }
     }
 
-    /// What a policy and an operator policy give together: of two numbers the smaller one, and
-    /// otherwise the operator's.
+    /// Combines a policy with an operator policy: of two numbers the smaller one counts, and
+    /// otherwise the operator's value.
     pub(super) fn and_of_operator(self, operator: &PolicySettings) -> Self {
         let operator = operator.clone();
         PolicySettings {
@@ -77,8 +77,8 @@ impl PolicySettings {
         }
     }
 
-    /// What a queue goes by that was declared with these arguments: of two numbers the smaller one,
-    /// and otherwise what was declared, apart from a quorum queue's `overflow` and a stream.
+    /// Completes the arguments of a declaration: of two numbers the smaller one counts, and
+    /// otherwise the declared value, apart from a quorum queue's `overflow` and a stream.
     pub(crate) fn complete(
         &self,
         declared: QueueArguments,
