@@ -32,7 +32,7 @@
 //! | | quorum queues: a delivery limit of 20 by default, and none with a negative one; messages above priority 4 are preferred two to one; what returns comes first; no `x-delivery-count` on a first `basic.get` |
 //! | | dead letters: `x-death` in the order of the deaths, whatever a publisher wrote into it; `x-last-death-*`; `CC` stays even where it counts no more |
 //! | | streams: filters by `x-stream-filter-value`; a delivery mode of 1 if there is none; rejecting acknowledges |
-//! | | a refusal for want of permission names the act: `write access to exchange` |
+//! | | a refusal for want of permission names the act: `write access to exchange`; topic permissions hold for the keys in `CC` and `BCC` too |
 //! | | policies: a negative `delivery-limit` is none; `stream-filter-size-bytes`, `target-group-size`, `consumer-timeout` without effect; `overflow` also for operators; no more of mirrored queues (`ha-mode`), which before are taken without effect |
 //! | 4.2.9 | a client's `frame_max` is at least 8192; a mandatory direct reply is not returned when its requester is there |
 //! | 4.3.6 | queues that are neither durable nor exclusive are refused with 541 on the connection; so is `x-queue-version` 1, with 406 on the channel |

@@ -99,6 +99,8 @@ pub(crate) struct Profile {
     pub(crate) ages_are_compared_as_times: bool,
     /// A refusal for want of permission says whether it is one to configure, write or read.
     pub(crate) refusals_name_the_act: bool,
+    /// Topic permissions are checked for the keys in `CC` and `BCC` too.
+    pub(crate) copies_need_topic_permission: bool,
 }
 
 pub(super) const V3_10: Profile = Profile {
@@ -136,6 +138,7 @@ pub(super) const V3_10: Profile = Profile {
     policy_keys: PolicyKeys::Mirrors,
     most_in_transaction: usize::MAX,
     refusals_name_the_act: false,
+    copies_need_topic_permission: false,
     ages_are_compared_as_times: false,
 };
 
@@ -174,6 +177,7 @@ pub(super) const V4_0: Profile = Profile {
     policy_keys: PolicyKeys::NoMirrors,
     most_in_transaction: usize::MAX,
     refusals_name_the_act: true,
+    copies_need_topic_permission: true,
     ages_are_compared_as_times: false,
 };
 

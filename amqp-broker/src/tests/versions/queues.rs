@@ -4,15 +4,18 @@
 use std::time::Duration;
 
 use amqp_codec::{
-    Frame, Method, Properties, Value,
+    Array, Frame, Method, Properties, Value,
     method::{basic, channel, connection, queue, tx},
 };
 
 use crate::{
     broker::Broker,
-    core::rabbitmq::{access::Permissions, version::RabbitMq},
+    core::rabbitmq::{
+        access::{Permissions, topics::TopicPermissions},
+        version::RabbitMq,
+    },
     tests::{
-        both::table,
+        both::{headers, table},
         peer::{Peer, short, start_ok},
         steps::{Closed, name, on, outcome, queue as transient, quorum},
     },
@@ -484,6 +487,27 @@ async fn a_refusal_for_want_of_permission_names_the_act_from_4_0_on() {
         let text = format!(
             "channel 403 ACCESS_REFUSED - {act}access to queue 'q' in vhost '/' refused for user 'guest'"
         );
+        assert_eq!(peer.refusal().await, text, "{version}");
+    }
+}
+
+#[tokio::test]
+async fn topic_permissions_hold_for_copies_from_4_0_on() {
+    for version in RabbitMq::ALL {
+        let own = TopicPermissions::new("^a", "").unwrap();
+        let broker = Broker::builder().like(version).user("guest", "guest");
+        let broker = broker.topic_permissions("guest", "/", "amq.topic", own).build();
+        let mut peer = Peer::open(&broker).await;
+        let mut copies = Array::new();
+        copies.push("x").unwrap();
+        let copied = headers(table([("CC", copies.into())]));
+        peer.publish_with("amq.topic", "a", copied, true, b"m").await;
+        if version == RabbitMq::V3_10 {
+            peer.expect_content::<basic::Return>().await;
+            continue;
+        }
+        let text = "channel 403 ACCESS_REFUSED - write access to topic 'x' in exchange 'amq.topic' in vhost '/' \
+                    refused for user 'guest'";
         assert_eq!(peer.refusal().await, text, "{version}");
     }
 }

@@ -209,6 +209,13 @@ impl Vhost {
             if is_remembered && copies.is_some() {
                 checked.source = self.publishable(names, by)?;
             }
+            if self.profile.copies_need_topic_permission
+                && let Some(source) = checked.source
+                && let Some(copies) = &copies
+            {
+                let mut keys = copies.keys.iter();
+                keys.try_for_each(|key| self.permit_topic(by, Act::Write, source, key.as_bytes()))?;
+            }
         }
         // The draft passed; what receivers must not see is now replaced or removed.
         self.spend_publish(draft);
