@@ -19,7 +19,8 @@ fn simulate(seeds: &str, more: &[&str]) -> (bool, String) {
 
 /// Seeds of long runs that showed something wrong once: an auto-delete exchange that went before a
 /// server could bind its queue, and faults of the simulation.
-const WRONG_ONCE: [usize; 5] = [5729, 39_321, 45_288, 48_232, 56_531];
+const WRONG_ONCE: [usize; 11] =
+    [5729, 39_321, 45_288, 48_232, 56_531, 123_825, 125_722, 137_249, 145_467, 151_620, 171_610];
 
 #[test]
 fn what_was_wrong_once_is_right() {

@@ -5,7 +5,8 @@ use std::{
     task::{Context, Waker},
 };
 
-use amqp_client::{Binding, DeleteOptions, Exchange, Queue};
+use amqp_client::{Binding, DeleteOptions, Error, Exchange, Queue, Report};
+use amqp_codec::ReplyCode;
 
 use super::{
     client::Client,
@@ -62,9 +63,9 @@ impl Client {
         // A binding lasts as long as what it binds.
         let bound = Known::Present { durable: is_durable(queue) && is_durable(exchange) };
         let (done, known) = if binds {
-            (self.world.call("bind", used.channel.bind(&binding)).await, bound)
+            (self.on_own("bind", used.channel.bind(&binding)).await, bound)
         } else {
-            (self.world.call("unbind", used.channel.unbind(&binding)).await, Known::Absent)
+            (self.on_own("unbind", used.channel.unbind(&binding)).await, Known::Absent)
         };
         self.learn(name, done.map(|()| known), thefts);
     }
@@ -86,12 +87,28 @@ impl Client {
     }
 
     async fn purge(&mut self, channel: usize, own: usize) {
+        let Some(used) = self.channel(channel).await else { return };
         let name = own_queue(self.number, own);
-        if matches!(self.world.topology.of(&Name::Queue(name.clone())), Known::Present { .. })
-            && let Some(used) = self.channel(channel).await
-        {
-            self.world.call("purge", used.channel.purge(&name)).await;
+        if matches!(self.world.topology.of(&Name::Queue(name.clone())), Known::Present { .. }) {
+            self.on_own("purge", used.channel.purge(&name)).await;
         }
+    }
+
+    /// Awaits a call on what is this client's own: it may find nothing, if somebody else deletes
+    /// that meanwhile.
+    async fn on_own<T>(&self, what: &str, call: impl Future<Output = Result<T, Error>>) -> Option<T> {
+        let thefts = self.world.topology.thefts();
+        let error = match self.world.ends(what, call).await? {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let is_missing = error.close().is_some_and(|close| close.code == ReplyCode::NOT_FOUND);
+        if is_missing && self.world.topology.thefts() != thefts {
+            self.world.log.add(format_args!("{what}: {}", Report(&error)));
+        } else {
+            self.world.failed(what, &error);
+        }
+        None
     }
 
     /// Begins to declare a queue, and drops the call at once.
