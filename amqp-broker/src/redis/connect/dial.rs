@@ -2,13 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisResult,
-    aio::MultiplexedConnection,
-};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisResult, aio::MultiplexedConnection};
 use tokio::{sync::watch, time};
 
 use super::{
+    client::{client, logged_in},
     failure::{backend_error, unavailable},
     listen::listen,
     sentinels::by_sentinel,
@@ -47,8 +45,8 @@ impl Dialer {
         let connect_time = options.socket_connect_timeout.unwrap_or(CONNECT_TIME);
         let login = options.current_login();
         let client = match &options.server {
-            Server::Tcp(host, port) => direct(options, &login, address(options.tls.as_ref(), host, *port)?)?,
-            Server::Socket(path) => direct(options, &login, ConnectionAddr::Unix(path.clone()))?,
+            Server::Tcp(host, port) => client(options, &login, address(options.tls.as_ref(), host, *port)?)?,
+            Server::Socket(path) => client(options, &login, ConnectionAddr::Unix(path.clone()))?,
             Server::Sentinels(sentinels) => {
                 // The sentinel is connected to, and then the master.
                 let most = options.sentinel_timeout.unwrap_or(connect_time.saturating_mul(2));
@@ -140,28 +138,4 @@ impl Dialer {
             Err(_) => Err(unavailable("Redis does not answer in time".to_owned())),
         }
     }
-}
-
-fn direct(
-    options: &RedisOptions,
-    login: &RedisLogin,
-    address: ConnectionAddr,
-) -> Result<Client, BackendError> {
-    let redis =
-        RedisConnectionInfo::default().set_db(options.database.into()).set_protocol(options.protocol());
-    let info = address.into_connection_info().map_err(|error| backend_error(&error))?;
-    let client = Client::open(
-        info.set_tcp_settings(options.tcp_settings()).set_redis_settings(logged_in(redis, login)),
-    );
-    client.map_err(|error| backend_error(&error))
-}
-
-fn logged_in(mut redis: RedisConnectionInfo, login: &RedisLogin) -> RedisConnectionInfo {
-    if let Some(user) = &login.user {
-        redis = redis.set_username(user);
-    }
-    if let Some(password) = &login.password {
-        redis = redis.set_password(password);
-    }
-    redis
 }

@@ -1,6 +1,7 @@
 //! Connections to Redis: what their errors mean, and what they carry.
 
 mod authentication;
+mod client;
 mod dial;
 mod failure;
 mod listen;

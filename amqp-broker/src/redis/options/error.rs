@@ -19,6 +19,12 @@ pub enum RedisOptionsError {
     /// There is no option of this name.
     #[error("the Redis transport has no option `{0}`")]
     UnknownOption(String),
+    /// There is no option of this name in `sentinel_kwargs`.
+    #[error(
+        "sentinel_kwargs has no option `{0}`: there are username, password, socket_timeout, ssl, ssl_cert_reqs, \
+         ssl_check_hostname, ssl_ca_certs, ssl_ca_data, ssl_certfile and ssl_keyfile"
+    )]
+    UnknownSentinelOption(String),
     /// kombu or redis-py has the option, and it cannot have its effect here.
     #[error("the option `{option}` has no place in a URL of the Redis transport: {reason}")]
     RefusedOption {

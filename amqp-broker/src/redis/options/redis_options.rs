@@ -44,7 +44,7 @@ macro_rules! options {
         /// | option | value |
         /// |---|---|
         /// | `virtual_host` | the database |
-        /// | `ssl`, `ssl_cert_reqs`, `ssl_ca_certs`, `ssl_ca_data`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname` | TLS, which each of them turns on: `none`, `optional` or `required`, which are both strict; PEM files, and PEM itself. The name of a master that sentinels tell of is always checked |
+        /// | `ssl`, `ssl_cert_reqs`, `ssl_ca_certs`, `ssl_ca_data`, `ssl_certfile`, `ssl_keyfile`, `ssl_check_hostname` | TLS, which each of them turns on: `none`, `optional` or `required`, which are both strict; PEM files, and PEM itself |
         /// | `sentinel_kwargs` | a JSON object with `username`, `password`, `socket_timeout` (after so many seconds without an answer the next sentinel is asked), `ssl` and the other options of TLS for the sentinels themselves; files that it does not name are those of the master's TLS |
         /// | `socket_keepalive_options` | a JSON object with `TCP_KEEPIDLE`, `TCP_KEEPINTVL` and `TCP_KEEPCNT`, or their numbers on Linux 4, 5 and 6: the times of `socket_keepalive` |
         /// | `protocol` | 3, the default, or 2: the version of Redis's protocol |

@@ -1,6 +1,8 @@
 //! Options by the names that they have in kombu.
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
     credentials::RedisLogin,
@@ -126,6 +128,9 @@ impl RedisOptions {
             let expected = "a JSON object with username, password, socket_timeout, ssl and the options of ssl, each optional";
             RedisOptionsError::value(option, expected)
         })?;
+        if let Some(unknown) = arguments.others.into_keys().next() {
+            return Err(RedisOptionsError::UnknownSentinelOption(unknown));
+        }
         self.sentinel_login = RedisLogin { user: arguments.username, password: arguments.password };
         (self.sentinel_tls, self.sentinel_ssl) = (arguments.ssl.unwrap_or(false), RedisTls::default());
         self.sentinel_timeout = match arguments.socket_timeout {
@@ -152,7 +157,6 @@ impl RedisOptions {
 
 /// The arguments of connections to sentinels.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct SentinelArguments {
     username: Option<String>,
     password: Option<String>,
@@ -164,6 +168,10 @@ struct SentinelArguments {
     ssl_ca_data: Option<String>,
     ssl_certfile: Option<String>,
     ssl_keyfile: Option<String>,
+    /// What is none of these: its name is told, and its value, which might be a password, is not
+    /// even read.
+    #[serde(flatten)]
+    others: BTreeMap<String, IgnoredAny>,
 }
 
 impl RedisTls {

@@ -80,9 +80,13 @@ fn the_sentinels_own_login_is_read() {
         parse("sentinel://a").set("sentinel_kwargs", r#"{"password":"x","username":"y","ssl":true}"#);
     let options = options.unwrap();
     assert_eq!((options.sentinel_login, options.sentinel_tls), (login(Some("y"), Some("x")), true));
-    let error =
-        RedisOptions::default().set("sentinel_kwargs", r#"{"password":"hunter2","x":1}"#).unwrap_err();
-    assert!(!error.to_string().contains("hunter2"));
+    let refused = |arguments: &str| RedisOptions::default().set("sentinel_kwargs", arguments).unwrap_err();
+    let mistyped = refused(r#"{"password":"hunter2","passwort":{"a":"hunter3"}}"#);
+    assert_eq!(mistyped, RedisOptionsError::UnknownSentinelOption("passwort".to_owned()));
+    for error in [mistyped, refused(r#"{"password":["hunter2"]}"#), refused(r#"{"password":"hunter2"#)] {
+        assert!(error.to_string().contains("sentinel_kwargs"), "{error}");
+        assert!(!error.to_string().contains("hunter"), "{error}");
+    }
     for (value, time) in [("0.5", Some(Duration::from_millis(500))), ("null", None)] {
         let arguments = format!(r#"{{"socket_timeout":{value}}}"#);
         assert_eq!(parse("sentinel://a").set("sentinel_kwargs", &arguments).unwrap().sentinel_timeout, time);

@@ -62,9 +62,14 @@ impl RedisServer {
 
     /// Starts a sentinel that watches a master.
     pub(super) async fn sentinel(test: &str, name: &str, master: u16) -> Option<Self> {
+        Self::sentinel_with(test, name, master, "").await
+    }
+
+    /// Starts a sentinel with further lines of configuration.
+    pub(super) async fn sentinel_with(test: &str, name: &str, master: u16, further: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("sentinel.conf");
-        std::fs::write(&file, format!("sentinel monitor {name} 127.0.0.1 {master} 1\n")).unwrap();
+        std::fs::write(&file, format!("sentinel monitor {name} 127.0.0.1 {master} 1\n{further}")).unwrap();
         Self::with(test, &[file.to_str().unwrap(), "--sentinel"]).await
     }
 

@@ -117,3 +117,22 @@ async fn a_certificate_for_another_name_is_refused_unless_names_are_not_checked(
     let stranger = format!("rediss://127.0.0.1:{port}?ssl_check_hostname=false");
     publish(&stranger, "q").await.unwrap_err();
 }
+
+#[tokio::test]
+async fn the_name_of_a_master_that_sentinels_tell_of_is_checked_unless_names_are_not() {
+    let test =
+        "messaging::redis::tls::the_name_of_a_master_that_sentinels_tell_of_is_checked_unless_names_are_not";
+    if !Redis::require(test) {
+        return;
+    }
+    let trust = Trust::new();
+    let (redis, port) = trust.redis("redis.example").await;
+    let sentinel = SecureSentinel::start(port, &trust.authority, "tls-replication yes").await.unwrap();
+    let Trust { ca_certs, certfile, keyfile, .. } = &trust;
+    let files = format!("&ssl_ca_certs={ca_certs}&ssl_certfile={certfile}&ssl_keyfile={keyfile}");
+    let url = format!("{}{files}&sentinel_kwargs={}", sentinel.url(), encoded(r#"{"ssl": true}"#));
+    publish(&url, "q").await.unwrap_err();
+    assert_eq!(redis.ask("EXISTS q").await.unwrap(), ":0\r\n");
+    publish(&format!("{url}&ssl_check_hostname=false"), "q").await.unwrap();
+    assert_eq!(redis.ask("LLEN q").await.unwrap(), ":1\r\n");
+}

@@ -114,3 +114,28 @@ async fn sentinels_have_a_login_of_their_own() {
     }
     assert_eq!(setting.ask::<u32>(&["LLEN", "q"]).await, 2);
 }
+
+/// The login of the URL is the master's, and the sentinels have none.
+#[tokio::test]
+async fn a_master_has_a_login_of_its_own() {
+    let test = "a_master_has_a_login_of_its_own";
+    let Some(setting) = Setting::new(test).await else { return };
+    let plain = setting.server.connect().await;
+    let _: () = ask(&plain, &["ACL", "SETUSER", "clerk", "on", ">word", "~*", "&*", "+@all"]).await;
+    let _: () = ask(&plain, &["ACL", "SETUSER", "watcher", "on", ">seen", "&*", "+@all"]).await;
+    let _: () = ask(&plain, &["ACL", "SETUSER", "default", "resetpass", ">secret"]).await;
+    let lines = "sentinel auth-user shop watcher\nsentinel auth-pass shop seen\n";
+    let sentinel = RedisServer::sentinel_with(test, "shop", setting.server.port(), lines).await;
+    let Some(sentinel) = sentinel else { return };
+    let url = |login: &str| format!("sentinel://{login}127.0.0.1:{}/0?master_name=shop", sentinel.port());
+    for login in ["clerk:word@", ":secret@"] {
+        let mut client = open(RedisOptions::parse(&url(login)).unwrap()).await.ok().unwrap();
+        assert_eq!(client.publish("", "q", "m").await, Published::Routed);
+    }
+    for login in ["", "clerk:wrong1@"] {
+        let refused = open(RedisOptions::parse(&url(login)).unwrap()).await.err().unwrap().to_string();
+        assert!(refused.contains("it names 127.0.0.1"), "{refused}");
+        assert!(!refused.contains("wrong1"), "{refused}");
+    }
+    assert_eq!(ask::<u32>(&plain, &["LLEN", "q"]).await, 2);
+}
