@@ -140,6 +140,8 @@ pub mod fuzzing;
 mod gateway;
 #[cfg(any(feature = "filesystem", feature = "redis"))]
 mod kombu;
+#[cfg(feature = "management")]
+mod management;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod server;
@@ -182,6 +184,8 @@ pub use broker::{
 };
 pub use failure::Failure;
 pub use faults::{Faults, plan::Direction, publish_faults::PublishFault};
+#[cfg(feature = "management")]
+pub use management::service::options::HttpOptions;
 #[cfg(feature = "tls")]
 pub use server::tls::Tls;
 #[cfg(feature = "tls")]

@@ -87,7 +87,7 @@ impl Listeners {
 }
 
 /// The addresses of a name, without duplicates.
-async fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
+pub(crate) async fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
     let mut all = Vec::new();
     for address in lookup_host(name).await? {
         if !all.contains(&address) {
@@ -101,12 +101,12 @@ async fn addresses(name: &str) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// Tells whether this machine does not have the address, as with IPv6 turned off.
-fn is_of_another_machine(error: &io::Error) -> bool {
+pub(crate) fn is_of_another_machine(error: &io::Error) -> bool {
     let no_such_family = Some(Errno::AFNOSUPPORT.raw_os_error());
     error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == no_such_family
 }
 
-fn refused(address: &str, error: &io::Error) -> String {
+pub(crate) fn refused(address: &str, error: &io::Error) -> String {
     let hint = match error.kind() {
         ErrorKind::InvalidInput => ": an address is HOST:PORT, such as 0.0.0.0:5672 or [::]:5672",
         _ => "",

@@ -1,5 +1,6 @@
 //! An AMQP 0-9-1 broker as a program.
 
+mod http_listeners;
 mod listeners;
 mod log;
 mod settings;
@@ -17,6 +18,7 @@ use clap::{
     CommandFactory, Parser,
     error::{ContextKind, ContextValue, ErrorKind},
 };
+use http_listeners::HttpListeners;
 use listeners::Listeners;
 use mimalloc::MiMalloc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -34,7 +36,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// holds is in memory and is lost at its end, unless --data names a folder.
 ///
 /// For each address it prints one line, `listening on ADDR`, to standard output once it accepts
-/// connections there; lines for TLS end in `with TLS`. The log goes to standard error; texts of
+/// connections there; lines for TLS end in `with TLS`, those for HTTP begin with `serving HTTP on`
+/// or `serving metrics on`. The log goes to standard error; texts of
 /// clients in it are escaped, and cut if they are long. SIGINT and SIGTERM end the broker:
 /// publishes are confirmed, and every connection is closed with 320 CONNECTION_FORCED; a second
 /// signal does nothing more. SIGHUP only writes a line to the log.
@@ -56,6 +59,9 @@ struct Arguments {
 const EXAMPLES: &str = r#"A file:
   listen = ["0.0.0.0:5672"]
   listen-tls = ["0.0.0.0:5671"]
+  http = ["127.0.0.1:15672"]
+  metrics = ["0.0.0.0:15692"]
+  metrics-login = false
   tls-certificate = "/etc/broker/server.pem"
   tls-key = "/etc/broker/server.key"
   tls-client-authorities = "/etc/broker/clients.pem"
@@ -197,7 +203,9 @@ async fn serve(
 ) -> Result<(), Box<dyn Error>> {
     // The listeners are open until they are dropped.
     let listeners = Listeners::open(broker, &settings.listen, &settings.listen_tls, tls).await?;
+    let http = HttpListeners::open(broker, settings, tls).await?;
     listeners.announce()?;
+    http.announce()?;
     tokio::select! {
         failure = broker.failed() => return Err(failure.into()),
         signal = signals.end() => tracing::info!("ending because of {signal}"),

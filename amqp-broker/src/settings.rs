@@ -80,6 +80,23 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     tls_client_authorities: Option<PathBuf>,
 
+    /// Where to serve HTTP: RabbitMQ's management API, a page for people, metrics and health; may be
+    /// given several times. Passwords can be read on the way: see --http-tls [default: nowhere]
+    #[arg(long, value_name = "HOST:PORT", help_heading = "HTTP")]
+    pub(crate) http: Vec<String>,
+
+    /// Where to serve HTTP under TLS; may be given several times
+    #[arg(long, value_name = "HOST:PORT", help_heading = "HTTP")]
+    pub(crate) http_tls: Vec<String>,
+
+    /// Where to serve metrics for Prometheus and health alone; may be given several times
+    #[arg(long, value_name = "HOST:PORT", help_heading = "HTTP")]
+    pub(crate) metrics: Vec<String>,
+
+    /// Demands for metrics the login of a user with the tag monitoring or administrator
+    #[arg(long, help_heading = "HTTP")]
+    pub(crate) metrics_login: bool,
+
     /// A user who may log in; may be given several times. Process listings show it: a file is safer
     /// [default: guest:guest]
     #[arg(long = "user", value_name = "NAME:PASSWORD", value_parser = UserParser, help_heading = "Users")]
@@ -289,6 +306,10 @@ impl Settings {
             tls_certificate: self.tls_certificate.or(file.tls_certificate),
             tls_key: self.tls_key.or(file.tls_key),
             tls_client_authorities: self.tls_client_authorities.or(file.tls_client_authorities),
+            http: either(self.http, file.http),
+            http_tls: either(self.http_tls, file.http_tls),
+            metrics: either(self.metrics, file.metrics),
+            metrics_login: self.metrics_login || file.metrics_login,
             users: either(self.users, file.users),
             user_without_password: either(self.user_without_password, file.user_without_password),
             permissions: self.permissions,
@@ -437,7 +458,7 @@ impl Settings {
             key: self.tls_key.as_deref(),
             client_authorities: self.tls_client_authorities.as_deref(),
         };
-        match self.listen_tls.is_empty() {
+        match self.listen_tls.is_empty() && self.http_tls.is_empty() {
             true => certificate.refuse().map(|()| None).map_err(Into::into),
             false => certificate.read().map(Some),
         }

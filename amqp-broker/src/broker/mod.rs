@@ -529,6 +529,12 @@ impl DurableBrokerBuilder {
 }
 
 impl Listener {
+    /// The handle of a task that accepts connections at an address.
+    #[cfg(feature = "management")]
+    pub(crate) fn new(local_addr: SocketAddr, task: AbortHandle) -> Self {
+        Listener { local_addr, task }
+    }
+
     /// The address it listens at.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr

@@ -182,6 +182,12 @@ impl Instance {
         self.ending.subscribe()
     }
 
+    /// Tells whether the broker ends.
+    #[cfg(feature = "management")]
+    pub(crate) fn is_ending(&self) -> bool {
+        *self.ending.borrow()
+    }
+
     /// Why the broker cannot go on, if that is so.
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.failure.borrow().clone()

@@ -1,0 +1,6 @@
+//! Connections of HTTP, from accept to the last answer.
+
+mod listening;
+mod patient;
+
+pub(crate) use self::listening::accept;

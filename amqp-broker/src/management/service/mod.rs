@@ -1,0 +1,20 @@
+//! What all requests of a listener share.
+
+pub(crate) mod options;
+
+use self::options::HttpOptions;
+use crate::broker::Broker;
+
+/// What all requests of a listener share.
+#[derive(Clone, Debug)]
+pub(crate) struct Service {
+    pub(crate) broker: Broker,
+    pub(crate) options: HttpOptions,
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    /// Set when it is on this machine.
+    pub(crate) is_near: bool,
+}
