@@ -148,6 +148,7 @@ impl Config {
         if self.users.is_empty() {
             self.users.add(DEFAULT_USER.to_owned(), Some(DEFAULT_USER.to_owned()));
         }
+        self.users.are_configured();
         if self.vhosts.is_empty() {
             self.add_vhost("/".to_owned());
         }

@@ -34,6 +34,8 @@ struct User {
     /// The permissions on routing keys by virtual host and exchange.
     topics: BTreeMap<String, BTreeMap<String, TopicPermissions>>,
     tags: BTreeSet<UserTag>,
+    /// Set for a user whom the settings name: it goes when they name it no longer.
+    is_configured: bool,
 }
 
 impl User {
@@ -112,6 +114,27 @@ impl Users {
     /// Sets a user's tags, in place of those before.
     pub(crate) fn tag(&self, user: String, tags: BTreeSet<UserTag>) {
         self.change(|users| users.entry(user).or_default().tags = tags);
+    }
+
+    /// Notes that the users of now are those of the settings.
+    pub(crate) fn are_configured(&self) {
+        self.all.write().values_mut().for_each(|user| user.is_configured = true);
+    }
+
+    /// Makes the settings' users those of other settings. What was added otherwise, and these do
+    /// not name, stays. Returns the names of the users that may have changed.
+    pub(crate) fn reload(&self, settings: &Users) -> BTreeSet<String> {
+        settings.are_configured();
+        let named = settings.all.read().clone();
+        self.change(|users| {
+            let mut changed: BTreeSet<String> = named.keys().cloned().collect();
+            users.retain(|name, user| {
+                let stays = !user.is_configured || named.contains_key(name);
+                stays || !changed.insert(name.clone())
+            });
+            users.extend(named);
+            changed
+        })
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut BTreeMap<String, User>) -> R) -> R {
@@ -235,5 +258,25 @@ mod tests {
         assert!(users.forbid("all", "a", vhosts()));
         assert!(users.access("all", "a").is_none() && users.access("all", "b").is_some());
         assert!(!users.forbid("all", "a", vhosts()) && !users.forbid("nobody", "a", vhosts()));
+    }
+
+    #[test]
+    fn other_settings_replace_those_users_whom_settings_name() {
+        let (users, settings) = (Users::default(), Users::default());
+        for name in ["stays", "goes"] {
+            users.add(name.to_owned(), Some("old".to_owned()));
+        }
+        users.permit("stays".to_owned(), "/".to_owned(), Permissions::all());
+        users.are_configured();
+        users.add("visitor".to_owned(), Some("old".to_owned()));
+        settings.add("stays".to_owned(), Some("new".to_owned()));
+        settings.add("comes".to_owned(), Some("new".to_owned()));
+        let changed = users.reload(&settings);
+        assert_eq!(changed, ["comes", "goes", "stays"].map(str::to_owned).into());
+        assert!(users.may_log_in("stays", "new") && users.may_log_in("comes", "new"));
+        assert!(!users.has("goes") && users.may_log_in("visitor", "old"));
+        assert!(users.access("stays", "other").is_some(), "permissions are those of the new settings");
+        assert_eq!(users.reload(&Users::default()).len(), 2, "whoever came by settings goes by them");
+        assert!(users.has("visitor") && !users.has("comes"));
     }
 }

@@ -172,6 +172,27 @@ impl Broker {
         self.inner.config.users.tag(user.into(), tags.into_iter().collect());
     }
 
+    /// Makes the users, their permissions and their tags those of other settings, as after a change
+    /// to a file of settings, all at once. A user whom the settings until now name, and these do not, is
+    /// deleted, as by [`delete_user`](Self::delete_user); one that was added while the broker runs, and these do not name, stays as it is.
+    /// Without any user there is again `guest`. All else that the builder has is disregarded.
+    ///
+    /// ```
+    /// use amqp_broker::Broker;
+    ///
+    /// let broker = Broker::builder().user("ada", "secret").build();
+    /// broker.add_user("visitor", "secret");
+    /// broker.reload_users(Broker::builder().user("eve", "secret"));
+    /// assert!(!broker.delete_user("ada") && broker.delete_user("eve") && broker.delete_user("visitor"));
+    /// ```
+    pub fn reload_users(&self, settings: BrokerBuilder) {
+        let mut config = settings.config;
+        config.fill_in();
+        for user in self.inner.config.users.reload(&config.users) {
+            self.apply(&user);
+        }
+    }
+
     /// Applies a user's changed permissions to its connections.
     fn apply(&self, user: &str) {
         for client in self.inner.clients.all() {

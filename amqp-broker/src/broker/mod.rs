@@ -118,7 +118,7 @@ impl Broker {
     /// Outside a tokio runtime.
     #[cfg(feature = "tls")]
     pub async fn listen_tls(&self, address: impl ToSocketAddrs, tls: &Tls) -> io::Result<Listener> {
-        self.listen_with(TcpListener::bind(address).await?, Some(tls.acceptor()))
+        self.listen_with(TcpListener::bind(address).await?, Some(tls.clone()))
     }
 
     fn listen_with(&self, listener: TcpListener, tls: Option<Acceptor>) -> io::Result<Listener> {

@@ -73,7 +73,7 @@ impl Broker {
         tls: &Tls,
         options: HttpOptions,
     ) -> io::Result<Listener> {
-        self.serve_http(TcpListener::bind(address).await?, Some(tls.acceptor()), options)
+        self.serve_http(TcpListener::bind(address).await?, Some(tls.clone()), options)
     }
 
     fn serve_http(

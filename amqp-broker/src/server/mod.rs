@@ -50,7 +50,7 @@ use crate::{
 
 /// Accepts TLS connections.
 #[cfg(feature = "tls")]
-pub(crate) type Acceptor = tokio_rustls::TlsAcceptor;
+pub(crate) type Acceptor = self::tls::Tls;
 /// Accepts no TLS connections: the feature is off, so there is no value of this type.
 #[cfg(not(feature = "tls"))]
 pub(crate) type Acceptor = std::convert::Infallible;

@@ -2,8 +2,9 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
-    TlsAcceptor,
+    Accept, TlsAcceptor,
     rustls::{
         RootCertStore, ServerConfig, ServerConnection,
         crypto::ring,
@@ -17,6 +18,7 @@ use tokio_rustls::{
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::tls_error::{TlsError, bad_pem, words};
+use crate::sync::RwLock;
 
 /// The broker's certificate and, optionally, the authorities whose client certificates it requires:
 /// for [`Broker::listen_tls`](crate::Broker::listen_tls). TLS 1.2 and 1.3.
@@ -25,6 +27,8 @@ use super::tls_error::{TlsError, bad_pem, words};
 /// log in with it by the mechanism EXTERNAL, as the user with the certificate's common name, who
 /// must exist. RabbitMQ does the same with its plugin `rabbitmq_auth_mechanism_ssl` and
 /// `ssl_cert_login_from = common_name`.
+///
+/// Clones share what [`renew`](Tls::renew) changes.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -39,6 +43,12 @@ use super::tls_error::{TlsError, bad_pem, words};
 /// ```
 #[derive(Clone)]
 pub struct Tls {
+    current: Arc<RwLock<Identity>>,
+}
+
+/// A certificate, its key and the clients' authorities, and rustls's settings with all of them.
+#[derive(Clone)]
+struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: Arc<PrivateKeyDer<'static>>,
     clients: Vec<CertificateDer<'static>>,
@@ -70,7 +80,7 @@ impl Tls {
     /// # Errors
     /// When there is none.
     pub fn client_authorities(self, pem: &[u8]) -> Result<Self, TlsError> {
-        Self::new(self.chain, self.key, certificates_in(pem)?)
+        self.with_clients(certificates_in(pem)?)
     }
 
     /// As [`client_authorities`](Tls::client_authorities), from a file.
@@ -78,8 +88,32 @@ impl Tls {
     /// # Errors
     /// As [`client_authorities`](Tls::client_authorities), or when the file cannot be read.
     pub fn client_authorities_from_file(self, pem: impl AsRef<Path>) -> Result<Self, TlsError> {
-        let clients = read(pem.as_ref(), certificates_in)?;
-        Self::new(self.chain, self.key, clients)
+        self.with_clients(read(pem.as_ref(), certificates_in)?)
+    }
+
+    /// Takes the certificate, the key and the authorities of another, for connections from now on:
+    /// also on the listeners that were opened with this or a clone of it. Open connections keep
+    /// theirs, and TLS sessions of before are not resumed.
+    ///
+    /// ```no_run
+    /// # fn example(tls: amqp_broker::Tls) -> Result<(), amqp_broker::TlsError> {
+    /// tls.renew(&amqp_broker::Tls::from_files("server.pem", "server.key")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn renew(&self, with: &Tls) {
+        // The locks are taken one after the other: both may be the same.
+        let identity = with.identity();
+        *self.current.write() = identity;
+    }
+
+    fn identity(&self) -> Identity {
+        self.current.read().clone()
+    }
+
+    fn with_clients(self, clients: Vec<CertificateDer<'static>>) -> Result<Self, TlsError> {
+        let Identity { chain, key, .. } = self.identity();
+        Self::new(chain, key, clients)
     }
 
     fn new(
@@ -104,21 +138,24 @@ impl Tls {
             builder.with_client_cert_verifier(verifier.map_err(|error| bad(error.to_string()))?)
         };
         let config = builder.with_single_cert(chain.clone(), key.clone_key()).map_err(bad_identity)?;
-        Ok(Tls { chain, key, clients, config: Arc::new(config) })
+        let identity = Identity { chain, key, clients, config: Arc::new(config) };
+        Ok(Tls { current: Arc::new(RwLock::new(identity)) })
     }
 
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config))
+    /// Begins the handshake of a connection, with what it has now.
+    pub(crate) fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Accept<S> {
+        let config = Arc::clone(&self.current.read().config);
+        TlsAcceptor::from(config).accept(stream)
     }
 }
 
 // The key is not shown.
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let clients = self.clients.len();
+        let Identity { chain, clients, .. } = &*self.current.read();
         f.debug_struct("Tls")
-            .field("chain", &self.chain.len())
-            .field("clients", &clients)
+            .field("chain", &chain.len())
+            .field("clients", &clients.len())
             .finish_non_exhaustive()
     }
 }
