@@ -1,29 +1,30 @@
 //! An AMQP 0-9-1 broker as a program.
 
-mod http_listeners;
-mod listeners;
 mod log;
+mod program;
 mod settings;
-mod signals;
 
 use std::{
     error::Error,
     io::{self, Write},
-    path::PathBuf,
     process::ExitCode,
 };
 
-use amqp_broker::{Broker, Report, Tls};
+use amqp_broker::Report;
 use clap::{
-    CommandFactory, Parser,
+    CommandFactory, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
-use http_listeners::HttpListeners;
-use listeners::Listeners;
 use mimalloc::MiMalloc;
+use program::{
+    configuration::{Reloaded, Sources},
+    http_listeners::HttpListeners,
+    listeners::{self, Listeners, addresses},
+    service_state,
+    signals::Signals,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use settings::Settings;
-use signals::Signals;
 
 // Unlike glibc's allocator it returns the memory that a draining queue frees to the system.
 #[global_allocator]
@@ -40,20 +41,29 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// or `serving metrics on`. The log goes to standard error; texts of
 /// clients in it are escaped, and cut if they are long. SIGINT and SIGTERM end the broker:
 /// publishes are confirmed, and every connection is closed with 320 CONNECTION_FORCED; a second
-/// signal does nothing more. SIGHUP only writes a line to the log.
+/// signal does nothing more. At SIGHUP it reads its settings again: users, permissions, tags and
+/// certificates become as they say now; if they are wrong, nothing changes, and the log says why. A
+/// service manager that asks for it (systemd's Type=notify) is told when the broker is ready.
 ///
 /// Each connection needs an open file. The broker may open as many as the system's hard limit
 /// (ulimit -Hn) allows, less those reserved for the disk and for accepting; when none is left, new
 /// connections wait until others end.
 #[derive(Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// A TOML file with settings; its keys are the names of the flags
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
 
     #[command(flatten)]
-    settings: Settings,
+    sources: Sources,
+}
+
+/// What else than serving the program does.
+#[derive(Subcommand)]
+enum Command {
+    /// Checks the settings, the files that they name and the addresses to listen at, and ends: with
+    /// 0 when the broker could start with them. It neither listens nor opens the folder of --data
+    CheckConfig(Box<Sources>),
 }
 
 const EXAMPLES: &str = r#"A file:
@@ -118,17 +128,24 @@ const EXAMPLES: &str = r#"A file:
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::try_parse().unwrap_or_else(|error| without_strays(error).exit());
-    let settings = match with_file(arguments) {
+    let (sources, checks) = match arguments.command {
+        Some(Command::CheckConfig(sources)) => (*sources, true),
+        None => (arguments.sources, false),
+    };
+    let settings = match sources.read() {
         Ok(settings) => settings,
         Err(error) => return failed(&*error),
     };
     if let Err(error) = log::begin(settings.log.as_deref(), settings.log_format.unwrap_or_default()) {
         return failed(&error);
     }
+    if checks {
+        return check(&settings).await.unwrap_or_else(|error| failed(&*error));
+    }
     if let Err(error) = raise_file_limit() {
         tracing::warn!(%error, "no more open files than the soft limit allows");
     }
-    match run(&settings).await {
+    match run(&settings, &sources).await {
         Ok(()) => ExitCode::SUCCESS,
         // The reason is printed even if the log level would hide it.
         Err(error) if !tracing::enabled!(tracing::Level::ERROR) => failed(&*error),
@@ -165,11 +182,14 @@ fn failed(error: &(dyn Error + 'static)) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn with_file(arguments: Arguments) -> Result<Settings, Box<dyn Error>> {
-    let Some(file) = arguments.config else { return Ok(arguments.settings) };
-    let about = |error: &dyn Error| format!("{}: {error}", file.display());
-    let text = std::fs::read_to_string(&file).map_err(|error| about(&error))?;
-    Ok(arguments.settings.or(Settings::parse(&text).map_err(|error| about(&error))?))
+/// Checks the settings, and says so.
+async fn check(settings: &Settings) -> Result<ExitCode, Box<dyn Error>> {
+    settings.check()?;
+    for address in settings.addresses() {
+        addresses(address).await.map_err(|error| listeners::refused(address, &error))?;
+    }
+    writeln!(io::stdout(), "the settings are valid")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Raises the limit of open files, and so of connections, to the hard limit. The soft limit is
@@ -179,13 +199,15 @@ fn raise_file_limit() -> Result<(), rustix::io::Errno> {
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
 }
 
-async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
+async fn run(settings: &Settings, sources: &Sources) -> Result<(), Box<dyn Error>> {
     // The handlers are installed before the addresses are announced, so that a signal after that
     // ends the program in an orderly way.
     let mut signals = Signals::new().map_err(|error| format!("cannot listen to signals: {error}"))?;
     let tls = settings.tls()?;
     let broker = settings.broker()?;
-    let end = serve(&broker, settings, tls.as_ref(), &mut signals).await;
+    let reloaded = Reloaded { broker: &broker, tls: tls.as_ref() };
+    let end = serve(reloaded, settings, sources, &mut signals).await;
+    service_state::stopping();
     // However it ends, waiting clients are answered and the store is closed.
     tokio::select! {
         () = broker.shutdown() => {}
@@ -196,19 +218,26 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
 
 /// Serves clients until a signal or a failure ends the program.
 async fn serve(
-    broker: &Broker,
+    reloaded: Reloaded<'_>,
     settings: &Settings,
-    tls: Option<&Tls>,
+    sources: &Sources,
     signals: &mut Signals,
 ) -> Result<(), Box<dyn Error>> {
+    let Reloaded { broker, tls } = reloaded;
     // The listeners are open until they are dropped.
     let listeners = Listeners::open(broker, &settings.listen, &settings.listen_tls, tls).await?;
     let http = HttpListeners::open(broker, settings, tls).await?;
     listeners.announce()?;
     http.announce()?;
+    service_state::ready();
+    let reload = || {
+        service_state::reloading();
+        reloaded.reload(sources);
+        service_state::ready();
+    };
     tokio::select! {
         failure = broker.failed() => return Err(failure.into()),
-        signal = signals.end() => tracing::info!("ending because of {signal}"),
+        signal = signals.end(reload) => tracing::info!("ending because of {signal}"),
     }
     Ok(())
 }

@@ -362,21 +362,33 @@ impl Settings {
         })
     }
 
-    /// Checks the settings without building a broker.
+    /// Checks the settings, and the files of the certificate, without building a broker.
     ///
     /// # Errors
-    /// As [`broker`](Self::broker), except that no file or folder is accessed.
-    #[cfg(test)]
-    pub(crate) fn check(&self) -> Result<(), SettingsError> {
-        self.builder().map(drop)
+    /// As [`broker`](Self::broker) and [`tls`](Self::tls), except that the folder is not accessed.
+    pub(crate) fn check(&self) -> Result<(), Box<dyn Error>> {
+        if self.repair && self.data.is_none() {
+            return Err(SettingsError::NothingToRepair.into());
+        }
+        drop(self.builder()?);
+        self.tls().map(drop)
     }
 
-    fn builder(&self) -> Result<BrokerBuilder, SettingsError> {
+    /// The broker that they describe, without its folder.
+    ///
+    /// # Errors
+    /// As [`broker`](Self::broker), except that the folder is not accessed.
+    pub(crate) fn builder(&self) -> Result<BrokerBuilder, SettingsError> {
         let builder = self.access().tell(Broker::builder())?;
         let builder = given(builder, self.redis.clone(), |builder, RedisUrl(options)| {
             builder.backend("/", Redis::new(options))
         });
         self.with_limits(builder)
+    }
+
+    /// The addresses to listen at, as they are written.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &String> {
+        [&self.listen, &self.listen_tls, &self.http, &self.http_tls, &self.metrics].into_iter().flatten()
     }
 
     fn access(&self) -> AccessSettings<'_> {

@@ -83,7 +83,7 @@ fn it_listens_where_it_says_and_ends_cleanly_by_either_signal() {
 }
 
 #[test]
-fn a_hangup_changes_nothing() {
+fn a_hangup_ends_nothing() {
     let mut program = Program::start(&["--listen", "127.0.0.1:0"]);
     let address = program.address();
     let id = program.child.id().to_string();
@@ -95,7 +95,7 @@ fn a_hangup_changes_nothing() {
     before.write_all(HEADER).unwrap();
     before.read_exact(&mut [0; 11]).unwrap();
     let (clean, log) = program.ended_by("-TERM");
-    assert!(clean && log.contains("SIGHUP does nothing"), "{log}");
+    assert!(clean && log.contains("users and certificates are those of the settings"), "{log}");
 }
 
 #[test]
@@ -110,6 +110,31 @@ fn a_file_says_what_flags_do_not() {
     let (output, said) = output(&["--config", file.to_str().unwrap()]);
     assert!(!output.status.success() && said.contains("unknown field `listens`"), "{said}");
     std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn settings_are_checked_without_listening_or_opening_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), folder.path().join("broker.toml"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let data = data.to_str().unwrap();
+    let settings = ["check-config", "--listen", &taken, "--data", data];
+    let (output, said) = output(&settings);
+    assert!(output.status.success() && said == "the settings are valid\n", "{said}");
+    assert!(!std::path::Path::new(data).exists());
+    std::fs::write(&file, "listen = [\"localhost\"]\n").unwrap();
+    let file = file.to_str().unwrap();
+    let wrong: [(&[&str], &str); 5] = [
+        (&["--config", file], "cannot listen on localhost"),
+        (&["--config", data], "data: No such file"),
+        (&["--repair"], "--repair needs --data"),
+        (&["--vhost", ""], "cannot be named by clients"),
+        (&["--listen-tls", "127.0.0.1:0", "--tls-certificate", data, "--tls-key", data], "cannot read"),
+    ];
+    for (flags, why) in wrong {
+        let (output, said) = self::output(&[&["check-config"], flags].concat());
+        assert!(!output.status.success() && said.contains(why), "{flags:?}: {said}");
+    }
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod interrupted;
 mod isolation;
 mod memory;
 mod policies;
+#[cfg(unix)]
+mod reload;
 mod returned_order;
 mod tls;
 mod users;

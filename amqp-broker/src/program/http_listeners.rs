@@ -4,10 +4,8 @@ use std::io::{self, Write};
 
 use amqp_broker::{Broker, HttpOptions, Listener, Report, Tls};
 
-use crate::{
-    listeners::{addresses, is_of_another_machine, refused},
-    settings::Settings,
-};
+use super::listeners::{addresses, is_of_another_machine, refused};
+use crate::settings::Settings;
 
 /// The program's listeners for HTTP, each with what is said of it.
 ///

@@ -5,8 +5,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that the program handles. As in RabbitMQ, SIGINT and SIGTERM end it, and repeating
-/// one does nothing more. SIGHUP, whose default would kill the program, does nothing, because there
-/// is no configuration or log to reopen.
+/// one does nothing more. SIGHUP makes it read its settings again.
 #[derive(Debug)]
 pub(crate) struct Signals {
     interrupt: Signal,
@@ -27,11 +26,12 @@ impl Signals {
         })
     }
 
-    /// Waits for a signal that ends the program, and returns its name.
-    pub(crate) async fn end(&mut self) -> &'static str {
+    /// Waits for a signal that ends the program, and returns its name. It calls the closure at each
+    /// SIGHUP.
+    pub(crate) async fn end(&mut self, mut reload: impl FnMut()) -> &'static str {
         loop {
             match self.next().await {
-                "SIGHUP" => tracing::info!("SIGHUP does nothing: settings are read at the start only"),
+                "SIGHUP" => reload(),
                 other => return other,
             }
         }
