@@ -11,9 +11,10 @@ use amqp_codec::Tune;
 use crate::{
     core::{
         limits::Limits,
-        rabbitmq::{policies::policy::Policy, profile::Profile, version::RabbitMq},
+        rabbitmq::{access::tags::UserTag, policies::policy::Policy, profile::Profile, version::RabbitMq},
     },
     users::Users,
+    vhosts::Vhosts,
 };
 
 /// The memory limit where the system does not tell how much memory there is.
@@ -35,7 +36,7 @@ pub(crate) struct Config {
     pub(crate) anonymous: Option<String>,
     /// The users who may log in from this machine only.
     pub(crate) loopback_users: BTreeSet<String>,
-    vhosts: BTreeSet<String>,
+    pub(crate) vhosts: Vhosts,
     /// Policies, each with its virtual host.
     pub(crate) policies: Vec<(String, Policy)>,
     /// The names of the backends of virtual hosts that have one.
@@ -99,7 +100,7 @@ impl Default for Config {
             users: Users::default(),
             anonymous: None,
             loopback_users: BTreeSet::from([DEFAULT_USER.to_owned()]),
-            vhosts: BTreeSet::new(),
+            vhosts: Vhosts::default(),
             policies: Vec::new(),
             backends: BTreeMap::new(),
             channel_max: 2047,
@@ -140,30 +141,23 @@ impl Config {
     }
 
     pub(crate) fn add_vhost(&mut self, name: String) {
-        self.vhosts.insert(name);
+        self.vhosts.add(name);
     }
 
     /// Adds the defaults: user `guest` with password `guest`, virtual host `/`.
     pub(crate) fn fill_in(&mut self) {
         if self.users.is_empty() {
             self.users.add(DEFAULT_USER.to_owned(), Some(DEFAULT_USER.to_owned()));
+            self.users.tag_untagged(DEFAULT_USER, UserTag::Administrator);
         }
         self.users.are_configured();
-        if self.vhosts.is_empty() {
+        if self.vhosts.count() == 0 {
             self.add_vhost("/".to_owned());
         }
     }
 
     pub(crate) fn set_heartbeat(&mut self, heartbeat: Duration) {
         self.heartbeat = u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX);
-    }
-
-    pub(crate) fn vhosts(&self) -> impl Iterator<Item = &String> {
-        self.vhosts.iter()
-    }
-
-    pub(crate) fn has_vhost(&self, name: &str) -> bool {
-        self.vhosts.contains(name)
     }
 
     /// The policies of a virtual host.
@@ -174,7 +168,7 @@ impl Config {
     /// The memory limit of each virtual host, in bytes.
     pub(crate) fn vhost_memory(&self) -> u64 {
         let all = || machine_memory().map_or(MEMORY_UNKNOWN, |bytes| bytes / 5 * 2);
-        let part = || self.memory_limit.unwrap_or_else(all) / (self.vhosts.len() as u64).max(1);
+        let part = || self.memory_limit.unwrap_or_else(all) / (self.vhosts.count() as u64).max(1);
         self.vhost_memory_limit.unwrap_or_else(part)
     }
 

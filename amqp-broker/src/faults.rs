@@ -184,13 +184,17 @@ impl Faults {
     /// ```
     pub fn block(&self, reason: &str) {
         let reason = cut(reason);
-        self.broker.inner.hosts().for_each(|host| host.with(|_, shared| shared.block(Some(reason.clone()))));
+        self.broker
+            .inner
+            .hosts()
+            .iter()
+            .for_each(|host| host.with(|_, shared| shared.block(Some(reason.clone()))));
     }
 
     /// Lets publishers continue; those that were sent `connection.blocked` are sent
     /// `connection.unblocked`.
     pub fn unblock(&self) {
-        self.broker.inner.hosts().for_each(|host| host.with(|_, shared| shared.block(None)));
+        self.broker.inner.hosts().iter().for_each(|host| host.with(|_, shared| shared.block(None)));
     }
 
     /// Cancels all faults that have not happened yet. What has been closed, deleted or cancelled

@@ -142,6 +142,7 @@ mod gateway;
 mod kombu;
 #[cfg(feature = "management")]
 mod management;
+mod password;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod server;
@@ -155,6 +156,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod users;
+mod vhosts;
 
 pub use crate::core::{
     rabbitmq::{

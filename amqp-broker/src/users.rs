@@ -10,6 +10,7 @@ use crate::core::rabbitmq::access::{
     tags::UserTag,
     topics::{TopicPermissions, Topics},
 };
+use crate::password::Password;
 use crate::sync::{
     RwLock,
     atomic::{AtomicU64, Ordering},
@@ -24,16 +25,16 @@ pub(crate) struct Users {
 
 /// A user.
 #[derive(Clone, Default)]
-struct User {
+pub(crate) struct User {
     /// Whether the user was added, and did not only get permissions.
     is_added: bool,
     /// The password; without one nobody can log in by password.
-    password: Option<String>,
+    pub(crate) password: Option<Password>,
     /// The permissions by virtual host; `None` allows everything everywhere.
-    permissions: Option<BTreeMap<String, Permissions>>,
+    pub(crate) permissions: Option<BTreeMap<String, Permissions>>,
     /// The permissions on routing keys by virtual host and exchange.
-    topics: BTreeMap<String, BTreeMap<String, TopicPermissions>>,
-    tags: BTreeSet<UserTag>,
+    pub(crate) topics: BTreeMap<String, BTreeMap<String, TopicPermissions>>,
+    pub(crate) tags: BTreeSet<UserTag>,
     /// Set for a user whom the settings name: it goes when they name it no longer.
     is_configured: bool,
 }
@@ -59,6 +60,7 @@ impl Users {
 
     /// Adds a user, or changes or removes a user's password.
     pub(crate) fn add(&self, name: String, password: Option<String>) {
+        let password = password.map(Password::new);
         self.change(|users| {
             let user = users.entry(name).or_default();
             (user.is_added, user.password) = (true, password);
@@ -137,6 +139,15 @@ impl Users {
         })
     }
 
+    /// Gives a user without tags this one.
+    pub(crate) fn tag_untagged(&self, user: &str, tag: UserTag) {
+        self.change(|users| {
+            if let Some(user) = users.get_mut(user).filter(|user| user.tags.is_empty()) {
+                user.tags.insert(tag);
+            }
+        });
+    }
+
     fn change<R>(&self, change: impl FnOnce(&mut BTreeMap<String, User>) -> R) -> R {
         let result = change(&mut self.all.write());
         self.changes.fetch_add(1, Ordering::AcqRel);
@@ -156,13 +167,10 @@ impl Users {
     /// Tells whether the password is the user's. The comparison takes equally long however much of
     /// it is right.
     pub(crate) fn may_log_in(&self, user: &str, password: &str) -> bool {
-        let users = self.all.read();
-        let Some(expected) = users.get(user).and_then(|user| user.password.as_ref()) else {
-            return false;
-        };
-        let differing = expected.bytes().zip(password.bytes()).fold(0, |bits, (a, b)| bits | (a ^ b));
-        // As in RabbitMQ, an empty password is never accepted.
-        !password.is_empty() && expected.len() == password.len() && differing == 0
+        let password_of = |user: &User| user.password.clone();
+        // The check itself is done without the lock.
+        let expected = self.all.read().get(user).and_then(password_of);
+        expected.is_some_and(|expected| expected.is(password))
     }
 
     /// A user's permissions in a virtual host; `None` when it may not enter.
@@ -175,6 +183,51 @@ impl Users {
         };
         let (topics, tags) = (user.topics_of(name, vhost), user.tags.clone());
         Some(Access { user: name.to_owned(), permissions, topics, tags })
+    }
+}
+
+/// Users as an administrator manages them over HTTP.
+#[cfg(feature = "management")]
+impl Users {
+    /// The user of this name, if there is one.
+    pub(crate) fn get(&self, name: &str) -> Option<User> {
+        self.all.read().get(name).filter(|user| user.is_there()).cloned()
+    }
+
+    /// All users, by name.
+    pub(crate) fn list(&self) -> Vec<(String, User)> {
+        let users = self.all.read();
+        users
+            .iter()
+            .filter(|(_, user)| user.is_there())
+            .map(|(name, user)| (name.clone(), user.clone()))
+            .collect()
+    }
+
+    /// Sets a user's password and tags; a new user may do nothing in any virtual host yet. Returns
+    /// whether it is new.
+    pub(crate) fn put(&self, name: String, password: Option<Password>, tags: BTreeSet<UserTag>) -> bool {
+        self.change(|users| {
+            let is_new = !users.get(&name).is_some_and(User::is_there);
+            let user = users.entry(name).or_default();
+            if is_new {
+                user.permissions.get_or_insert_default();
+            }
+            (user.is_added, user.password, user.tags) = (true, password, tags);
+            is_new
+        })
+    }
+
+    /// Removes what concerns a virtual host that is deleted.
+    pub(crate) fn forget_vhost(&self, vhost: &str) {
+        self.change(|users| {
+            for user in users.values_mut() {
+                if let Some(permissions) = &mut user.permissions {
+                    permissions.remove(vhost);
+                }
+                user.topics.remove(vhost);
+            }
+        });
     }
 }
 

@@ -119,7 +119,7 @@ impl Broker {
     /// whether it had any.
     pub fn clear_permissions(&self, user: &str, vhost: &str) -> bool {
         let config = &self.inner.config;
-        let had = config.users.forbid(user, vhost, config.vhosts().cloned());
+        let had = config.users.forbid(user, vhost, config.vhosts.all().into_iter());
         self.apply(user);
         had
     }

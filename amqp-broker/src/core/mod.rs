@@ -21,6 +21,7 @@
 pub(crate) mod budget;
 pub(crate) mod collections;
 pub(crate) mod content;
+pub(crate) mod counters;
 pub(crate) mod effects;
 pub(crate) mod entities;
 pub(crate) mod journal;

@@ -1,7 +1,12 @@
 //! The broker over HTTP: metrics for Prometheus, health, and RabbitMQ's management API.
 
+mod amqp;
+mod answer;
 mod health;
 mod http;
+mod login;
+mod metrics;
+mod observed;
 pub(crate) mod service;
 
 use std::{io, sync::Arc};
@@ -94,7 +99,11 @@ impl Broker {
 
 /// What is served, with the headers that every answer has.
 fn router(service: Service) -> Router {
-    Router::new().merge(health::routes()).layer(middleware::from_fn(add_headers)).with_state(service)
+    Router::new()
+        .merge(health::routes())
+        .merge(metrics::routes(&service))
+        .layer(middleware::from_fn(add_headers))
+        .with_state(service)
 }
 
 /// The headers of every answer: a browser takes it for what it says it is, keeps no copy, and shows

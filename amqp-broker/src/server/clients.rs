@@ -5,12 +5,13 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use amqp_codec::Tune;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::origin::Origin;
+use super::{clock::since_1970, origin::Origin};
 use crate::{
     core::{entities::ids::ConnectionId, rabbitmq::refusal::Refusal},
-    session::command::Command,
+    session::{command::Command, handshake::Introduction},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -38,6 +39,8 @@ pub(crate) struct Client {
     pub(crate) name: String,
     /// Whether it is on this machine.
     pub(crate) is_near: bool,
+    /// When it came, in milliseconds since 1970.
+    pub(crate) since: u64,
     commands: UnboundedSender<Command>,
     login: OnceLock<Login>,
 }
@@ -51,6 +54,9 @@ pub(crate) struct Login {
     pub(crate) client_name: Option<String>,
     /// Its connection, in a virtual host of the embedded broker.
     pub(crate) id: Option<ConnectionId>,
+    /// What both ends have agreed on.
+    pub(crate) tune: Tune,
+    pub(crate) introduction: Introduction,
 }
 
 /// A client's entry in the list of clients.
@@ -71,7 +77,9 @@ impl Clients {
         let is_near = origin.is_near();
         let name = origin.into_name().unwrap_or_else(|| format!("memory:{number}"));
         let (sender, commands) = unbounded_channel();
-        let client = Arc::new(Client { number, name, is_near, commands: sender, login: OnceLock::new() });
+        let since = since_1970();
+        let client =
+            Arc::new(Client { number, name, is_near, since, commands: sender, login: OnceLock::new() });
         clients.all.lock().insert(number, Arc::clone(&client));
         (ClientEntry { clients: Arc::clone(clients), client, inside: OnceLock::new() }, commands)
     }

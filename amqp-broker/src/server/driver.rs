@@ -115,7 +115,16 @@ impl<S> Driver<S> {
             (id, progress, shared.outboxes.peek(id).map_or(0, |outbox| outbox.len()))
         });
         let client_name = agreed.client_name.as_deref().map(Arc::from);
-        place.client.logged_in(Login { user, vhost, client_name: agreed.client_name, id: Some(id) });
+        let (tune, introduction) = (agreed.tune, agreed.introduction);
+        let client_name_given = agreed.client_name;
+        place.client.logged_in(Login {
+            user,
+            vhost,
+            client_name: client_name_given,
+            id: Some(id),
+            tune,
+            introduction,
+        });
         let terms = ConnectionTerms {
             channel_max: agreed.tune.channel_max,
             frame_max,

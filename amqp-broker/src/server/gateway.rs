@@ -80,7 +80,8 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
             return;
         }
     };
-    client.logged_in(Login { user, vhost, client_name: agreed.client_name, id: None });
+    let (tune, introduction) = (agreed.tune, agreed.introduction);
+    client.logged_in(Login { user, vhost, client_name: agreed.client_name, id: None, tune, introduction });
     connection_log::opened(&client);
     let opened = Instant::now();
     let (reader, writer) = split(stream);

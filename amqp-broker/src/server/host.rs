@@ -1,10 +1,6 @@
 //! A virtual host with its lock and its clock.
 
-use std::{
-    sync::Arc,
-    task::Waker,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, task::Waker, time::Duration};
 
 use tokio::{sync::Notify, time::Instant};
 
@@ -157,12 +153,6 @@ impl Host {
     pub(crate) fn fail_disk(&self) {
         self.disk.as_ref().unwrap().fail();
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn since_1970() -> u64 {
-    let elapsed = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Handles what falls due when no connection does anything.

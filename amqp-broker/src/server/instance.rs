@@ -7,7 +7,8 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     clients::{Client, Clients, Login},
-    host::{Host, since_1970},
+    clock::since_1970,
+    host::Host,
 };
 use crate::{
     config::Config,
@@ -19,6 +20,7 @@ use crate::{
     shown::shown,
     sockets::Sockets,
     store::Disk,
+    sync::RwLock,
 };
 #[cfg(feature = "durable")]
 use crate::{
@@ -38,31 +40,36 @@ pub(crate) struct Instance {
     pub(crate) config: Config,
     pub(crate) clients: Arc<Clients>,
     pub(crate) faults: FaultPlan,
-    hosts: HashMap<String, Arc<Host>>,
+    hosts: RwLock<HashMap<String, Arc<Host>>>,
     gateways: Gateways,
     /// Set when the broker ends. Each task holds a receiver as long as it runs.
     ending: watch::Sender<bool>,
     failure: Arc<watch::Sender<Option<Failure>>>,
     pub(crate) sockets: Arc<Sockets>,
+    /// When it began.
+    #[cfg(feature = "management")]
+    pub(crate) began: Instant,
 }
 
 impl Instance {
     /// Creates a broker that keeps everything in memory.
     pub(crate) fn new(config: Config, gateways: Gateways) -> Self {
         let (faults, mut hosts) = (FaultPlan::default(), HashMap::new());
-        for name in config.vhosts().filter(|name| !gateways.contains_key(*name)) {
-            let vhost = empty_vhost(name, &config);
-            hosts.insert(name.clone(), Arc::new(host(vhost, None, Instant::now(), &config, &faults)));
+        for name in config.vhosts.all().into_iter().filter(|name| !gateways.contains_key(name)) {
+            let vhost = empty_vhost(&name, &config);
+            hosts.insert(name, Arc::new(host(vhost, None, Instant::now(), &config, &faults)));
         }
         Instance {
             config,
             clients: Arc::default(),
             faults,
-            hosts,
+            hosts: RwLock::new(hosts),
             gateways,
             ending: watch::Sender::new(false),
             failure: Arc::default(),
             sockets: Sockets::beside(0),
+            #[cfg(feature = "management")]
+            began: Instant::now(),
         }
     }
 
@@ -79,13 +86,13 @@ impl Instance {
         let failure = Arc::<watch::Sender<Option<Failure>>>::default();
         let (faults, clients, mut hosts) = (FaultPlan::default(), Arc::<Clients>::default(), HashMap::new());
         let mut all = Vec::new();
-        for name in config.vhosts().filter(|name| !gateways.contains_key(*name)) {
-            let mut vhost = empty_vhost(name, &config);
+        for name in config.vhosts.all().into_iter().filter(|name| !gateways.contains_key(name)) {
+            let mut vhost = empty_vhost(&name, &config);
             let began = Instant::now();
             vhost.began = since_1970();
             let (disk, writer, restored) = Writer::restore(&store, &mut vhost)?;
             let host = Arc::new(host(vhost, Some(disk), began, &config, &faults));
-            hosts.insert(name.clone(), Arc::clone(&host));
+            hosts.insert(name, Arc::clone(&host));
             all.push((host, writer, restored));
         }
         store.is_whole()?;
@@ -119,7 +126,18 @@ impl Instance {
         })?;
         say_restored(folder, &restored, started.elapsed());
         let (ending, sockets) = (watch::Sender::new(false), Sockets::beside(room.files()));
-        Ok(Instance { config, clients, faults, hosts, gateways, ending, failure, sockets })
+        Ok(Instance {
+            config,
+            clients,
+            faults,
+            hosts: RwLock::new(hosts),
+            gateways,
+            ending,
+            failure,
+            sockets,
+            #[cfg(feature = "management")]
+            began: Instant::now(),
+        })
     }
 
     /// Creates a broker with persistent state on a simulated disk, and restores what is there.
@@ -129,8 +147,8 @@ impl Instance {
         gateways: Gateways,
         store: &crate::simulated_disk::SimulatedDisk,
     ) -> Self {
-        let mut instance = Instance::new(config, gateways);
-        for (name, place) in &mut instance.hosts {
+        let instance = Instance::new(config, gateways);
+        for (name, place) in &mut *instance.hosts.write() {
             let mut vhost = empty_vhost(name, &instance.config);
             vhost.began = since_1970();
             let (disk, writer) = store.open(&mut vhost);
@@ -148,7 +166,7 @@ impl Instance {
     }
 
     pub(crate) fn host(&self, vhost: &str) -> Option<Arc<Host>> {
-        self.hosts.get(vhost).cloned()
+        self.hosts.read().get(vhost).cloned()
     }
 
     /// The backend of a virtual host that has one.
@@ -173,8 +191,8 @@ impl Instance {
     }
 
     /// All virtual hosts.
-    pub(crate) fn hosts(&self) -> impl Iterator<Item = &Arc<Host>> {
-        self.hosts.values()
+    pub(crate) fn hosts(&self) -> Vec<Arc<Host>> {
+        self.hosts.read().values().cloned().collect()
     }
 
     /// A receiver of the end. Holding it delays the end until it is dropped.

@@ -2,6 +2,7 @@
 
 pub(crate) mod absence;
 pub(crate) mod clients;
+pub(crate) mod clock;
 pub(crate) mod connection_log;
 pub(crate) mod driver;
 mod ending;
@@ -115,6 +116,19 @@ where
 {
     if let Some(admitted) = admit(origin, socket, broker) {
         spawn(run(stream, None, admitted));
+    }
+}
+
+/// Serves a connection inside the process whose user has logged in otherwise.
+#[cfg(feature = "management")]
+pub(crate) fn serve_as(
+    stream: tokio::io::DuplexStream,
+    origin: Origin,
+    user: String,
+    broker: &Arc<Instance>,
+) {
+    if let Some(admitted) = admit(origin, None, broker) {
+        spawn(run(stream, Some(user), admitted));
     }
 }
 

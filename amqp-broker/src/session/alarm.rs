@@ -38,6 +38,11 @@ impl Alarm {
         self.is_low_on_memory
     }
 
+    #[cfg(feature = "management")]
+    pub(crate) fn is_low_on_disk(&self) -> bool {
+        self.is_low_on_disk
+    }
+
     /// The reason that a connection is given.
     pub(crate) fn reason(&self) -> ShortString {
         let low = match (self.is_low_on_memory, self.is_low_on_disk) {

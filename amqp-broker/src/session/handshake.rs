@@ -55,6 +55,14 @@ pub(crate) struct Agreed {
     pub(crate) blocked_notify: bool,
     /// The client's name for the connection.
     pub(crate) client_name: Option<String>,
+    pub(crate) introduction: Introduction,
+}
+
+/// How a client has introduced itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Introduction {
+    pub(crate) properties: Table,
+    pub(crate) mechanism: String,
 }
 
 /// Why a connection was not opened. The answer for the client is already written.
@@ -92,6 +100,7 @@ pub(crate) struct Handshake<'a> {
     cancel_notify: bool,
     blocked_notify: bool,
     client_name: Option<String>,
+    introduction: Introduction,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -124,6 +133,7 @@ impl<'a> Handshake<'a> {
             cancel_notify: false,
             blocked_notify: false,
             client_name: None,
+            introduction: Introduction::default(),
         }
     }
 
@@ -265,6 +275,12 @@ impl<'a> Handshake<'a> {
         let name = start_ok.client_properties.get("connection_name");
         self.client_name = name.as_ref().and_then(Value::as_str).map(str::to_owned);
         let mechanism = start_ok.mechanism.to_text();
+        // A copy, because the original is a part of the read buffer.
+        let properties = Bytes::copy_from_slice(start_ok.client_properties.as_encoded());
+        self.introduction = Introduction {
+            properties: Table::from_encoded(properties).unwrap_or_default(),
+            mechanism: mechanism.clone().into_owned(),
+        };
         let known = match start_ok.mechanism.as_bytes() {
             // As in RabbitMQ, a client whose response is malformed is not told why.
             b"PLAIN" => self.by_password(plain(&start_ok.response).ok_or(Refused::Malformed("PLAIN"))?),
@@ -352,7 +368,7 @@ impl<'a> Handshake<'a> {
 
     fn open(&mut self, open: &connection::Open, output: &mut BytesMut) -> Result<Option<Agreed>, Refused> {
         let vhost = open.virtual_host.to_text();
-        if !self.config.has_vhost(&vhost) {
+        if !self.config.vhosts.has(&vhost) {
             let text = format!("vhost {vhost} not found");
             return Err(self.closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
         }
@@ -379,6 +395,7 @@ impl<'a> Handshake<'a> {
             cancel_notify: self.cancel_notify,
             blocked_notify: self.blocked_notify,
             client_name: self.client_name.take(),
+            introduction: std::mem::take(&mut self.introduction),
         }))
     }
 

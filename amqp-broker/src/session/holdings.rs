@@ -168,6 +168,13 @@ impl Holdings {
         }
     }
 
+    /// How many octets were read from a connection and written to it.
+    #[cfg(feature = "management")]
+    pub(crate) fn traffic(&self, id: ConnectionId) -> Option<[u64; 2]> {
+        let holding = self.slots.get(id.index())?.as_ref()?;
+        Some(holding.progress.so_far())
+    }
+
     /// Sets how many bytes of incomplete content a connection has sent, and how many are allocated
     /// for more.
     pub(crate) fn received(&mut self, id: ConnectionId, bytes: u64, buffer: u64) {

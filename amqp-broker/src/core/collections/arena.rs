@@ -123,7 +123,8 @@ impl<T, K> Arena<T, K> {
         self.slots.iter().filter_map(|slot| slot.value.as_ref())
     }
 
-    #[cfg(test)]
+    /// How many values there are.
+    #[cfg(any(test, feature = "management"))]
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }

@@ -131,6 +131,7 @@ impl<'a> DeliveryPath<'a> {
         self.channel.in_flight += 1;
         self.channel.shared_in_flight += u32::from(self.consumer.shares);
         self.queue.unacked += 1;
+        self.queue.unacked_bytes += entry.message.body_len() as u64;
         let (consumer, shared) = (Some(self.consumer_id), self.consumer.shares);
         let unacked = UnackedDelivery { entry, queue: self.queue_id, since: now, consumer, shared };
         self.channel.unacked.push(tag, unacked);
@@ -140,6 +141,8 @@ impl<'a> DeliveryPath<'a> {
     #[inline]
     pub(crate) fn send(&mut self, parts: Parts<'_>, redelivered: bool, sink: &mut impl Sink) -> u64 {
         let tag = self.channel.next_tag();
+        self.channel.counters.deliver(self.consumer.no_ack, redelivered);
+        self.queue.counters.deliver(self.consumer.no_ack, redelivered);
         let delivery = Delivery {
             channel: self.channel.number,
             consumer_tag: &self.consumer.tag,

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use amqp_codec::ShortString;
 
+use crate::core::counters::MessageCounters;
+
 use super::{
     consumer::Consumer,
     ids::{ConnectionId, ConsumerId},
@@ -42,7 +44,17 @@ pub(crate) struct Channel {
     /// The consumer of its direct replies.
     pub(crate) replies: Option<ReplyConsumer>,
     last_tag: u64,
+    pub(crate) counters: MessageCounters,
+    pub(crate) mode: ChannelMode,
     pub(crate) is_ending: bool,
+}
+
+/// What a client wants to hear of its publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChannelMode {
+    Plain,
+    Confirm,
+    Transaction,
 }
 
 /// A delivery settled in a transaction.
@@ -74,6 +86,8 @@ impl Channel {
             others: WaitingConsumers::default(),
             replies: None,
             last_tag: 0,
+            counters: MessageCounters::default(),
+            mode: ChannelMode::Plain,
             is_ending: false,
         }
     }

@@ -17,6 +17,7 @@ use super::{
 use crate::core::{
     budget::Budget,
     content::{message::Message, returns::Returns},
+    counters::MessageCounters,
     journal::{groups::Groups, kept::Kept},
     rabbitmq::{
         arguments::{Overflow, QueueArguments, QueueType},
@@ -41,6 +42,9 @@ pub(crate) struct Queue {
     pub(crate) stream: Option<Box<Stream>>,
     /// How many messages are delivered and not acknowledged.
     pub(crate) unacked: usize,
+    /// How many bytes their bodies have.
+    pub(crate) unacked_bytes: u64,
+    pub(crate) counters: MessageCounters,
     /// All consumers, in the order of their arrival.
     pub(crate) consumers: BTreeMap<u64, ConsumerId>,
     last_consumer: u64,
@@ -113,6 +117,8 @@ impl Queue {
             arguments,
             serial,
             unacked: 0,
+            unacked_bytes: 0,
+            counters: MessageCounters::default(),
             consumers: BTreeMap::new(),
             last_consumer: 0,
             next_consumer: 0,

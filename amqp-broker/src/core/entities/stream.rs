@@ -37,7 +37,7 @@ impl Stream {
     }
 
     /// Bytes of all bodies.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "management"))]
     pub(crate) fn body_bytes(&self) -> u64 {
         self.body_bytes
     }

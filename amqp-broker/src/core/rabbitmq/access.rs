@@ -51,6 +51,12 @@ impl Permissions {
         Permissions { configure: Pattern::All, write: Pattern::All, read: Pattern::All }
     }
 
+    /// The regular expressions, in the order of [`new`](Self::new).
+    #[cfg(feature = "management")]
+    pub(crate) fn texts(&self) -> [&str; 3] {
+        [self.configure.text(), self.write.text(), self.read.text()]
+    }
+
     /// Permissions for nothing.
     pub(crate) fn none() -> Self {
         Permissions { configure: Pattern::None, write: Pattern::None, read: Pattern::None }

@@ -136,6 +136,7 @@ impl Vhost {
                     }
                     return Enqueued::Refused;
                 }
+                queue.counters.published += 1;
                 (!queue.ready.is_empty(), queue.stream.is_some())
             }
         };

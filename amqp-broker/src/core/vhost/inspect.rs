@@ -26,6 +26,19 @@ pub(crate) struct InspectionCursor {
     pub(crate) is_end: bool,
 }
 
+#[cfg(feature = "management")]
+impl InspectionCursor {
+    /// The slot of the next entity.
+    pub(crate) fn slot(&self) -> usize {
+        self.slot
+    }
+
+    /// Goes on behind the entity in this slot.
+    pub(crate) fn pass(&mut self, slot: usize) {
+        self.slot = slot + 1;
+    }
+}
+
 /// The state of a queue.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

@@ -14,12 +14,14 @@ use crate::core::{
 impl Vhost {
     /// Adds the connection of a client that has logged in.
     pub(crate) fn connect(&mut self, access: Access, cancel_notify: bool) -> ConnectionId {
+        self.counters.churn.connections_opened += 1;
         self.entities_weight += Connection::WEIGHT;
         self.connections.insert(Connection::new(access, cancel_notify))
     }
 
     /// Opens a channel.
     pub(crate) fn open_channel(&mut self, id: ConnectionId, number: u16) -> ChannelId {
+        self.counters.churn.channels_opened += 1;
         self.entities_weight += Channel::WEIGHT;
         let channel = self.channels.insert(Channel::new(id, number, self.limits.unacked));
         if let Some(connection) = self.connections.get_mut(id) {

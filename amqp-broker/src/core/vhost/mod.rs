@@ -5,11 +5,14 @@
 
 pub(crate) mod ack_timeout;
 mod bindings;
+pub(crate) mod counting;
 pub(crate) mod dead_letter;
 mod deliver;
 mod enqueue;
 pub(crate) mod inspect;
 pub(crate) mod lifecycle;
+#[cfg(feature = "management")]
+pub(crate) mod observe;
 pub(crate) mod operations;
 pub(crate) mod permissions;
 mod policies;
@@ -27,6 +30,7 @@ use amqp_codec::{ShortString, Table};
 use super::{
     budget::Budget,
     collections::arena::Arena,
+    counters::VhostCounters,
     effects::lost_replies::LostReplies,
     entities::{
         channel::Channel,
@@ -74,6 +78,7 @@ pub(crate) struct Vhost {
     /// The facts of the version of RabbitMQ that it follows.
     profile: &'static Profile,
     policies: Policies,
+    counters: VhostCounters,
     /// The budget of this turn.
     pub(crate) budget: Budget,
     /// About how many bytes exchanges, queues, bindings, consumers, channels and connections take.
@@ -141,6 +146,7 @@ impl Vhost {
             limits,
             profile: RabbitMq::default().profile(),
             policies: Policies::default(),
+            counters: VhostCounters::default(),
             budget: Budget::default(),
             entities_weight: 0,
             committing: 0,

@@ -5,6 +5,10 @@ pub(crate) mod options;
 use self::options::HttpOptions;
 use crate::broker::Broker;
 
+/// The name of this node, and of the cluster that it is.
+pub(crate) const NODE: &str = "rabbit@localhost";
+pub(crate) const CLUSTER: &str = "rabbit@localhost";
+
 /// What all requests of a listener share.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {

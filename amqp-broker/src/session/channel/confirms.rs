@@ -5,7 +5,7 @@ use amqp_codec::method::{basic, confirm};
 
 use super::{ChannelSession, Mode};
 use crate::{
-    core::{rabbitmq::refusal::Refusal, work::publishing::Published},
+    core::{entities::channel::ChannelMode, rabbitmq::refusal::Refusal, work::publishing::Published},
     session::shared::Operation,
 };
 
@@ -18,7 +18,12 @@ impl ChannelSession {
     ) -> Result<(), Refusal> {
         match self.mode {
             Mode::Transaction(_) => return Err(Refusal::TxToConfirm),
-            Mode::Plain => self.mode = Mode::Confirm { published: 0, answered: 0, has_gap: false },
+            Mode::Plain => {
+                self.mode = Mode::Confirm { published: 0, answered: 0, has_gap: false };
+                if let Some(channel) = self.key {
+                    op.shared.vhost.note_mode(channel, ChannelMode::Confirm);
+                }
+            }
             Mode::Confirm { .. } => {}
         }
         self.reply_unless(select.no_wait, op, &confirm::SelectOk {});
@@ -56,6 +61,9 @@ impl ChannelSession {
     /// Confirms the publishes after tag `from` up to tag `to`.
     fn ack(&mut self, op: &mut Operation<'_>, from: u64, to: u64, mut gap: bool) {
         let mut from = from;
+        if let Some(channel) = self.key {
+            op.shared.vhost.count_confirms(channel, to - from);
+        }
         if op.shared.publish_faults.is_any() {
             let swallowed = op.shared.publish_faults.swallows_of(to - from);
             if swallowed > 0

@@ -98,6 +98,11 @@ impl ChannelSession {
 
     fn return_unroutable(&self, op: &mut Operation<'_>, flags: PublishFlags, publishing: &Publishing) {
         if publishing.outcome() == Published::Unroutable
+            && let Some(channel) = self.key
+        {
+            op.shared.vhost.count_unroutable(channel, flags.mandatory);
+        }
+        if publishing.outcome() == Published::Unroutable
             && flags.mandatory
             && let Some(outbox) = op.shared.outboxes.of(op.by)
         {

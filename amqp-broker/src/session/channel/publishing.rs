@@ -130,7 +130,11 @@ impl ChannelSession {
         let publisher = Publisher { connection: op.by, channel };
         let outcome =
             shared.vhost.publish(op.now, publisher, &mut self.route, draft, &mut shared.outboxes)?;
-        if matches!(outcome, Step::Done(Published::Unroutable))
+        let is_unroutable = matches!(outcome, Step::Done(Published::Unroutable));
+        if is_unroutable {
+            shared.vhost.count_unroutable(channel, flags.mandatory);
+        }
+        if is_unroutable
             && flags.mandatory
             && let Some(outbox) = shared.outboxes.of(op.by)
         {

@@ -5,6 +5,7 @@ use amqp_codec::{Arguments, method::tx};
 use super::{ChannelSession, Mode, Pending};
 use crate::{
     core::{
+        entities::channel::ChannelMode,
         entities::ids::ChannelId,
         rabbitmq::refusal::Refusal,
         vhost::operations::publish::Publisher,
@@ -25,6 +26,7 @@ impl ChannelSession {
             (tx::Method::Select(_), mode) => {
                 if matches!(mode, Mode::Plain) {
                     *mode = Mode::Transaction(Pending::default());
+                    op.shared.vhost.note_mode(key, ChannelMode::Transaction);
                 }
                 self.reply(op, &tx::SelectOk {});
             }

@@ -48,6 +48,17 @@ impl Pattern {
         Regex::new(if text.is_empty() { "^$" } else { text }).map(Pattern::Matching)
     }
 
+    /// The regular expression.
+    #[cfg(feature = "management")]
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Pattern::All => ".*",
+            Pattern::None => "",
+            Pattern::Matching(regex) if regex.as_str() == "^$" => "",
+            Pattern::Matching(regex) => regex.as_str(),
+        }
+    }
+
     /// Tells whether a name is in the set.
     pub(super) fn has(&self, name: &[u8]) -> bool {
         match self {

@@ -43,6 +43,12 @@ impl TopicPermissions {
         Ok(TopicPermissions { write: write.to_owned(), read: read.to_owned() })
     }
 
+    /// The regular expressions, in the order of [`new`](Self::new).
+    #[cfg(feature = "management")]
+    pub(crate) fn texts(&self) -> [&str; 2] {
+        [&self.write, &self.read]
+    }
+
     /// The permissions of this user in this virtual host.
     pub(crate) fn of(&self, user: &str, vhost: &str) -> TopicAccess {
         let of = |text| {

@@ -274,7 +274,13 @@ impl Vhost {
         if !get.no_ack && channel.unacked.len() >= self.limits.unacked as usize {
             return Err(Refusal::TooManyUnacked(self.limits.unacked));
         }
-        let Some(entry) = queue.ready.pop() else { return Ok(None) };
+        let Some(entry) = queue.ready.pop() else {
+            queue.counters.got_nothing += 1;
+            channel.counters.got_nothing += 1;
+            return Ok(None);
+        };
+        queue.counters.get(get.no_ack, entry.redelivered);
+        channel.counters.get(get.no_ack, entry.redelivered);
         // An expired message at the head does not count as remaining. RabbitMQ's quorum queues
         // expire it only later.
         if queue.arguments.kind == QueueType::Classic {
@@ -296,6 +302,7 @@ impl Vhost {
             self.messages.left(queue.serial, &entry);
         } else {
             queue.unacked += 1;
+            queue.unacked_bytes += entry.message.body_len() as u64;
             channel.unacked.push(
                 tag,
                 UnackedDelivery { entry, queue: queue_id, since: now, consumer: None, shared: false },

@@ -83,6 +83,7 @@ impl Vhost {
         draft: &mut Draft,
         sink: &mut impl Sink,
     ) -> Result<Step<Published, Box<Publishing>>, Refusal> {
+        self.count_publish(publisher.channel);
         // A remembered route without relevant properties needs no checks: this is the usual case.
         let is_remembered = route.routes_version == self.routes_version && route.names == draft.route();
         let mut terms = MessageTerms::default();
@@ -265,6 +266,7 @@ impl Vhost {
         publisher: Publisher,
         draft: &mut Draft,
     ) -> Result<Box<Publishing>, Refusal> {
+        self.count_publish(publisher.channel);
         let Checked { source, terms, keys } = self.check_publish(publisher, draft, false)?;
         let routing = Some(Box::new(self.begin_routing(source, Found::default())));
         let is_persistent = self.messages.journal.is_kept() && is_persistent(draft.parts().properties());

@@ -79,7 +79,9 @@ impl Vhost {
         } else if let Some(id) = removal.queues.pop_front() {
             removal.queue = self.begin_queue(id);
         } else if let Some(id) = removal.connection.take() {
-            self.entities_weight -= Connection::WEIGHT * u64::from(self.connections.remove(id).is_some());
+            let was_there = u64::from(self.connections.remove(id).is_some());
+            self.counters.churn.connections_closed += was_there;
+            self.entities_weight -= Connection::WEIGHT * was_there;
         } else {
             return false;
         }
@@ -89,6 +91,7 @@ impl Vhost {
     /// Takes the queue's name away, which makes it unreachable for everybody.
     fn begin_queue(&mut self, id: QueueId) -> Option<Box<RemovedQueue>> {
         let mut queue = self.queues.remove(id)?;
+        self.count_deleted(&queue);
         if queue.serial != 0 {
             let record = Record::QueueDeleted { serial: queue.serial };
             // Groups that are written later must not write messages for this queue.
@@ -192,7 +195,10 @@ impl Vhost {
             let is_to_go = self.queues.get(queue).is_some_and(Queue::is_to_go);
             removal.queues.extend(is_to_go.then_some(queue));
         } else {
-            self.entities_weight -= Channel::WEIGHT * u64::from(self.channels.remove(ending.id).is_some());
+            if let Some(channel) = self.channels.remove(ending.id) {
+                self.count_closed(&channel);
+                self.entities_weight -= Channel::WEIGHT;
+            }
             return false;
         }
         true

@@ -185,9 +185,16 @@ impl Vhost {
         // The message leaves the queue for good, dies or returns.
         if let Some(queue) = self.queues.get_mut(queue_id) {
             queue.unacked = queue.unacked.saturating_sub(1);
+            queue.unacked_bytes = queue.unacked_bytes.saturating_sub(entry.message.body_len() as u64);
             match outcome {
-                _ if queue.stream.is_some() => self.messages.freed(&entry.message),
-                Outcome::Acked => self.messages.left(queue.serial, &entry),
+                _ if queue.stream.is_some() => {
+                    queue.counters.acked += u64::from(outcome == Outcome::Acked);
+                    self.messages.freed(&entry.message);
+                }
+                Outcome::Acked => {
+                    queue.counters.acked += 1;
+                    self.messages.left(queue.serial, &entry);
+                }
                 Outcome::Rejected => {
                     self.messages.left(queue.serial, &entry);
                     queue.dead_letter(
@@ -212,9 +219,16 @@ impl Vhost {
             self.arm(queue_id);
         }
         // The consumer and its channel have room for one more delivery.
-        let Some(consumer) = consumer else { return };
         let mut is_waited_for = false;
-        if let Some(channel) = self.channels.get_mut(id) {
+        let channel = self.channels.get_mut(id);
+        let Some(consumer) = consumer else {
+            if let Some(channel) = channel {
+                channel.counters.acked += u64::from(outcome == Outcome::Acked);
+            }
+            return;
+        };
+        if let Some(channel) = channel {
+            channel.counters.acked += u64::from(outcome == Outcome::Acked);
             channel.in_flight = channel.in_flight.saturating_sub(1);
             channel.shared_in_flight = channel.shared_in_flight.saturating_sub(u32::from(shared));
             is_waited_for = channel.is_waited_for();

@@ -276,6 +276,7 @@ impl Vhost {
             not_reserved("queue", &name)?;
         }
         self.permit_queue(by, Act::Configure, &name)?;
+        self.counters.churn.queues_declared += 1;
         let id = match self.queue_names.get(&name) {
             Some(&id) => {
                 self.same_queue(id, declare, by)?;
@@ -330,6 +331,7 @@ impl Vhost {
                 arguments: declare.arguments.clone(),
             });
         }
+        self.counters.churn.queues_created += 1;
         // The queue is created and gets its name; remembered routes may change.
         let id = self.queues.insert(Queue::new(
             QueueDeclaration {

@@ -1,0 +1,3 @@
+//! Who asks, and what it may do.
+
+pub(crate) mod caller;

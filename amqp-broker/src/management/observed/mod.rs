@@ -1,0 +1,5 @@
+//! What is observed of the broker, in turns between which clients continue.
+
+pub(crate) mod connections;
+pub(crate) mod process;
+pub(crate) mod walk;

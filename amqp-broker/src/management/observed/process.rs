@@ -1,0 +1,31 @@
+//! What the process uses, where the system tells.
+
+/// What the process uses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessState {
+    pub(crate) open_files: usize,
+    /// The limit of open files.
+    pub(crate) most_files: Option<u64>,
+    pub(crate) processors: usize,
+    /// How many bytes of memory it uses.
+    pub(crate) memory: Option<u64>,
+}
+
+impl ProcessState {
+    pub(crate) fn now() -> Self {
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+        let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+        ProcessState {
+            open_files: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
+            most_files: files.and_then(|line| line.split_whitespace().next()?.parse().ok()),
+            memory: memory(),
+            processors: std::thread::available_parallelism().map_or(1, Into::into),
+        }
+    }
+}
+
+fn memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+}
