@@ -188,6 +188,8 @@ pub use failure::Failure;
 pub use faults::{Faults, plan::Direction, publish_faults::PublishFault};
 #[cfg(feature = "management")]
 pub use management::service::options::HttpOptions;
+#[cfg(feature = "management")]
+pub use server::instance::InvalidVhost;
 #[cfg(feature = "tls")]
 pub use server::tls::Tls;
 #[cfg(feature = "tls")]

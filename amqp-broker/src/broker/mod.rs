@@ -4,6 +4,8 @@ pub(crate) mod accounts;
 pub(crate) mod inspection;
 pub(crate) mod memory;
 pub(crate) mod policies;
+#[cfg(feature = "management")]
+pub(crate) mod vhosts;
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -126,7 +128,16 @@ impl Broker {
             return Err(io::Error::other(failure));
         }
         let local_addr = listener.local_addr()?;
-        let task = tokio::spawn(accept(listener, tls, Arc::clone(&self.inner))).abort_handle();
+        #[cfg(feature = "management")]
+        let _listens =
+            self.inner.listening.begin(local_addr, if tls.is_some() { "amqp/ssl" } else { "amqp" });
+        let accepting = accept(listener, tls, Arc::clone(&self.inner));
+        let task = tokio::spawn(async move {
+            #[cfg(feature = "management")]
+            let _listens = _listens;
+            accepting.await;
+        });
+        let task = task.abort_handle();
         Ok(Listener { local_addr, task })
     }
 

@@ -2,12 +2,15 @@
 
 mod amqp;
 mod answer;
+mod api;
 mod health;
 mod http;
 mod login;
 mod metrics;
 mod observed;
+mod samples;
 pub(crate) mod service;
+mod shape;
 
 use std::{io, sync::Arc};
 
@@ -19,7 +22,10 @@ use axum::{
 };
 use tokio::net::{TcpListener, ToSocketAddrs};
 
-use self::service::{Service, options::HttpOptions};
+use self::{
+    samples::sampler::Samples,
+    service::{Service, options::HttpOptions},
+};
 #[cfg(feature = "tls")]
 use crate::server::tls::Tls;
 use crate::{
@@ -91,9 +97,15 @@ impl Broker {
             return Err(io::Error::other(failure));
         }
         let local_addr = listener.local_addr()?;
-        let router = router(Service { broker: self.clone(), options: options.clone() });
+        let samples = if options.has_management { Samples::of(self) } else { Arc::default() };
+        let router = router(Service { broker: self.clone(), options: options.clone(), samples });
+        let listens = self.inner.listening.begin(local_addr, if tls.is_some() { "https" } else { "http" });
         let accepting = http::accept(listener, tls, (router, options), Arc::clone(&self.inner));
-        Ok(Listener::new(local_addr, tokio::spawn(accepting).abort_handle()))
+        let task = tokio::spawn(async move {
+            let _listens = listens;
+            accepting.await;
+        });
+        Ok(Listener::new(local_addr, task.abort_handle()))
     }
 }
 
@@ -102,6 +114,7 @@ fn router(service: Service) -> Router {
     Router::new()
         .merge(health::routes())
         .merge(metrics::routes(&service))
+        .merge(if service.options.has_management { api::routes() } else { Router::new() })
         .layer(middleware::from_fn(add_headers))
         .with_state(service)
 }

@@ -32,6 +32,25 @@ use amqp_codec::Report;
 #[cfg(feature = "durable")]
 use std::{path::Path, sync::Weak, time::Duration};
 
+/// Why a virtual host is not created or deleted.
+#[cfg(feature = "management")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidVhost {
+    /// Its name is empty or too long for clients.
+    #[error("a virtual host's name has from 1 to 255 bytes, and not {length}")]
+    Name {
+        /// The length of the name in bytes.
+        length: usize,
+    },
+    /// Its other side is a backend.
+    #[error("the other side of virtual host '{name}' is a backend, which only the configuration can change")]
+    HasBackend {
+        /// The name of the virtual host.
+        name: String,
+    },
+}
+
 /// The virtual hosts whose other side is a backend, by name.
 pub(crate) type Gateways = HashMap<String, Arc<dyn Gateway>>;
 
@@ -46,6 +65,9 @@ pub(crate) struct Instance {
     ending: watch::Sender<bool>,
     failure: Arc<watch::Sender<Option<Failure>>>,
     pub(crate) sockets: Arc<Sockets>,
+    /// Where it listens.
+    #[cfg(feature = "management")]
+    pub(crate) listening: super::listening::Listening,
     /// When it began.
     #[cfg(feature = "management")]
     pub(crate) began: Instant,
@@ -68,6 +90,8 @@ impl Instance {
             ending: watch::Sender::new(false),
             failure: Arc::default(),
             sockets: Sockets::beside(0),
+            #[cfg(feature = "management")]
+            listening: Default::default(),
             #[cfg(feature = "management")]
             began: Instant::now(),
         }
@@ -136,6 +160,8 @@ impl Instance {
             failure,
             sockets,
             #[cfg(feature = "management")]
+            listening: Default::default(),
+            #[cfg(feature = "management")]
             began: Instant::now(),
         })
     }
@@ -188,6 +214,40 @@ impl Instance {
             let access = self.config.users.access(user, vhost);
             host.with(|_, shared| shared.vhost.renew_access(*id, access));
         }
+    }
+
+    /// Creates a virtual host; returns whether it is new.
+    ///
+    /// # Errors
+    /// When its name cannot be one.
+    #[cfg(feature = "management")]
+    pub(crate) fn create_vhost(&self, name: &str) -> Result<bool, InvalidVhost> {
+        if name.is_empty() || name.len() > amqp_codec::ShortString::MAX {
+            return Err(InvalidVhost::Name { length: name.len() });
+        }
+        let mut hosts = self.hosts.write();
+        if hosts.contains_key(name) || self.gateways.contains_key(name) {
+            return Ok(false);
+        }
+        let vhost = empty_vhost(name, &self.config);
+        let host = host(vhost, None, Instant::now(), &self.config, &self.faults);
+        hosts.insert(name.to_owned(), Arc::new(host));
+        self.config.vhosts.add(name.to_owned());
+        Ok(true)
+    }
+
+    /// Deletes a virtual host, without its connections; returns whether there was one.
+    ///
+    /// # Errors
+    /// When its other side is a backend.
+    #[cfg(feature = "management")]
+    pub(crate) async fn delete_vhost(&self, name: &str) -> Result<bool, InvalidVhost> {
+        if self.gateways.contains_key(name) {
+            return Err(InvalidVhost::HasBackend { name: name.to_owned() });
+        }
+        self.config.vhosts.remove(name);
+        let removed = self.hosts.write().remove(name);
+        Ok(removed.is_some())
     }
 
     /// All virtual hosts.

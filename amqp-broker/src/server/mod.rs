@@ -11,6 +11,8 @@ pub(crate) mod hang_up;
 pub(crate) mod heartbeat;
 pub(crate) mod host;
 pub(crate) mod instance;
+#[cfg(feature = "management")]
+pub(crate) mod listening;
 pub(crate) mod origin;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;

@@ -3,5 +3,3 @@
 
 pub(crate) mod direct;
 pub(crate) mod got;
-
-pub(crate) use self::direct::Direct;

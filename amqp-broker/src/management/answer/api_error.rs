@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +18,11 @@ pub(crate) enum ApiError {
     NotAuthorised(String),
     NotFound,
     /// The request is wrong; why.
-    BadRequest(String),
+    BadRequest(Value),
+    /// Something that the request names is not there; what.
+    Missing(String),
     /// The error's own name, and why.
     Named(&'static str, String),
-    MethodNotAllowed,
     Timeout,
     TooLarge,
     /// A page of another origin asks for a change.
@@ -36,17 +37,30 @@ impl ApiError {
     pub(crate) fn refused(code: ReplyCode, text: &str) -> Self {
         let reason = text.split_once(" - ").map_or(text, |(_, reason)| reason);
         match code {
-            ReplyCode::NOT_FOUND => ApiError::NotFound,
+            ReplyCode::NOT_FOUND => ApiError::Missing(reason.to_owned()),
             ReplyCode::ACCESS_REFUSED => ApiError::NotAuthorised("Access refused.".to_owned()),
             ReplyCode::CONNECTION_FORCED | ReplyCode::INTERNAL_ERROR => {
                 ApiError::Unavailable(reason.to_owned())
             }
-            _ => ApiError::BadRequest(reason.to_owned()),
+            _ => ApiError::bad(reason),
         }
     }
 
     pub(crate) fn bad(reason: impl Into<String>) -> Self {
-        ApiError::BadRequest(reason.into())
+        ApiError::BadRequest(Value::String(reason.into()))
+    }
+
+    /// The error of a value that is not what it has to be.
+    pub(crate) fn unfit(what: &str, value: impl Into<Value>) -> Self {
+        ApiError::BadRequest(json!([what, value.into()]))
+    }
+
+    /// The error of an operation that needs a virtual host or an entity that is not there.
+    pub(crate) fn missing(self, what: &str) -> Self {
+        match self {
+            ApiError::NotFound => ApiError::Missing(what.to_owned()),
+            error => error,
+        }
     }
 
     /// The error of a user who lacks a tag.
@@ -54,37 +68,40 @@ impl ApiError {
         ApiError::NotAuthorised(format!("Not {kind} user"))
     }
 
-    fn parts(&self) -> (StatusCode, &str, &str) {
+    fn parts(self) -> (StatusCode, &'static str, Value) {
         match self {
-            ApiError::NoLogin => (StatusCode::UNAUTHORIZED, "", ""),
-            ApiError::BadLogin => (StatusCode::UNAUTHORIZED, "not_authorized", "Login failed"),
-            ApiError::NotAuthorised(why) => (StatusCode::UNAUTHORIZED, "not_authorised", why),
-            ApiError::NotFound => (StatusCode::NOT_FOUND, "Object Not Found", "Not Found"),
+            ApiError::NoLogin => (StatusCode::UNAUTHORIZED, "", Value::Null),
+            ApiError::BadLogin => (StatusCode::UNAUTHORIZED, "not_authorized", "Login failed".into()),
+            ApiError::NotAuthorised(why) => (StatusCode::UNAUTHORIZED, "not_authorised", why.into()),
+            ApiError::NotFound => (StatusCode::NOT_FOUND, "Object Not Found", "Not Found".into()),
+            ApiError::Missing(what) => (StatusCode::NOT_FOUND, "not_found", what.into()),
             ApiError::BadRequest(why) => (StatusCode::BAD_REQUEST, "bad_request", why),
-            ApiError::Named(name, why) => (StatusCode::BAD_REQUEST, name, why),
-            ApiError::MethodNotAllowed => {
-                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method Not Allowed")
+            ApiError::Named(name, why) => (StatusCode::BAD_REQUEST, name, why.into()),
+            ApiError::Timeout => {
+                (StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not come in time".into())
             }
-            ApiError::Timeout => (StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not come in time"),
             ApiError::TooLarge => {
-                (StatusCode::BAD_REQUEST, "bad_request", "the body exceeds the limit of this listener")
+                let why = "the body exceeds the limit of this listener";
+                (StatusCode::BAD_REQUEST, "bad_request", why.into())
             }
             ApiError::ForeignOrigin => {
-                (StatusCode::FORBIDDEN, "forbidden", "a page of another origin may change nothing")
+                let why = "a page of another origin may change nothing";
+                (StatusCode::FORBIDDEN, "forbidden", why.into())
             }
-            ApiError::Unavailable(why) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", why),
+            ApiError::Unavailable(why) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", why.into()),
         }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let asks_for_login = matches!(self, ApiError::NoLogin | ApiError::BadLogin);
         let (status, error, reason) = self.parts();
         let mut response = match error {
             "" => status.into_response(),
             error => (status, json_of(&json!({ "error": error, "reason": reason }))).into_response(),
         };
-        if matches!(self, ApiError::NoLogin | ApiError::BadLogin) {
+        if asks_for_login {
             let realm = HeaderValue::from_static("Basic realm=\"RabbitMQ Management\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
         }

@@ -37,9 +37,9 @@ pub(crate) fn list(mut items: Vec<Value>, query: &Query, most: usize) -> Result<
         return Ok(json_of(&Value::Array(with_columns(items, query))));
     };
     let filtered_count = items.len();
-    let page_count = filtered_count.div_ceil(size).max(1);
-    if page > page_count {
-        let why = format!("page out of range, page: {page} page size: {size}, len: {filtered_count}");
+    let page_count = filtered_count.div_ceil(size);
+    if page > page_count.max(1) {
+        let why = format!("Page out of range, page: {page} page size: {size}, len: {filtered_count}");
         return Err(ApiError::Named("page_out_of_range", why));
     }
     let items: Vec<_> = items.into_iter().skip((page - 1) * size).take(size).collect();
@@ -63,17 +63,20 @@ pub(crate) fn one(item: Value, query: &Query) -> Response {
 /// The page and its size, if the query wants pages.
 fn page_of(query: &Query, most: usize) -> Result<Option<(usize, usize)>, ApiError> {
     let Some(page) = query.get("page") else { return Ok(None) };
-    let number = |text: &str| text.parse::<usize>();
+    let number = |text: &str| text.parse::<i64>();
     let size = query.get("page_size");
     let invalid = || ApiError::bad("Pagination parameters are invalid");
     let (number, size_given) =
         (number(page).map_err(|_| invalid())?, size.map(number).transpose().map_err(|_| invalid())?);
-    if number == 0 || size_given.is_some_and(|size| size == 0 || size > most) {
+    let in_range = |size: i64| usize::try_from(size).ok().filter(|size| (1..=most).contains(size));
+    let page = usize::try_from(number).ok().filter(|page| *page > 0);
+    let size = size_given.map_or(Some(DEFAULT_PAGE_SIZE.min(most)), in_range);
+    let (Some(page), Some(size)) = (page, size) else {
         let shown = size_given.map_or("undefined".to_owned(), |size| size.to_string());
         let why = format!("Invalid pagination parameters: page number {number}, page size {shown}");
         return Err(ApiError::Named("invalid_pagination_parameters", why));
-    }
-    Ok(Some((number, size_given.unwrap_or(DEFAULT_PAGE_SIZE.min(most)))))
+    };
+    Ok(Some((page, size)))
 }
 
 /// The items whose name contains the wanted one, or matches it as a regular expression.
@@ -82,7 +85,7 @@ fn filtered(items: Vec<Value>, query: &Query) -> Result<Vec<Value>, ApiError> {
     let pattern = if query.is("use_regex") { name.to_owned() } else { regex::escape(name) };
     let regex =
         RegexBuilder::new(&pattern).case_insensitive(!query.is("use_regex")).size_limit(MOST_REGEX).build();
-    let regex = regex.map_err(|_| ApiError::bad(format!("{name:?} is not a regular expression")))?;
+    let regex = regex.map_err(|_| ApiError::bad("Pagination parameters are invalid"))?;
     let matches =
         |item: &Value| item.get("name").and_then(Value::as_str).is_some_and(|name| regex.is_match(name));
     Ok(items.into_iter().filter(matches).collect())

@@ -79,7 +79,7 @@ pub(crate) fn text<'a>(object: &'a Map<String, Value>, key: &str) -> Result<Opti
     match object.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(ApiError::bad(format!("{key} is no string"))),
+        Some(_) => Err(ApiError::unfit("not_string", key)),
     }
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn boolean(object: &Map<String, Value>, key: &str) -> Result<bool, Ap
         Some(Value::Bool(is_set)) => Ok(*is_set),
         Some(Value::String(text)) if text == "true" => Ok(true),
         Some(Value::String(text)) if text == "false" => Ok(false),
-        Some(_) => Err(ApiError::bad(format!("{key} is neither true nor false"))),
+        Some(other) => Err(ApiError::unfit("not_boolean", other.clone())),
     }
 }
 
@@ -107,7 +107,8 @@ pub(crate) fn demand(object: &Map<String, Value>, keys: &[&str]) -> Result<(), A
         return Ok(());
     }
     let missing: Vec<_> = missing.iter().map(|key| format!("{{key_missing,{key}}}")).collect();
-    Err(ApiError::bad(format!("[{}]", missing.join(","))))
+    let between = if missing.iter().map(String::len).sum::<usize>() > 70 { ",\n " } else { "," };
+    Err(ApiError::bad(format!("[{}]", missing.join(between))))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Tables of AMQP as JSON, and back.
 
 use amqp_codec::{Array, Entries, Table, Value as Field, ValueRef};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Number, Value};
 
 use super::api_error::ApiError;
@@ -24,17 +25,25 @@ fn value_json(value: ValueRef<'_>) -> Value {
         ValueRef::F32(number) => float(f64::from(number)),
         ValueRef::F64(number) => float(number),
         ValueRef::Decimal { scale, value } => float(f64::from(value) / 10f64.powi(scale.into())),
-        ValueRef::LongString(text) | ValueRef::Bytes(text) => Value::String(lossy(text)),
+        ValueRef::LongString(text) | ValueRef::Bytes(text) => Value::String(shown_text(text)),
         ValueRef::Array(elements) => Value::Array(elements.map(value_json).collect()),
         ValueRef::Timestamp(seconds) => Value::from(seconds),
         ValueRef::Table(entries) => entries_json(entries),
-        ValueRef::Void => Value::Null,
+        ValueRef::Void => Value::from("undefined"),
         integer => integer.as_i64().map_or(Value::Null, Value::from),
     }
 }
 
 fn float(number: f64) -> Value {
     Number::from_f64(number).map_or(Value::Null, Value::Number)
+}
+
+/// Text, or, as RabbitMQ shows it, what is none.
+fn shown_text(text: &[u8]) -> String {
+    match std::str::from_utf8(text) {
+        Ok(text) => text.to_owned(),
+        Err(_) => format!("Not UTF-8, base64 is: {}", BASE64_STANDARD.encode(text)),
+    }
 }
 
 pub(crate) fn lossy(text: &[u8]) -> String {
@@ -71,7 +80,7 @@ fn field(value: &Value, depth: usize) -> Result<Field, ApiError> {
         return Err(ApiError::bad("arguments are nested too deep"));
     }
     Ok(match value {
-        Value::Null => Field::Void,
+        Value::Null => return Err(ApiError::bad("null_not_allowed")),
         Value::Bool(is_set) => Field::Bool(*is_set),
         Value::Number(number) => match number.as_i64() {
             Some(number) => Field::I64(number),
@@ -95,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_table_and_its_json_are_the_same() {
-        let json = serde_json::json!({"a": 1, "b": [true, null, "x"], "c": {"d": 1.5}});
+        let json = serde_json::json!({"a": 1, "b": [true, "x"], "c": {"d": 1.5}});
         assert_eq!(table_json(&table(Some(&json)).unwrap()), json);
         assert!(table(Some(&Value::Bool(true))).is_err());
     }

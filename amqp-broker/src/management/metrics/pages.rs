@@ -29,11 +29,7 @@ use super::{
 };
 use crate::{
     core::vhost::observe::ChannelState,
-    management::{
-        answer::query::Query,
-        login::caller::Caller,
-        service::Service,
-    },
+    management::{answer::query::Query, login::caller::Caller, service::Service},
 };
 
 /// How much of a page is made before it is sent, in bytes.

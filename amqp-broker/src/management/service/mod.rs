@@ -2,7 +2,10 @@
 
 pub(crate) mod options;
 
+use std::sync::Arc;
+
 use self::options::HttpOptions;
+use super::samples::sampler::Samples;
 use crate::broker::Broker;
 
 /// The name of this node, and of the cluster that it is.
@@ -14,6 +17,7 @@ pub(crate) const CLUSTER: &str = "rabbit@localhost";
 pub(crate) struct Service {
     pub(crate) broker: Broker,
     pub(crate) options: HttpOptions,
+    pub(crate) samples: Arc<Samples>,
 }
 
 /// Where a request comes from.

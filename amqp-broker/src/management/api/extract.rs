@@ -1,0 +1,41 @@
+//! What handlers take of a request.
+
+use axum::{
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::request::Parts,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::management::{
+    answer::{
+        api_error::ApiError,
+        query::{object, read_body},
+    },
+    service::Service,
+};
+
+/// The names in a path, decoded. One that is not UTF-8 names nothing.
+pub(super) struct Names<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Service> for Names<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ApiError> {
+        let path = Path::<T>::from_request_parts(parts, service).await;
+        path.map(|Path(names)| Names(names)).map_err(|_| ApiError::NotFound)
+    }
+}
+
+/// A body that is an object in JSON, or empty.
+pub(super) struct Object(pub(super) Map<String, Value>);
+
+impl FromRequest<Service> for Object {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, service: &Service) -> Result<Self, ApiError> {
+        let options = &service.options;
+        let body = read_body(request.into_body(), options.max_body, options.body_timeout).await?;
+        object(&body).map(Object)
+    }
+}

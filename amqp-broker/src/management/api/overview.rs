@@ -1,0 +1,277 @@
+//! The broker as a whole.
+
+use axum::{Router, extract::State, routing::get};
+use serde_json::{Map, Value, json};
+
+use super::{Answer, extract::Names};
+use crate::{
+    core::{
+        counters::{Churn, MessageCounters, VhostCounters},
+        vhost::observe::QueueState,
+    },
+    management::{
+        answer::{
+            api_error::{ApiError, json_of},
+            listing::one,
+            query::Query,
+        },
+        login::caller::Caller,
+        observed::{connections::connections, process::ProcessState, walk},
+        samples::counts::{Counts, NAMES, READY, UNACKED},
+        service::{CLUSTER, NODE, Service},
+        shape::stats,
+    },
+};
+
+/// The most samples of one value in an answer.
+const MOST_SAMPLES: u64 = 1000;
+
+pub(super) fn routes() -> Router<Service> {
+    Router::new()
+        .route("/overview", get(overview))
+        .route("/whoami", get(whoami))
+        .route("/nodes", get(nodes))
+        .route("/nodes/{name}", get(node))
+        .route("/cluster-name", get(cluster_name))
+        .route("/extensions", get(async |_: Caller| json_of(&json!([]))))
+        .route("/auth", get(async || json_of(&json!({ "enable_uaa": false }))))
+        .route("/feature-flags", get(async |_: Caller| json_of(&json!([]))))
+        .route("/features", get(async |_: Caller| json_of(&json!([]))))
+}
+
+async fn whoami(caller: Caller) -> Answer {
+    Ok(json_of(&json!({ "name": caller.user, "tags": caller.tags() })))
+}
+
+async fn cluster_name(_: Caller) -> Answer {
+    Ok(json_of(&json!({ "name": CLUSTER })))
+}
+
+fn exchange_types() -> Value {
+    let named = ["direct", "fanout", "headers", "topic"].map(|name| {
+        let description = format!("AMQP {name} exchange, as per the AMQP specification");
+        json!({ "description": description, "enabled": true, "name": name })
+    });
+    named.into_iter().collect()
+}
+
+/// The counts of virtual hosts that a caller may see.
+#[derive(Default)]
+struct Totals {
+    counters: MessageCounters,
+    churn: Churn,
+    ready: usize,
+    unacked: usize,
+    objects: [usize; 5],
+}
+
+impl Totals {
+    fn add(&mut self, counters: &VhostCounters, queues: &[QueueState], channels: MessageCounters) {
+        self.churn += counters.churn;
+        let mut all = MessageCounters::default();
+        counters.deleted_queues.iter().for_each(|deleted| all += *deleted);
+        for queue in queues {
+            all += queue.counters;
+            self.ready += queue.ready;
+            self.unacked += queue.unacked;
+        }
+        // What is published counts on channels, what is delivered in queues.
+        let MessageCounters { published, confirmed, returned, dropped, .. } = channels;
+        self.counters += MessageCounters { published, confirmed, returned, dropped, ..all };
+    }
+}
+
+async fn totals(service: &Service, vhosts: &[String]) -> Totals {
+    let mut totals = Totals::default();
+    for vhost in vhosts {
+        let Some(host) = walk::host(&service.broker, vhost) else { continue };
+        let queues = walk::queues(&host).await;
+        let counters = walk::counters(&host);
+        let mut channels = counters.closed_channels;
+        walk::channels(&host).await.iter().for_each(|channel| channels += channel.counters);
+        totals.add(&counters, &queues, channels);
+        let ([connections, channels, consumers, queues], exchanges) =
+            host.with(|_, shared| (shared.vhost.entity_counts(), shared.vhost.exchange_count()));
+        let counts = [channels, connections, consumers, exchanges, queues];
+        totals.objects.iter_mut().zip(counts).for_each(|(own, count)| *own += count);
+    }
+    totals
+}
+
+async fn overview(State(service): State<Service>, caller: Caller, query: Query) -> Answer {
+    let vhosts = caller.visible_vhosts(&service);
+    let totals = totals(&service, &vhosts).await;
+    let (counts, rates) = (Counts::of(&totals.counters, totals.ready, totals.unacked), service.samples.all());
+    let config = &service.broker.inner.config;
+    let [channels, connections, consumers, exchanges, queues] = totals.objects;
+    let mut queue_totals = Map::new();
+    stats::add_depth(&mut queue_totals, &counts, &rates);
+    let mut message_stats = stats::message_stats(&counts, &rates);
+    if caller.monitors() {
+        add_history(&mut message_stats, &mut queue_totals, &service, &query);
+    }
+    let shown = json!({
+        "churn_rates": churn_rates(&totals.churn),
+        "cluster_name": CLUSTER,
+        "contexts": [],
+        "disable_stats": false,
+        "enable_queue_totals": false,
+        "erlang_full_version": null,
+        "erlang_version": null,
+        "exchange_types": exchange_types(),
+        "listeners": if caller.monitors() { listeners(&service) } else { json!([]) },
+        "management_version": config.product_version(),
+        "message_stats": message_stats,
+        "node": NODE,
+        "object_totals": {
+            "channels": channels,
+            "connections": connections,
+            "consumers": consumers,
+            "exchanges": exchanges,
+            "queues": queues,
+        },
+        "product_name": config.product(),
+        "product_version": config.product_version(),
+        "queue_totals": queue_totals,
+        "rabbitmq_version": config.product_version(),
+        "rates_mode": "basic",
+        "sample_retention_policies": { "basic": [600, 3600], "detailed": [600], "global": [600, 3600] },
+        "statistics_db_event_queue": 0,
+    });
+    Ok(one(shown, &query))
+}
+
+/// Where the broker listens.
+fn listeners(service: &Service) -> Value {
+    let all = service.broker.inner.listening.all().into_iter();
+    let shown = all.map(|(at, protocol)| {
+        json!({
+            "ip_address": at.ip().to_string(),
+            "node": NODE,
+            "port": at.port(),
+            "protocol": protocol,
+            "socket_opts": {},
+        })
+    });
+    shown.collect()
+}
+
+/// What came and went; rates of that are not sampled.
+fn churn_rates(churn: &Churn) -> Map<String, Value> {
+    let mut rates = Map::new();
+    for (name, value) in [
+        ("channel_closed", churn.channels_closed),
+        ("channel_created", churn.channels_opened),
+        ("connection_closed", churn.connections_closed),
+        ("connection_created", churn.connections_opened),
+        ("queue_created", churn.queues_created),
+        ("queue_declared", churn.queues_declared),
+        ("queue_deleted", churn.queues_deleted),
+    ] {
+        stats::put(&mut rates, name, value, 0.0);
+    }
+    rates
+}
+
+/// Adds samples, as many as the query asks for.
+fn add_history(
+    message_stats: &mut Map<String, Value>,
+    queue_totals: &mut Map<String, Value>,
+    service: &Service,
+    query: &Query,
+) {
+    let asked = |name: &str| {
+        let seconds = |what: &str| query.get(&format!("{name}_{what}"))?.parse::<u64>().ok();
+        let (age, step) = (seconds("age")?, seconds("incr")?.max(1));
+        Some((age.min(step.saturating_mul(MOST_SAMPLES)) * 1000, step.saturating_mul(1000)))
+    };
+    let samples_of = |history: &[(u64, Counts)], value: &dyn Fn(&Counts) -> u64| -> Value {
+        let samples = history.iter();
+        samples.map(|(at, counts)| json!({ "sample": value(counts), "timestamp": at })).collect()
+    };
+    let put = |object: &mut Map<String, Value>, name: &str, samples: Value| {
+        if let Some(Value::Object(details)) = object.get_mut(&format!("{name}_details")) {
+            details.insert("samples".to_owned(), samples);
+        }
+    };
+    if let Some((age, step)) = asked("msg_rates") {
+        let history = service.samples.history(age, step);
+        for (place, name) in NAMES.iter().enumerate() {
+            put(message_stats, name, samples_of(&history, &|counts| counts.at(place)));
+        }
+        let delivered = |counts: &Counts| (4..8).map(|place| counts.at(place)).sum();
+        put(message_stats, "deliver_get", samples_of(&history, &delivered));
+    }
+    if let Some((age, step)) = asked("lengths") {
+        let history = service.samples.history(age, step);
+        let all = |counts: &Counts| counts.at(READY) + counts.at(UNACKED);
+        put(queue_totals, "messages", samples_of(&history, &all));
+        put(queue_totals, "messages_ready", samples_of(&history, &|counts| counts.at(READY)));
+        put(queue_totals, "messages_unacknowledged", samples_of(&history, &|counts| counts.at(UNACKED)));
+    }
+}
+
+async fn node_json(service: &Service) -> Value {
+    let instance = &service.broker.inner;
+    let (config, process) = (&instance.config, ProcessState::now());
+    let hosts = instance.hosts();
+    let is_any = |is: fn(&crate::session::alarm::Alarm) -> bool| {
+        hosts.iter().any(|host| host.with(|_, shared| is(&shared.alarm)))
+    };
+    let uptime = u64::try_from(instance.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let churn = totals(service, &config.vhosts.all()).await.churn;
+    let mut shown = churn_rates(&churn);
+    let mechanisms = ["PLAIN", "AMQPLAIN"];
+    let mechanisms = mechanisms.map(|name| json!({ "description": "", "enabled": true, "name": name }));
+    let more = json!({
+        "applications": [],
+        "auth_mechanisms": mechanisms,
+        "cluster_links": [],
+        "contexts": [],
+        "disk_free_alarm": is_any(crate::session::alarm::Alarm::is_low_on_disk),
+        "disk_free_limit": config.disk_free_limit,
+        "enabled_plugins": ["rabbitmq_management", "rabbitmq_prometheus"],
+        "exchange_types": exchange_types(),
+        "fd_total": process.most_files,
+        "fd_used": process.open_files,
+        "mem_alarm": is_any(crate::session::alarm::Alarm::is_low_on_memory),
+        "mem_limit": config.vhost_memory().saturating_mul(config.vhosts.count() as u64),
+        "mem_used": process.memory,
+        "name": NODE,
+        "os_pid": std::process::id().to_string(),
+        "partitions": [],
+        "proc_total": null,
+        "proc_used": null,
+        "processors": process.processors,
+        "rates_mode": "basic",
+        "run_queue": 0,
+        "running": true,
+        "sockets_total": process.most_files,
+        "sockets_used": connections(&service.broker).await.len(),
+        "type": "disc",
+        "uptime": uptime,
+    });
+    if let Value::Object(more) = more {
+        shown.extend(more);
+    }
+    shown.into()
+}
+
+async fn nodes(State(service): State<Service>, caller: Caller, query: Query) -> Answer {
+    caller.must_monitor()?;
+    let node = node_json(&service).await;
+    crate::management::answer::listing::list(vec![node], &query, service.options.max_page_size)
+}
+
+async fn node(
+    State(service): State<Service>,
+    caller: Caller,
+    Names(name): Names<String>,
+    query: Query,
+) -> Answer {
+    caller.must_monitor()?;
+    match name == NODE {
+        true => Ok(one(node_json(&service).await, &query)),
+        false => Err(ApiError::NotFound),
+    }
+}

@@ -1,0 +1,219 @@
+//! Queues.
+
+use amqp_codec::{ShortString, method::queue};
+use axum::{
+    Router,
+    extract::State,
+    routing::{delete as delete_route, get, post},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Answer, deleted,
+    extract::{Names, Object},
+    put_answer,
+};
+use crate::{
+    core::vhost::observe::QueueState,
+    management::{
+        amqp::direct::{Direct, short},
+        answer::{
+            api_error::ApiError,
+            listing::{list, one},
+            query::{Query, boolean, demand},
+            table::table,
+        },
+        login::caller::Caller,
+        observed::{
+            connections::{ConnectionState, connections},
+            walk,
+        },
+        service::Service,
+        shape::{binding, client, queue as shape},
+    },
+};
+
+pub(super) fn routes() -> Router<Service> {
+    Router::new()
+        .route("/queues", get(all))
+        .route("/queues/{vhost}", get(of_vhost))
+        .route("/queues/{vhost}/{queue}", get(single).put(put).delete(delete))
+        .route("/queues/{vhost}/{queue}/contents", delete_route(purge))
+        .route("/queues/{vhost}/{queue}/bindings", get(bindings))
+        .route("/queues/{vhost}/{queue}/actions", post(act))
+}
+
+/// The queues of these virtual hosts, as a list.
+async fn listed(service: &Service, vhosts: &[String], query: &Query) -> Answer {
+    let mut all = Vec::new();
+    let all_connections = connections(&service.broker).await;
+    for vhost in vhosts {
+        let Some(host) = walk::host(&service.broker, vhost) else { continue };
+        for (place, queue) in walk::queues(&host).await.iter().enumerate() {
+            let mut shown = shape::queue(vhost, queue, &service.samples);
+            add_owner(&mut shown, vhost, queue, &all_connections);
+            all.push(Value::Object(shown));
+            if place % 512 == 511 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    list(all, query, service.options.max_page_size)
+}
+
+/// Adds the connection that an exclusive queue belongs to.
+fn add_owner(
+    shown: &mut Map<String, Value>,
+    vhost: &str,
+    queue: &QueueState,
+    connections: &[ConnectionState],
+) {
+    let Some(owner) = queue.owner else { return };
+    let mut owners = connections.iter().filter(|connection| connection.vhost() == vhost);
+    if let Some(connection) = owners.find(|connection| connection.id() == Some(owner)) {
+        let [(peer_host, peer_port), _] = connection.ends();
+        let details = json!({
+            "name": connection.client.name,
+            "peer_host": peer_host,
+            "peer_port": peer_port,
+        });
+        shown.insert("owner_pid_details".to_owned(), details);
+    }
+}
+
+async fn all(State(service): State<Service>, caller: Caller, query: Query) -> Answer {
+    listed(&service, &caller.visible_vhosts(&service), &query).await
+}
+
+async fn of_vhost(
+    State(service): State<Service>,
+    caller: Caller,
+    Names(vhost): Names<String>,
+    query: Query,
+) -> Answer {
+    caller.must_see(&service, &vhost)?;
+    listed(&service, &[vhost], &query).await
+}
+
+/// The queue of this name.
+fn find(service: &Service, vhost: &str, name: &str) -> Result<QueueState, ApiError> {
+    let host = walk::host(&service.broker, vhost).ok_or(ApiError::NotFound)?;
+    let state = host.with(|now, shared| shared.vhost.queue_state(now, name.as_bytes()));
+    state.ok_or(ApiError::NotFound)
+}
+
+async fn single(
+    State(service): State<Service>,
+    caller: Caller,
+    Names((vhost, name)): Names<(String, String)>,
+    query: Query,
+) -> Answer {
+    caller.must_see(&service, &vhost)?;
+    let queue = find(&service, &vhost, &name)?;
+    let all = connections(&service.broker).await;
+    let mut shown = shape::queue(&vhost, &queue, &service.samples);
+    add_owner(&mut shown, &vhost, &queue, &all);
+    let mut consumers = Vec::new();
+    if let Some(host) = walk::host(&service.broker, &vhost) {
+        let own = walk::consumers(&host).await.into_iter().filter(|consumer| consumer.queue == queue.name);
+        for consumer in own {
+            let mut connections = all.iter().filter(|connection| connection.vhost() == vhost);
+            if let Some(connection) = connections.find(|found| found.id() == Some(consumer.connection)) {
+                consumers.push(client::consumer(connection, &consumer));
+            }
+        }
+    }
+    shown.insert("consumer_details".to_owned(), consumers.into());
+    shown.insert("deliveries".to_owned(), json!([]));
+    shown.insert("incoming".to_owned(), json!([]));
+    Ok(one(shown.into(), &query))
+}
+
+async fn put(
+    State(service): State<Service>,
+    caller: Caller,
+    Names((vhost, name)): Names<(String, String)>,
+    Object(body): Object,
+) -> Answer {
+    caller.must_enter(&service, &vhost).map_err(|error| error.missing("vhost_not_found"))?;
+    let declare = queue::Declare {
+        queue: named(&name)?,
+        durable: boolean(&body, "durable")?,
+        auto_delete: boolean(&body, "auto_delete")?,
+        arguments: table(body.get("arguments"))?,
+        ..Default::default()
+    };
+    let is_new = find(&service, &vhost, &name).is_err();
+    let mut direct = Direct::open(&service.broker, &caller.user, &vhost).await?;
+    direct.call(declare).await?;
+    direct.close().await;
+    Ok(put_answer(is_new))
+}
+
+/// A queue's name.
+fn named(name: &str) -> Result<ShortString, ApiError> {
+    let long =
+        |_| ApiError::bad(format!("queue should be less than 255 bytes, actually was {}\n", name.len()));
+    ShortString::try_from(name).map_err(long)
+}
+
+async fn delete(
+    State(service): State<Service>,
+    caller: Caller,
+    Names((vhost, name)): Names<(String, String)>,
+    query: Query,
+) -> Answer {
+    caller.must_enter(&service, &vhost)?;
+    find(&service, &vhost, &name)?;
+    let mut direct = Direct::open(&service.broker, &caller.user, &vhost).await?;
+    let (if_unused, if_empty) = (query.is("if-unused"), query.is("if-empty"));
+    direct.call(queue::Delete { queue: short(&name)?, if_unused, if_empty, ..Default::default() }).await?;
+    direct.close().await;
+    deleted(true)
+}
+
+async fn purge(
+    State(service): State<Service>,
+    caller: Caller,
+    Names((vhost, name)): Names<(String, String)>,
+) -> Answer {
+    caller.must_enter(&service, &vhost)?;
+    find(&service, &vhost, &name)?;
+    let mut direct = Direct::open(&service.broker, &caller.user, &vhost).await?;
+    direct.call(queue::Purge { queue: short(&name)?, ..Default::default() }).await?;
+    direct.close().await;
+    deleted(true)
+}
+
+async fn bindings(
+    State(service): State<Service>,
+    caller: Caller,
+    Names((vhost, name)): Names<(String, String)>,
+    query: Query,
+) -> Answer {
+    caller.must_see(&service, &vhost)?;
+    find(&service, &vhost, &name)?;
+    let mut all = vec![binding::binding(&vhost, &binding::default_binding(&name))];
+    if let Some(host) = walk::host(&service.broker, &vhost) {
+        let own = walk::bindings(&host).await.into_iter();
+        let own = own.filter(|binding| !binding.to_exchange && binding.destination == name);
+        all.extend(own.map(|own| binding::binding(&vhost, &own)));
+    }
+    list(all, &query, service.options.max_page_size)
+}
+
+/// The actions are those of mirrored queues, which do not exist here and are in step.
+async fn act(
+    State(service): State<Service>,
+    caller: Caller,
+    Names((vhost, name)): Names<(String, String)>,
+    Object(body): Object,
+) -> Answer {
+    caller.must_enter(&service, &vhost)?;
+    find(&service, &vhost, &name)?;
+    demand(&body, &["action"])?;
+    match body.get("action").and_then(Value::as_str) {
+        Some("sync" | "cancel_sync") => deleted(true),
+        _ => Err(ApiError::unfit("unknown", body.get("action").cloned().unwrap_or_default())),
+    }
+}

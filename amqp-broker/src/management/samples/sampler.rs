@@ -1,0 +1,231 @@
+//! Takes samples of all queues and channels, and of everything together, every few seconds.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use amqp_codec::ShortString;
+use tokio::time::{Instant, sleep};
+
+use super::counts::{Counts, Rates};
+use crate::{
+    broker::Broker,
+    core::{
+        counters::{Churn, MessageCounters},
+        entities::ids::ChannelId,
+    },
+    management::observed::{connections::connections, walk},
+    server::clock::since_1970,
+    sync::Mutex,
+};
+
+/// The time between two samples.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
+
+/// How many samples of everything together are kept: an hour of them.
+const KEPT: usize = 720;
+
+/// A sample, and the rates since the sample before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sampled {
+    pub(crate) counts: Counts,
+    pub(crate) rates: Rates,
+}
+
+/// The octets of a connection, and how many of each there were in a second.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SampledTraffic {
+    octets: [u64; 2],
+    pub(crate) rates: [f64; 2],
+}
+
+/// What a virtual host has.
+#[derive(Clone, Debug, Default)]
+struct SampledVhost {
+    all: Sampled,
+    queues: HashMap<ShortString, Sampled>,
+    channels: HashMap<ChannelId, Sampled>,
+}
+
+/// The last samples.
+#[derive(Debug, Default)]
+struct Last {
+    at: Option<Instant>,
+    all: Sampled,
+    churn: Churn,
+    vhosts: HashMap<String, SampledVhost>,
+    traffic: HashMap<u64, SampledTraffic>,
+    /// Samples of everything together, the oldest first, with their times in milliseconds since
+    /// 1970.
+    history: VecDeque<(u64, Counts)>,
+}
+
+/// The samples of a broker.
+#[derive(Debug, Default)]
+pub(crate) struct Samples(Mutex<Last>);
+
+impl Samples {
+    /// Samples a broker as long as somebody has the samples, and the broker does not end.
+    pub(crate) fn of(broker: &Broker) -> Arc<Self> {
+        let samples = Arc::new(Samples::default());
+        tokio::spawn(run(broker.clone(), Arc::downgrade(&samples)));
+        samples
+    }
+
+    /// The rates of a queue, as of the last sample.
+    pub(crate) fn queue(&self, vhost: &str, name: &ShortString) -> Rates {
+        let last = self.0.lock();
+        let sampled = last.vhosts.get(vhost).and_then(|vhost| vhost.queues.get(name));
+        sampled.map(|sampled| sampled.rates).unwrap_or_default()
+    }
+
+    pub(crate) fn channel(&self, vhost: &str, id: ChannelId) -> Rates {
+        let last = self.0.lock();
+        let sampled = last.vhosts.get(vhost).and_then(|vhost| vhost.channels.get(&id));
+        sampled.map(|sampled| sampled.rates).unwrap_or_default()
+    }
+
+    pub(crate) fn connection(&self, number: u64) -> SampledTraffic {
+        self.0.lock().traffic.get(&number).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn vhost(&self, vhost: &str) -> Rates {
+        self.0.lock().vhosts.get(vhost).map(|vhost| vhost.all.rates).unwrap_or_default()
+    }
+
+    /// The rates of everything together.
+    pub(crate) fn all(&self) -> Rates {
+        self.0.lock().all.rates
+    }
+
+    /// The samples of everything together in the last so many milliseconds, the newest first, with
+    /// so many milliseconds between them.
+    pub(crate) fn history(&self, age: u64, step: u64) -> Vec<(u64, Counts)> {
+        let last = self.0.lock();
+        let Some((newest, _)) = last.history.back() else { return Vec::new() };
+        let oldest = newest.saturating_sub(age);
+        let (mut next, mut chosen) = (*newest, Vec::new());
+        for (at, counts) in last.history.iter().rev().take_while(|(at, _)| *at >= oldest) {
+            if *at <= next {
+                chosen.push((*at, *counts));
+                next = at.saturating_sub(step.max(1));
+            }
+        }
+        chosen
+    }
+}
+
+async fn run(broker: Broker, samples: Weak<Samples>) {
+    // The broker's end does not wait for samples, which hold nothing.
+    loop {
+        let taken = sample(&broker).await;
+        {
+            let Some(samples) = samples.upgrade() else { return };
+            if broker.inner.is_ending() {
+                return;
+            }
+            samples.0.lock().note(taken);
+        }
+        sleep(INTERVAL).await;
+    }
+}
+
+/// What is counted now, without rates.
+async fn sample(broker: &Broker) -> Last {
+    let mut taken = Last { at: Some(Instant::now()), ..Last::default() };
+    for name in broker.inner.config.vhosts.all() {
+        let Some(host) = walk::host(broker, &name) else { continue };
+        let mut vhost = SampledVhost::default();
+        let counters = walk::counters(&host);
+        taken.churn += counters.churn;
+        let mut channels = counters.closed_channels;
+        for channel in walk::channels(&host).await {
+            channels += channel.counters;
+            let counts = Counts::of(&channel.counters, 0, channel.unacked);
+            vhost.channels.insert(channel.id, Sampled { counts, ..Sampled::default() });
+        }
+        // What is published counts on channels, what is delivered in queues.
+        let (mut queues, mut ready, mut unacked) = (MessageCounters::default(), 0, 0);
+        counters.deleted_queues.iter().for_each(|deleted| queues += *deleted);
+        for queue in walk::queues(&host).await {
+            queues += queue.counters;
+            ready += queue.ready;
+            unacked += queue.unacked;
+            let counts = Counts::of(&queue.counters, queue.ready, queue.unacked);
+            vhost.queues.insert(queue.name, Sampled { counts, ..Sampled::default() });
+        }
+        (queues.published, queues.confirmed) = (channels.published, channels.confirmed);
+        (queues.returned, queues.dropped) = (channels.returned, channels.dropped);
+        vhost.all.counts = Counts::of(&queues, ready, unacked);
+        taken.all.counts.add(&vhost.all.counts);
+        taken.vhosts.insert(name, vhost);
+    }
+    for connection in connections(broker).await {
+        let sampled = SampledTraffic { octets: connection.traffic, ..SampledTraffic::default() };
+        taken.traffic.insert(connection.client.number, sampled);
+    }
+    taken
+}
+
+impl Last {
+    /// Replaces these samples by newer ones, whose rates follow from both.
+    fn note(&mut self, mut taken: Last) {
+        let passed = taken.at.zip(self.at).map_or(0.0, |(now, before)| (now - before).as_secs_f64());
+        if passed > 0.0 {
+            taken.all.rates = taken.all.counts.rates_since(&self.all.counts, passed);
+            for (name, vhost) in &mut taken.vhosts {
+                let Some(before) = self.vhosts.get(name) else { continue };
+                vhost.all.rates = vhost.all.counts.rates_since(&before.all.counts, passed);
+                rate(&mut vhost.queues, &before.queues, passed);
+                rate(&mut vhost.channels, &before.channels, passed);
+            }
+            for (number, traffic) in &mut taken.traffic {
+                let before = self.traffic.get(number).copied().unwrap_or_default();
+                for ((rate, now), before) in traffic.rates.iter_mut().zip(traffic.octets).zip(before.octets) {
+                    *rate = now.saturating_sub(before) as f64 / passed;
+                }
+            }
+        }
+        taken.history = std::mem::take(&mut self.history);
+        if taken.history.len() >= KEPT {
+            taken.history.pop_front();
+        }
+        taken.history.push_back((since_1970(), taken.all.counts));
+        *self = taken;
+    }
+}
+
+/// Sets the rates of those that were there before.
+fn rate<K: std::hash::Hash + Eq>(now: &mut HashMap<K, Sampled>, before: &HashMap<K, Sampled>, passed: f64) {
+    for (key, sampled) in now {
+        let before = before.get(key).map(|before| before.counts).unwrap_or_default();
+        sampled.rates = sampled.counts.rates_since(&before, passed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn rates_follow_from_two_samples_and_the_history_is_chosen_by_age_and_step() {
+        let mut last = Last::default();
+        let counts = |published| {
+            let mut counts = Counts::default();
+            counts.0[0] = published;
+            counts
+        };
+        for published in [0, 50, 60] {
+            let all = Sampled { counts: counts(published), ..Sampled::default() };
+            last.note(Last { at: Some(Instant::now()), all, ..Last::default() });
+            tokio::time::advance(INTERVAL).await;
+        }
+        assert_eq!(last.all.rates.at(0), 2.0);
+        last.history = (0..10).map(|n| (n * 5_000, counts(n))).collect();
+        let samples = Samples(Mutex::new(last));
+        let chosen: Vec<u64> = samples.history(20_000, 10_000).iter().map(|(at, _)| *at).collect();
+        assert_eq!(chosen, [45_000, 35_000, 25_000]);
+    }
+}

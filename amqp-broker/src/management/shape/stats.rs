@@ -1,0 +1,39 @@
+//! Statistics with their rates.
+
+use serde_json::{Map, Value, json};
+
+use crate::management::samples::counts::{Counts, NAMES, READY, Rates, UNACKED};
+
+/// Adds a value and its rate.
+pub(crate) fn put(object: &mut Map<String, Value>, name: &str, value: u64, rate: f64) {
+    object.insert(name.to_owned(), value.into());
+    object.insert(format!("{name}_details"), json!({ "rate": rate }));
+}
+
+/// The statistics of messages.
+pub(crate) fn message_stats(counts: &Counts, rates: &Rates) -> Map<String, Value> {
+    let mut stats = Map::new();
+    for (place, name) in NAMES.iter().enumerate() {
+        put(&mut stats, name, counts.at(place), rates.at(place));
+    }
+    // What was delivered in any way.
+    let places = 4..8;
+    let sum = places.clone().map(|place| counts.at(place)).sum();
+    put(&mut stats, "deliver_get", sum, places.map(|place| rates.at(place)).sum());
+    stats
+}
+
+/// Adds the statistics of messages, if anything has happened to any.
+pub(crate) fn add_message_stats(object: &mut Map<String, Value>, counts: &Counts, rates: &Rates) {
+    if counts.has_stats() {
+        object.insert("message_stats".to_owned(), message_stats(counts, rates).into());
+    }
+}
+
+/// Adds how many messages there are.
+pub(crate) fn add_depth(object: &mut Map<String, Value>, counts: &Counts, rates: &Rates) {
+    let (ready, unacked) = (counts.at(READY), counts.at(UNACKED));
+    put(object, "messages", ready + unacked, rates.at(READY) + rates.at(UNACKED));
+    put(object, "messages_ready", ready, rates.at(READY));
+    put(object, "messages_unacknowledged", unacked, rates.at(UNACKED));
+}
