@@ -128,6 +128,7 @@
 
 pub mod backend;
 mod broker;
+mod clock;
 mod config;
 mod core;
 mod failure;
@@ -140,6 +141,8 @@ pub mod fuzzing;
 mod gateway;
 #[cfg(any(feature = "filesystem", feature = "redis"))]
 mod kombu;
+#[cfg(feature = "management")]
+mod listening;
 #[cfg(feature = "management")]
 mod management;
 mod password;

@@ -1,9 +1,7 @@
 //! Virtual hosts, created and deleted while the broker runs.
 
-use amqp_codec::ReplyCode;
-
 use super::Broker;
-use crate::{core::rabbitmq::refusal::reply_text, server::instance::InvalidVhost, session::command::Command};
+use crate::server::instance::InvalidVhost;
 
 /// Virtual hosts. Those that are created while the broker runs are kept in its folder, if it has
 /// one, until they are deleted.
@@ -14,31 +12,34 @@ impl Broker {
     /// # Errors
     /// When its name has not from 1 to 255 bytes, or it cannot be written to the folder.
     ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    ///
     /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
     /// let broker = amqp_broker::Broker::builder().build();
-    /// assert!(broker.create_vhost("orders").is_ok_and(|is_new| is_new));
-    /// assert!(broker.exchanges("orders").len() > 0);
+    /// assert!(broker.create_vhost("orders").await.is_ok_and(|is_new| is_new));
+    /// assert!(!broker.exchanges("orders").is_empty());
+    /// assert!(broker.delete_vhost("orders").await.is_ok_and(|was_there| was_there));
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub fn create_vhost(&self, name: &str) -> Result<bool, InvalidVhost> {
-        self.inner.create_vhost(name)
+    pub async fn create_vhost(&self, name: &str) -> Result<bool, InvalidVhost> {
+        self.inner.create_vhost(name).await
     }
 
-    /// Deletes a virtual host with everything in it, and closes its connections with 320
-    /// CONNECTION_FORCED. Returns whether there was one.
+    /// Deletes a virtual host with everything in it and all permissions in it, and closes its
+    /// connections with 320 CONNECTION_FORCED. Returns whether there was one. One that the
+    /// configuration names is there again, and empty, when the broker is built anew.
     ///
     /// # Errors
     /// When its other side is a backend, which only the configuration can change, or what it has in
     /// the folder cannot be removed.
+    ///
+    /// # Cancel safety
+    /// A deletion that is not awaited to its end may leave a part in the folder, which is there
+    /// again when the broker is built anew.
     pub async fn delete_vhost(&self, name: &str) -> Result<bool, InvalidVhost> {
-        let was_there = self.inner.delete_vhost(name).await?;
-        if was_there {
-            let code = ReplyCode::CONNECTION_FORCED;
-            let text = reply_text(code, &format!("vhost '{name}' is deleted"));
-            let all = self.inner.clients.all();
-            let inside = all.iter().filter(|client| client.login().is_some_and(|login| login.vhost == name));
-            inside.for_each(|client| client.command(Command::Close { code, text: text.clone() }));
-            self.inner.config.users.forget_vhost(name);
-        }
-        Ok(was_there)
+        self.inner.delete_vhost(name).await
     }
 }

@@ -8,6 +8,7 @@ mod http;
 mod login;
 mod metrics;
 mod observed;
+mod page;
 mod samples;
 pub(crate) mod service;
 mod shape;
@@ -23,6 +24,7 @@ use axum::{
 use tokio::net::{TcpListener, ToSocketAddrs};
 
 use self::{
+    answer::api_error::ApiError,
     samples::sampler::Samples,
     service::{Service, options::HttpOptions},
 };
@@ -114,7 +116,11 @@ fn router(service: Service) -> Router {
     Router::new()
         .merge(health::routes())
         .merge(metrics::routes(&service))
-        .merge(if service.options.has_management { api::routes() } else { Router::new() })
+        .merge(match service.options.has_management {
+            true => api::routes().merge(page::routes()),
+            false => Router::new(),
+        })
+        .fallback(async || ApiError::NotFound)
         .layer(middleware::from_fn(add_headers))
         .with_state(service)
 }

@@ -8,8 +8,9 @@ use std::{
 use amqp_codec::Tune;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{clock::since_1970, origin::Origin};
+use super::origin::Origin;
 use crate::{
+    clock::since_1970,
     core::{entities::ids::ConnectionId, rabbitmq::refusal::Refusal},
     session::{command::Command, handshake::Introduction},
     sync::{
@@ -17,6 +18,12 @@ use crate::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
+
+/// How long clients may take to leave a virtual host, and the pause between two looks.
+#[cfg(feature = "management")]
+const LONGEST_LEAVE: std::time::Duration = std::time::Duration::from_secs(15);
+#[cfg(feature = "management")]
+const LEFT_LOOKED_AT: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// The clients of a broker.
 #[derive(Debug, Default)]
@@ -94,6 +101,27 @@ impl Clients {
         self.are_refused.store(true, Ordering::Release);
         let command = Command::Close { code: refusal.code(), text: refusal.reply_text() };
         self.all().iter().for_each(|client| client.command(command.clone()));
+    }
+
+    /// Sends a command that ends connections to all clients of a virtual host, and waits until they
+    /// have left, or for as long as those may take that do not answer.
+    #[cfg(feature = "management")]
+    pub(crate) async fn leave(&self, vhost: &str, command: &Command) {
+        let deadline = tokio::time::Instant::now() + LONGEST_LEAVE;
+        let mut told = std::collections::BTreeSet::new();
+        while tokio::time::Instant::now() < deadline {
+            let mut all = self.all();
+            all.retain(|client| client.login().is_some_and(|login| login.vhost == vhost));
+            if all.is_empty() {
+                return;
+            }
+            for client in all {
+                if told.insert(client.number) {
+                    client.command(command.clone());
+                }
+            }
+            tokio::time::sleep(LEFT_LOOKED_AT).await;
+        }
     }
 
     /// Tells whether new clients are refused.

@@ -7,10 +7,10 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     clients::{Client, Clients, Login},
-    clock::since_1970,
     host::Host,
 };
 use crate::{
+    clock::since_1970,
     config::Config,
     core::{rabbitmq::refusal::reply_text, vhost::Vhost},
     failure::Failure,
@@ -30,7 +30,7 @@ use crate::{
 #[cfg(feature = "durable")]
 use amqp_codec::Report;
 #[cfg(feature = "durable")]
-use std::{path::Path, sync::Weak, time::Duration};
+use std::{path::Path, time::Duration};
 
 /// Why a virtual host is not created or deleted.
 #[cfg(feature = "management")]
@@ -49,25 +49,42 @@ pub enum InvalidVhost {
         /// The name of the virtual host.
         name: String,
     },
+    /// It cannot be written to the broker's folder, or removed from it.
+    #[error("the virtual host '{name}' in the folder: {why}")]
+    Folder {
+        /// The name of the virtual host.
+        name: String,
+        /// The cause.
+        why: String,
+    },
 }
 
 /// The virtual hosts whose other side is a backend, by name.
 pub(crate) type Gateways = HashMap<String, Arc<dyn Gateway>>;
+
+/// The virtual hosts that are the broker's own, by name.
+type Hosts = RwLock<HashMap<String, Arc<Host>>>;
 
 /// What all connections and listeners of a broker share.
 pub(crate) struct Instance {
     pub(crate) config: Config,
     pub(crate) clients: Arc<Clients>,
     pub(crate) faults: FaultPlan,
-    hosts: RwLock<HashMap<String, Arc<Host>>>,
+    hosts: Arc<Hosts>,
     gateways: Gateways,
     /// Set when the broker ends. Each task holds a receiver as long as it runs.
     ending: watch::Sender<bool>,
     failure: Arc<watch::Sender<Option<Failure>>>,
     pub(crate) sockets: Arc<Sockets>,
+    /// Held while a virtual host is created or deleted.
+    #[cfg(feature = "management")]
+    changing: tokio::sync::Mutex<()>,
+    /// The folder, if it has one.
+    #[cfg(all(feature = "durable", feature = "management"))]
+    store: Option<Arc<Folder>>,
     /// Where it listens.
     #[cfg(feature = "management")]
-    pub(crate) listening: super::listening::Listening,
+    pub(crate) listening: crate::listening::Listening,
     /// When it began.
     #[cfg(feature = "management")]
     pub(crate) began: Instant,
@@ -85,11 +102,15 @@ impl Instance {
             config,
             clients: Arc::default(),
             faults,
-            hosts: RwLock::new(hosts),
+            hosts: Arc::new(RwLock::new(hosts)),
             gateways,
             ending: watch::Sender::new(false),
             failure: Arc::default(),
             sockets: Sockets::beside(0),
+            #[cfg(feature = "management")]
+            changing: tokio::sync::Mutex::new(()),
+            #[cfg(all(feature = "durable", feature = "management"))]
+            store: None,
             #[cfg(feature = "management")]
             listening: Default::default(),
             #[cfg(feature = "management")]
@@ -109,39 +130,29 @@ impl Instance {
         let store = Folder::open(folder, room, config.mark_delay, repairs)?;
         let failure = Arc::<watch::Sender<Option<Failure>>>::default();
         let (faults, clients, mut hosts) = (FaultPlan::default(), Arc::<Clients>::default(), HashMap::new());
+        // Those that were created while a broker ran are there again.
+        for name in store.created_vhosts()? {
+            config.vhosts.add(name);
+        }
         let mut all = Vec::new();
         for name in config.vhosts.all().into_iter().filter(|name| !gateways.contains_key(name)) {
-            let mut vhost = empty_vhost(&name, &config);
-            let began = Instant::now();
-            vhost.began = since_1970();
-            let (disk, writer, restored) = Writer::restore(&store, &mut vhost)?;
-            let host = Arc::new(host(vhost, Some(disk), began, &config, &faults));
+            let (host, writer, restored) = open_kept(&store, &name, &config, &faults)?;
             hosts.insert(name, Arc::clone(&host));
             all.push((host, writer, restored));
         }
         store.is_whole()?;
         let restored: Vec<_> = all.iter().map(|(_, _, restored)| *restored).collect();
-        let unusable = |source| DataError::Unusable { path: folder.to_owned(), source };
         for (host, writer, _) in all {
-            let (told, clients, failure) =
-                (Arc::downgrade(&host), Arc::clone(&clients), Arc::clone(&failure));
-            let tell = move |progress| {
-                if let Some(host) = told.upgrade() {
-                    host.tell(&progress);
-                }
-                if let DiskReport::Failed(why) = progress {
-                    clients.close_all(&Refusal::DiskFailed);
-                    fail(&failure, why);
-                }
-            };
-            writer.start(tell).map_err(unusable)?;
+            start_writer(writer, &host, (&clients, &failure), folder)?;
         }
-        let watched: Vec<_> = hosts.values().map(Arc::downgrade).collect();
+        let hosts: Arc<Hosts> = Arc::new(RwLock::new(hosts));
+        let watched = Arc::downgrade(&hosts);
         let (path, told, failed) = (folder.to_owned(), Arc::clone(&clients), Arc::clone(&failure));
         store.watch(config.disk_free_limit, move |report| match report {
             WatchReport::Low(is_low) => {
-                let there = watched.iter().filter_map(Weak::upgrade);
-                there.for_each(|host| host.with(|_, shared| shared.low_on_disk(is_low)));
+                let all = watched.upgrade().map(|hosts| hosts.read().values().cloned().collect::<Vec<_>>());
+                let all = all.unwrap_or_default();
+                all.iter().for_each(|host| host.with(|_, shared| shared.low_on_disk(is_low)));
             }
             WatchReport::Failed(error) => {
                 told.close_all(&Refusal::DiskFailed);
@@ -154,11 +165,15 @@ impl Instance {
             config,
             clients,
             faults,
-            hosts: RwLock::new(hosts),
+            hosts,
             gateways,
             ending,
             failure,
             sockets,
+            #[cfg(feature = "management")]
+            changing: tokio::sync::Mutex::new(()),
+            #[cfg(feature = "management")]
+            store: Some(store),
             #[cfg(feature = "management")]
             listening: Default::default(),
             #[cfg(feature = "management")]
@@ -219,35 +234,84 @@ impl Instance {
     /// Creates a virtual host; returns whether it is new.
     ///
     /// # Errors
-    /// When its name cannot be one.
+    /// When its name cannot be one, or it cannot be written to the folder.
     #[cfg(feature = "management")]
-    pub(crate) fn create_vhost(&self, name: &str) -> Result<bool, InvalidVhost> {
+    pub(crate) async fn create_vhost(self: &Arc<Self>, name: &str) -> Result<bool, InvalidVhost> {
         if name.is_empty() || name.len() > amqp_codec::ShortString::MAX {
             return Err(InvalidVhost::Name { length: name.len() });
         }
-        let mut hosts = self.hosts.write();
-        if hosts.contains_key(name) || self.gateways.contains_key(name) {
+        let _changing = self.changing.lock().await;
+        if self.config.vhosts.has(name) {
             return Ok(false);
         }
-        let vhost = empty_vhost(name, &self.config);
-        let host = host(vhost, None, Instant::now(), &self.config, &self.faults);
-        hosts.insert(name.to_owned(), Arc::new(host));
+        let (instance, wanted) = (Arc::clone(self), name.to_owned());
+        // A folder is written to, which other tasks do not wait for.
+        let opened = tokio::task::spawn_blocking(move || instance.open_host(&wanted)).await;
+        let folder = |why: String| InvalidVhost::Folder { name: name.to_owned(), why };
+        let host = opened.map_err(|error| folder(error.to_string()))??;
+        self.hosts.write().insert(name.to_owned(), host);
         self.config.vhosts.add(name.to_owned());
+        tracing::info!(vhost = shown(name), "virtual host created");
         Ok(true)
     }
 
-    /// Deletes a virtual host, without its connections; returns whether there was one.
+    /// Opens a new virtual host, in the folder if there is one.
+    #[cfg(feature = "management")]
+    fn open_host(&self, name: &str) -> Result<Arc<Host>, InvalidVhost> {
+        #[cfg(feature = "durable")]
+        if let Some(store) = &self.store {
+            let open = || {
+                let (host, writer, _) = open_kept(store, name, &self.config, &self.faults)?;
+                start_writer(writer, &host, (&self.clients, &self.failure), store.path())?;
+                store.vhost_created(name)?;
+                Ok(host)
+            };
+            let folder = |error: DataError| InvalidVhost::Folder {
+                name: name.to_owned(),
+                why: Report(&error).to_string(),
+            };
+            return open().map_err(folder);
+        }
+        let vhost = empty_vhost(name, &self.config);
+        Ok(Arc::new(host(vhost, None, Instant::now(), &self.config, &self.faults)))
+    }
+
+    /// Deletes a virtual host with all that is in it, after its connections, which are closed;
+    /// returns whether there was one.
     ///
     /// # Errors
-    /// When its other side is a backend.
+    /// When its other side is a backend, or it cannot be removed from the folder.
     #[cfg(feature = "management")]
-    pub(crate) async fn delete_vhost(&self, name: &str) -> Result<bool, InvalidVhost> {
+    pub(crate) async fn delete_vhost(self: &Arc<Self>, name: &str) -> Result<bool, InvalidVhost> {
         if self.gateways.contains_key(name) {
             return Err(InvalidVhost::HasBackend { name: name.to_owned() });
         }
-        self.config.vhosts.remove(name);
-        let removed = self.hosts.write().remove(name);
-        Ok(removed.is_some())
+        let _changing = self.changing.lock().await;
+        // From here on nobody enters it.
+        if !self.config.vhosts.remove(name) {
+            return Ok(false);
+        }
+        self.config.users.forget_vhost(name);
+        let code = ReplyCode::CONNECTION_FORCED;
+        let text = reply_text(code, &format!("vhost '{name}' is deleted"));
+        self.clients.leave(name, &Command::Close { code, text }).await;
+        let Some(host) = self.host(name) else { return Ok(true) };
+        // What is durable is deleted as by clients, so that the folder forgets it.
+        while !host.with(|now, shared| shared.vhost.clear(now, &mut shared.outboxes)) {
+            tokio::task::yield_now().await;
+        }
+        self.hosts.write().remove(name);
+        host.close().await;
+        #[cfg(feature = "durable")]
+        if let Some(store) = self.store.clone() {
+            let wanted = name.to_owned();
+            let forgotten = tokio::task::spawn_blocking(move || store.vhost_deleted(&wanted)).await;
+            let folder = |why: String| InvalidVhost::Folder { name: name.to_owned(), why };
+            let forgotten = forgotten.map_err(|error| folder(error.to_string()))?;
+            forgotten.map_err(|error| folder(Report(&error).to_string()))?;
+        }
+        tracing::info!(vhost = shown(name), "virtual host deleted");
+        Ok(true)
     }
 
     /// All virtual hosts.
@@ -288,6 +352,43 @@ impl Instance {
             host.close().await;
         }
     }
+}
+
+/// Opens a virtual host that a folder keeps, and restores what is there.
+#[cfg(feature = "durable")]
+fn open_kept(
+    store: &Arc<Folder>,
+    name: &str,
+    config: &Config,
+    faults: &FaultPlan,
+) -> Result<(Arc<Host>, Writer, Restored), DataError> {
+    let mut vhost = empty_vhost(name, config);
+    let began = Instant::now();
+    vhost.began = since_1970();
+    let (disk, writer, restored) = Writer::restore(store, &mut vhost)?;
+    Ok((Arc::new(host(vhost, Some(disk), began, config, faults)), writer, restored))
+}
+
+/// Starts the thread that writes what a virtual host changes.
+#[cfg(feature = "durable")]
+fn start_writer(
+    writer: Writer,
+    host: &Arc<Host>,
+    (clients, failure): (&Arc<Clients>, &Arc<watch::Sender<Option<Failure>>>),
+    folder: &Path,
+) -> Result<(), DataError> {
+    let (told, clients, failure) = (Arc::downgrade(host), Arc::clone(clients), Arc::clone(failure));
+    let tell = move |progress| {
+        if let Some(host) = told.upgrade() {
+            host.tell(&progress);
+        }
+        if let DiskReport::Failed(why) = progress {
+            clients.close_all(&Refusal::DiskFailed);
+            fail(&failure, why);
+        }
+    };
+    let unusable = |source| DataError::Unusable { path: folder.to_owned(), source };
+    writer.start(tell).map_err(unusable)
 }
 
 /// Logs what was restored.

@@ -2,7 +2,6 @@
 
 pub(crate) mod absence;
 pub(crate) mod clients;
-pub(crate) mod clock;
 pub(crate) mod connection_log;
 pub(crate) mod driver;
 mod ending;
@@ -11,8 +10,6 @@ pub(crate) mod hang_up;
 pub(crate) mod heartbeat;
 pub(crate) mod host;
 pub(crate) mod instance;
-#[cfg(feature = "management")]
-pub(crate) mod listening;
 pub(crate) mod origin;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;

@@ -155,7 +155,7 @@ impl Files {
         restored.unreadable = gone.unreadable;
         if gone.unreadable == 0 || self.folder.is_repaired() {
             self.clear(gone)?;
-            self.folder.begin();
+            self.folder.begin()?;
         }
         Ok(restored)
     }

@@ -255,8 +255,17 @@ impl Folder {
     }
 
     /// Notes that a virtual host begins to write.
-    pub(super) fn begin(&self) {
-        self.progress.lock().users += 1;
+    pub(super) fn begin(&self) -> io::Result<()> {
+        let mut progress = self.progress.lock();
+        progress.users += 1;
+        // All that there were may have been deleted.
+        if progress.mark.is_clean {
+            progress.mark.is_clean = false;
+            let WriteProgress { file, mark, .. } = &mut *progress;
+            file.write(mark)?;
+            file.handle()?.sync_all()?;
+        }
+        Ok(())
     }
 
     /// Notes that a virtual host has ended in an orderly way; when all have, the folder has.
@@ -359,6 +368,7 @@ fn open_store(path: &Path, room: Room, is_used: bool) -> Result<Database, DataEr
     }
 }
 
+mod created;
 #[cfg(all(test, shuttle))]
 mod schedules;
 mod watch;

@@ -27,6 +27,7 @@
 //! | streams | `queues/streams`, `core/entities/stream` |
 //! | direct reply-to | `routing/reply_to` |
 //! | what survives, and when it is confirmed | `disk` |
+//! | metrics and management over HTTP | `management`; as RabbitMQ, `tests/suite/management` |
 //! | many connections, queues and messages; bodies shared by queues | `resources/scale` |
 //! | operations that are interrupted at every step | `invariants/pauses`; how much is done in a turn, `invariants/turns` |
 //! | where versions of RabbitMQ differ | `versions` |
@@ -40,6 +41,8 @@ mod gateway;
 mod invariants;
 #[cfg(any(feature = "filesystem", feature = "redis"))]
 pub(crate) mod log;
+#[cfg(feature = "management")]
+mod management;
 mod peer;
 mod protocol;
 mod queues;

@@ -187,9 +187,7 @@ async fn import(State(service): State<Service>, caller: Caller, Object(body): Ob
         broker.inner.config.users.put(name_of(user, "name")?.to_owned(), password, tags);
     }
     for vhost in entries(&body, "vhosts") {
-        let (name, broker) = (name_of(vhost, "name")?.to_owned(), broker.clone());
-        let created = tokio::task::spawn_blocking(move || broker.create_vhost(&name)).await;
-        let created = created.map_err(|error| ApiError::Unavailable(error.to_string()))?;
+        let created = broker.create_vhost(name_of(vhost, "name")?).await;
         created.map_err(|error| ApiError::bad(error.to_string()))?;
     }
     for entry in entries(&body, "permissions") {

@@ -87,13 +87,8 @@ async fn put(
     _: Object,
 ) -> Answer {
     caller.must_administrate()?;
-    let broker = service.broker.clone();
-    let name = vhost.clone();
-    // A folder is written to.
-    let created = tokio::task::spawn_blocking(move || broker.create_vhost(&name)).await;
-    let is_new = created
-        .map_err(|error| ApiError::Unavailable(error.to_string()))?
-        .map_err(|error| ApiError::bad(error.to_string()))?;
+    let created = service.broker.create_vhost(&vhost).await;
+    let is_new = created.map_err(|error| ApiError::bad(error.to_string()))?;
     if is_new {
         // As in RabbitMQ, who creates it may do everything there.
         let users = &service.broker.inner.config.users;

@@ -1,6 +1,8 @@
 //! A virtual host's operations, which call what its own folder provides. What is not done in one
 //! turn is a value, and continues in a later one.
 
+#[cfg(feature = "management")]
+mod clear;
 mod clock;
 mod commit;
 pub(crate) mod consume;

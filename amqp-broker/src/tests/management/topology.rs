@@ -1,0 +1,122 @@
+//! Queues, exchanges, bindings and messages.
+
+use serde_json::{Value, json};
+
+use super::client::Served;
+use crate::tests::peer::Peer;
+
+#[tokio::test]
+async fn queues_are_declared_listed_purged_and_deleted() {
+    let served = Served::start().await;
+    let put = r#"{"durable":true,"arguments":{"x-max-length":5}}"#;
+    assert_eq!(served.call("PUT", "/api/queues/%2F/a%2Fb", put).await.status, 201);
+    assert_eq!(served.call("PUT", "/api/queues/%2F/a%2Fb", put).await.status, 204);
+    let answer = served.call("PUT", "/api/queues/%2F/a%2Fb", "{}").await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("inequivalent arg"), "{answer:?}");
+    let queue = served.get("/api/queues/%2F/a%2Fb").await;
+    assert_eq!((&queue["name"], &queue["durable"]), (&json!("a/b"), &json!(true)));
+    assert_eq!(queue["arguments"], json!({"x-max-length": 5}));
+    let answer = served.call("PUT", "/api/queues/%2F/amq.x", "{}").await;
+    assert_eq!(answer.refusal(), (401, json!("Access refused.")));
+    assert_eq!(served.call("DELETE", "/api/queues/%2F/none", "").await.status, 404);
+    assert_eq!(served.call("DELETE", "/api/queues/%2F/a%2Fb", "").await.status, 204);
+    assert_eq!(served.get("/api/queues").await, json!([]));
+}
+
+#[tokio::test]
+async fn messages_are_published_fetched_and_counted() {
+    let served = Served::start().await;
+    served.call("PUT", "/api/queues/%2F/q", "{}").await;
+    let publish = |key: &str| {
+        json!({
+            "payload": "aGVsbG8=", "payload_encoding": "base64", "routing_key": key,
+            "properties": {"delivery_mode": 2, "headers": {"n": 1}},
+        })
+        .to_string()
+    };
+    let path = "/api/exchanges/%2F/amq.default/publish";
+    assert_eq!(served.call("POST", path, &publish("q")).await.json(), json!({"routed": true}));
+    assert_eq!(served.call("POST", path, &publish("other")).await.json(), json!({"routed": false}));
+    let get = |mode: &str| format!(r#"{{"count":9,"ackmode":"{mode}","encoding":"auto"}}"#);
+    for redelivered in [false, true] {
+        let got = served.call("POST", "/api/queues/%2F/q/get", &get("ack_requeue_true")).await.json();
+        let message = json!([{
+            "exchange": "", "message_count": 0, "payload": "hello", "payload_bytes": 5,
+            "payload_encoding": "string", "properties": {"delivery_mode": 2, "headers": {"n": 1}},
+            "redelivered": redelivered, "routing_key": "q",
+        }]);
+        assert_eq!(got, message);
+    }
+    let got = served.call("POST", "/api/queues/%2F/q/get", &get("ack_requeue_false")).await.json();
+    assert_eq!(got.as_array().map(Vec::len), Some(1));
+    let stats = &served.get("/api/queues/%2F/q").await["message_stats"];
+    assert_eq!((&stats["publish"], &stats["get"], &stats["get_no_ack"]), (&json!(1), &json!(2), &json!(1)));
+    assert_eq!((&stats["redeliver"], &stats["deliver_get"]), (&json!(2), &json!(3)));
+    let stats = &served.get("/api/overview").await["message_stats"];
+    assert_eq!((&stats["publish"], &stats["return_unroutable"]), (&json!(2), &json!(1)));
+}
+
+#[tokio::test]
+async fn bindings_are_made_found_by_their_key_and_removed() {
+    let served = Served::start().await;
+    served.call("PUT", "/api/queues/%2F/q", "{}").await;
+    let exchange = r#"{"type":"topic","durable":true}"#;
+    assert_eq!(served.call("PUT", "/api/exchanges/%2F/e", exchange).await.status, 201);
+    let path = "/api/bindings/%2F/e/e/q/q";
+    let answer = served.call("POST", path, r#"{"routing_key":"a.#","arguments":{}}"#).await;
+    assert_eq!(answer.status, 201);
+    assert!(answer.head.contains("location: q/a%2E%2523"), "{}", answer.head);
+    let all = served.get(path).await;
+    assert_eq!((&all[0]["routing_key"], &all[0]["properties_key"]), (&json!("a.#"), &json!("a.%23")));
+    assert_eq!(served.get("/api/queues/%2F/q/bindings").await.as_array().map(Vec::len), Some(2));
+    assert_eq!(served.get("/api/exchanges/%2F/e/bindings/source").await, all);
+    assert_eq!(served.call("DELETE", &format!("{path}/a.%2523"), "").await.status, 204);
+    assert_eq!(served.get(path).await, json!([]));
+    let answer = served.call("POST", "/api/bindings/%2F/e/none/q/q", "{}").await;
+    assert_eq!(answer.refusal(), (404, json!("no exchange 'none' in vhost '/'")));
+}
+
+#[tokio::test]
+async fn clients_are_listed_and_closed() {
+    let served = Served::start().await;
+    let mut peer = Peer::open(&served.broker).await;
+    peer.declare("q").await;
+    peer.consume("q", "tag").await;
+    let all = served.get("/api/connections").await;
+    let name = all[0]["name"].as_str().unwrap().to_owned();
+    assert_eq!((&all[0]["user"], &all[0]["channels"]), (&json!("guest"), &json!(1)));
+    let channels = served.get("/api/channels").await;
+    assert_eq!((&channels[0]["number"], &channels[0]["consumer_count"]), (&json!(1), &json!(1)));
+    let consumers = served.get("/api/consumers").await;
+    assert_eq!((&consumers[0]["consumer_tag"], &consumers[0]["queue"]["name"]), (&json!("tag"), &json!("q")));
+    let answer = served.call("DELETE", &format!("/api/connections/{name}"), "").await;
+    assert_eq!(answer.status, 204);
+    let close = peer.expect::<amqp_codec::method::connection::Close>(0).await;
+    assert_eq!(close.reply_text.to_string(), "CONNECTION_FORCED - Closed via management plugin");
+}
+
+#[tokio::test]
+async fn definitions_go_out_and_come_in_again() {
+    let served = Served::start().await;
+    served.call("PUT", "/api/vhosts/other", "").await;
+    served.call("PUT", "/api/queues/other/q", r#"{"durable":true,"arguments":{"x-queue-type":"quorum"}}"#).await;
+    served.call("PUT", "/api/exchanges/other/e", r#"{"type":"fanout","durable":true}"#).await;
+    served.call("POST", "/api/bindings/other/e/e/q/q", r#"{"routing_key":"k"}"#).await;
+    served.call("PUT", "/api/users/ada", r#"{"password":"x","tags":"monitoring"}"#).await;
+    served.call("PUT", "/api/permissions/other/ada", r#"{"configure":"a","write":"","read":".*"}"#).await;
+    let policy = r#"{"pattern":"^q","definition":{"max-length":5},"priority":2,"apply-to":"queues"}"#;
+    assert_eq!(served.call("PUT", "/api/policies/other/p", policy).await.status, 201);
+    assert_eq!(served.call("PUT", "/api/operator-policies/other/o", policy).await.status, 201);
+    let definitions = served.get("/api/definitions").await;
+    let again = Served::start().await;
+    assert_eq!(again.call("POST", "/api/definitions", &definitions.to_string()).await.status, 204);
+    let mut imported = again.get("/api/definitions").await;
+    // Who imports has declared in the virtual host, and may do everything everywhere as before.
+    assert_eq!(imported["users"], definitions["users"]);
+    for list in ["bindings", "exchanges", "parameters", "permissions", "policies", "queues", "vhosts"] {
+        assert_eq!(imported[list].take(), definitions[list], "{list}");
+    }
+    let of_vhost = served.get("/api/definitions/other").await;
+    assert_eq!(of_vhost["queues"][0].get("vhost"), None::<&Value>);
+}
