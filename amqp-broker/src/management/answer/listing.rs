@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use axum::response::Response;
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -21,28 +21,54 @@ const DEFAULT_PAGE_SIZE: usize = 100;
 ///
 /// # Errors
 /// When the query's page or regular expression is wrong.
-pub(crate) fn list(mut items: Vec<Value>, query: &Query, most: usize) -> Result<Response, ApiError> {
-    let total = items.len();
+pub(crate) fn list(items: Vec<Value>, query: &Query, most: usize) -> Result<Response, ApiError> {
+    let name = |item: &Value| item.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    list_of(items, query, most, name, |item| item)
+}
+
+/// Answers with a list of entities that are in the order of their names, as the query wants it.
+/// Where it wants a page in this order, no other entities are shown.
+///
+/// # Errors
+/// As [`list`].
+pub(crate) fn list_of<T>(
+    mut entities: Vec<T>,
+    query: &Query,
+    most: usize,
+    name: impl Fn(&T) -> String,
+    show: impl Fn(T) -> Value,
+) -> Result<Response, ApiError> {
+    let total = entities.len();
     let page = page_of(query, most)?;
-    if page.is_some() {
-        items = filtered(items, query)?;
+    if page.is_some()
+        && let Some(wanted) = wanted_name(query)?
+    {
+        entities.retain(|entity| wanted.is_match(&name(entity)));
     }
+    let filtered_count = entities.len();
+    let mut items = None;
     if let Some(column) = query.get("sort").filter(|column| !column.is_empty()) {
-        items.sort_by(|a, b| compare(at(a, column), at(b, column)));
+        let mut shown: Vec<Value> = entities.drain(..).map(&show).collect();
+        shown.sort_by(|a, b| compare(at(a, column), at(b, column)));
         if query.is("sort_reverse") {
-            items.reverse();
+            shown.reverse();
         }
+        items = Some(shown);
     }
     let Some((page, size)) = page else {
+        let items = items.unwrap_or_else(|| entities.into_iter().map(show).collect());
         return Ok(json_of(&Value::Array(with_columns(items, query))));
     };
-    let filtered_count = items.len();
     let page_count = filtered_count.div_ceil(size);
     if page > page_count.max(1) {
         let why = format!("Page out of range, page: {page} page size: {size}, len: {filtered_count}");
         return Err(ApiError::Named("page_out_of_range", why));
     }
-    let items: Vec<_> = items.into_iter().skip((page - 1) * size).take(size).collect();
+    let first = (page - 1).saturating_mul(size);
+    let items: Vec<Value> = match items {
+        Some(items) => items.into_iter().skip(first).take(size).collect(),
+        None => entities.into_iter().skip(first).take(size).map(show).collect(),
+    };
     let items = with_columns(items, query);
     Ok(json_of(&json!({
         "filtered_count": filtered_count,
@@ -79,16 +105,14 @@ fn page_of(query: &Query, most: usize) -> Result<Option<(usize, usize)>, ApiErro
     Ok(Some((page, size)))
 }
 
-/// The items whose name contains the wanted one, or matches it as a regular expression.
-fn filtered(items: Vec<Value>, query: &Query) -> Result<Vec<Value>, ApiError> {
-    let Some(name) = query.get("name").filter(|name| !name.is_empty()) else { return Ok(items) };
-    let pattern = if query.is("use_regex") { name.to_owned() } else { regex::escape(name) };
-    let regex =
-        RegexBuilder::new(&pattern).case_insensitive(!query.is("use_regex")).size_limit(MOST_REGEX).build();
-    let regex = regex.map_err(|_| ApiError::bad("Pagination parameters are invalid"))?;
-    let matches =
-        |item: &Value| item.get("name").and_then(Value::as_str).is_some_and(|name| regex.is_match(name));
-    Ok(items.into_iter().filter(matches).collect())
+/// What matches the names that the query wants, if it wants some only: those that contain a text,
+/// or match a regular expression.
+fn wanted_name(query: &Query) -> Result<Option<Regex>, ApiError> {
+    let Some(name) = query.get("name").filter(|name| !name.is_empty()) else { return Ok(None) };
+    let is_regex = query.is("use_regex");
+    let pattern = if is_regex { name.to_owned() } else { regex::escape(name) };
+    let regex = RegexBuilder::new(&pattern).case_insensitive(!is_regex).size_limit(MOST_REGEX).build();
+    regex.map(Some).map_err(|_| ApiError::bad("Pagination parameters are invalid"))
 }
 
 /// The value at a path of keys, such as `messages_details.rate`.

@@ -34,9 +34,11 @@ pub(super) fn routes() -> Router<Service> {
         .route("/nodes/{name}", get(node))
         .route("/cluster-name", get(cluster_name))
         .route("/extensions", get(async |_: Caller| json_of(&json!([]))))
-        .route("/auth", get(async || json_of(&json!({ "enable_uaa": false }))))
+        .route(
+            "/auth",
+            get(async || json_of(&json!({ "enable_uaa": false, "uaa_client_id": "", "uaa_location": "" }))),
+        )
         .route("/feature-flags", get(async |_: Caller| json_of(&json!([]))))
-        .route("/features", get(async |_: Caller| json_of(&json!([]))))
 }
 
 async fn whoami(caller: Caller) -> Answer {

@@ -19,7 +19,7 @@ use crate::{
         amqp::direct::{Direct, short},
         answer::{
             api_error::ApiError,
-            listing::{list, one},
+            listing::{list, list_of, one},
             query::{Query, boolean, demand},
             table::table,
         },
@@ -49,16 +49,15 @@ async fn listed(service: &Service, vhosts: &[String], query: &Query) -> Answer {
     let all_connections = connections(&service.broker).await;
     for vhost in vhosts {
         let Some(host) = walk::host(&service.broker, vhost) else { continue };
-        for (place, queue) in walk::queues(&host).await.iter().enumerate() {
-            let mut shown = shape::queue(vhost, queue, &service.samples);
-            add_owner(&mut shown, vhost, queue, &all_connections);
-            all.push(Value::Object(shown));
-            if place % 512 == 511 {
-                tokio::task::yield_now().await;
-            }
-        }
+        all.extend(walk::queues(&host).await.into_iter().map(|queue| (vhost, queue)));
     }
-    list(all, query, service.options.max_page_size)
+    let name = |(_, queue): &(&String, QueueState)| queue.name.to_text().into_owned();
+    let show = |(vhost, queue): (&String, QueueState)| {
+        let mut shown = shape::queue(vhost, &queue, &service.samples);
+        add_owner(&mut shown, vhost, &queue, &all_connections);
+        Value::Object(shown)
+    };
+    list_of(all, query, service.options.max_page_size, name, show)
 }
 
 /// Adds the connection that an exclusive queue belongs to.

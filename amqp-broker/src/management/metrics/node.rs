@@ -43,7 +43,10 @@ pub(super) fn write_alarms(page: &mut Page, snapshot: &Snapshot) {
 pub(super) fn write_process(page: &mut Page, service: &Service) {
     let process = ProcessState::now();
     page.one(gauge("process_open_fds", "Open file descriptors"), "", process.open_files);
+    let sockets = service.broker.inner.clients.all().len();
+    page.one(gauge("process_open_tcp_sockets", "Open TCP sockets"), "", sockets);
     if let Some(most) = process.most_files {
+        page.one(gauge("process_max_tcp_sockets", "Open TCP sockets limit"), "", most);
         page.one(gauge("process_max_fds", "Open file descriptors limit"), "", most);
     }
     if let Some(bytes) = process.memory {

@@ -20,7 +20,7 @@ const MOST: u64 = 2 * BUDGET;
 
 /// The most work that any turn did, in any virtual host.
 fn most(broker: &Broker) -> u64 {
-    broker.inner.hosts().map(|host| host.with(|_, shared| shared.vhost.budget.most())).max().unwrap()
+    broker.inner.hosts().iter().map(|host| host.with(|_, shared| shared.vhost.budget.most())).max().unwrap()
 }
 
 #[track_caller]
@@ -103,8 +103,9 @@ async fn a_storm_of_dead_letters_comes_to_its_limit() {
     assert_eq!(count(&mut peer, "0").await, 0);
     all_turns_were_short(&broker);
     // The drop has been logged, and no work is left.
-    let is_idle =
-        || broker.inner.hosts().all(|host| host.with(|now, shared| shared.next_deadline() > now + 1000));
+    let is_idle = || {
+        broker.inner.hosts().iter().all(|host| host.with(|now, shared| shared.next_deadline() > now + 1000))
+    };
     let idle = async {
         while !is_idle() {
             tokio::task::yield_now().await;

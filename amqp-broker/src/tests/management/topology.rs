@@ -100,7 +100,9 @@ async fn clients_are_listed_and_closed() {
 async fn definitions_go_out_and_come_in_again() {
     let served = Served::start().await;
     served.call("PUT", "/api/vhosts/other", "").await;
-    served.call("PUT", "/api/queues/other/q", r#"{"durable":true,"arguments":{"x-queue-type":"quorum"}}"#).await;
+    served
+        .call("PUT", "/api/queues/other/q", r#"{"durable":true,"arguments":{"x-queue-type":"quorum"}}"#)
+        .await;
     served.call("PUT", "/api/exchanges/other/e", r#"{"type":"fanout","durable":true}"#).await;
     served.call("POST", "/api/bindings/other/e/e/q/q", r#"{"routing_key":"k"}"#).await;
     served.call("PUT", "/api/users/ada", r#"{"password":"x","tags":"monitoring"}"#).await;
