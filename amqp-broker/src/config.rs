@@ -1,5 +1,7 @@
 //! The settings of a broker.
 
+pub(crate) mod vhosts;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -8,13 +10,13 @@ use std::{
 
 use amqp_codec::Tune;
 
+use self::vhosts::Vhosts;
 use crate::{
     core::{
         limits::Limits,
         rabbitmq::{access::tags::UserTag, policies::policy::Policy, profile::Profile, version::RabbitMq},
     },
     users::Users,
-    vhosts::Vhosts,
 };
 
 /// The memory limit where the system does not tell how much memory there is.

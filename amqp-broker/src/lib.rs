@@ -128,7 +128,6 @@
 
 pub mod backend;
 mod broker;
-mod clock;
 mod config;
 mod core;
 mod failure;
@@ -142,10 +141,7 @@ mod gateway;
 #[cfg(any(feature = "filesystem", feature = "redis"))]
 mod kombu;
 #[cfg(feature = "management")]
-mod listening;
-#[cfg(feature = "management")]
 mod management;
-mod password;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod server;
@@ -159,7 +155,6 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod users;
-mod vhosts;
 
 pub use crate::core::{
     rabbitmq::{

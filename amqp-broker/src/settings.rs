@@ -80,8 +80,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     tls_client_authorities: Option<PathBuf>,
 
-    /// Where to serve HTTP: RabbitMQ's management API, a page for people, metrics and health; may be
-    /// given several times. Passwords can be read on the way: see --http-tls [default: nowhere]
+    /// Where to serve HTTP: RabbitMQ's management API, a page for people, metrics and health; may
+    /// be given several times. Passwords can be read on the way: see --http-tls [default: nowhere]
     #[arg(long, value_name = "HOST:PORT", help_heading = "HTTP")]
     pub(crate) http: Vec<String>,
 
@@ -143,8 +143,9 @@ pub(crate) struct Settings {
     topic_permissions_in_file: Vec<TopicGrant>,
 
     /// A user's tags, separated by commas; may be given once for each user. An impersonator
-    /// publishes messages with other user-ids than its name; administrator, management, monitoring
-    /// and policymaker have no effect yet
+    /// publishes messages with other user-ids than its name; management, policymaker, monitoring
+    /// and administrator allow what they do in RabbitMQ over HTTP [default: guest, where no user is
+    /// given, is an administrator]
     #[arg(long, num_args = 2, value_names = ["USER", "TAGS"], help_heading = "Users")]
     #[serde(skip)]
     user_tags: Vec<String>,

@@ -1,6 +1,9 @@
 //! Limits connections by the open files of the process, because the store and the accepting of
 //! connections need some too.
 
+#[cfg(feature = "management")]
+pub(crate) mod listening;
+
 use std::sync::Arc;
 
 use tokio::sync::Notify;

@@ -1,16 +1,18 @@
 //! Users, passwords and permissions, which may change while the broker runs.
 
+pub(crate) mod password;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
+use self::password::Password;
 use crate::core::rabbitmq::access::{
     Access, Permissions,
     tags::UserTag,
     topics::{TopicPermissions, Topics},
 };
-use crate::password::Password;
 use crate::sync::{
     RwLock,
     atomic::{AtomicU64, Ordering},

@@ -8,7 +8,7 @@
 //!
 //! | folder | what is in it |
 //! |---|---|
-//! | `core` itself | the budget of a turn and the limits of a virtual host |
+//! | `core` itself | the budget of a turn, the limits of a virtual host, and what is counted |
 //! | `collections` | arenas and segmented queues |
 //! | `content` | messages: properties, headers and routing keys as bytes |
 //! | `rabbitmq` | refusals, arguments and their equivalence, `x-death`, `CC` and `BCC`, Erlang terms, permissions |

@@ -8,9 +8,8 @@ use std::{
 use amqp_codec::Tune;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::origin::Origin;
+use super::{host::since_1970, origin::Origin};
 use crate::{
-    clock::since_1970,
     core::{entities::ids::ConnectionId, rabbitmq::refusal::Refusal},
     session::{command::Command, handshake::Introduction},
     sync::{

@@ -7,10 +7,9 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     clients::{Client, Clients, Login},
-    host::Host,
+    host::{Host, since_1970},
 };
 use crate::{
-    clock::since_1970,
     config::Config,
     core::{rabbitmq::refusal::reply_text, vhost::Vhost},
     failure::Failure,
@@ -84,7 +83,7 @@ pub(crate) struct Instance {
     store: Option<Arc<Folder>>,
     /// Where it listens.
     #[cfg(feature = "management")]
-    pub(crate) listening: crate::listening::Listening,
+    pub(crate) listening: crate::sockets::listening::Listening,
     /// When it began.
     #[cfg(feature = "management")]
     pub(crate) began: Instant,

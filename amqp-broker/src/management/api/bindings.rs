@@ -11,10 +11,7 @@ use axum::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::{
-    Answer, deleted,
-    extract::{Names, Object},
-};
+use super::extract::{Answer, Names, Object, deleted};
 use crate::{
     core::vhost::inspect::BindingInfo,
     management::{

@@ -4,7 +4,7 @@ use amqp_codec::ReplyCode;
 use axum::{Router, extract::State, http::HeaderMap, routing::get};
 use serde_json::Value;
 
-use super::{Answer, deleted, extract::Names};
+use super::extract::{Answer, Names, deleted};
 use crate::{
     core::{entities::ids::ConnectionId, rabbitmq::refusal::reply_text},
     management::{

@@ -11,8 +11,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Answer,
-    extract::{Names, Object},
+    extract::{Answer, Names, Object},
     permissions, policies, users,
 };
 use crate::{

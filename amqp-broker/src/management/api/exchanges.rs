@@ -4,11 +4,7 @@ use amqp_codec::method::exchange;
 use axum::{Router, extract::State, routing::get};
 use serde_json::{Map, Value, json};
 
-use super::{
-    Answer, deleted,
-    extract::{Names, Object},
-    put_answer,
-};
+use super::extract::{Answer, Names, Object, deleted, put_answer};
 use crate::management::{
     amqp::direct::{Direct, short},
     answer::{

@@ -1,8 +1,9 @@
-//! What handlers take of a request.
+//! What handlers take of a request, and what they answer.
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Request},
-    http::request::Parts,
+    http::{StatusCode, request::Parts},
+    response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -14,6 +15,9 @@ use crate::management::{
     },
     service::Service,
 };
+
+/// What a handler answers.
+pub(super) type Answer = Result<Response, ApiError>;
 
 /// The names in a path, decoded. One that is not UTF-8 names nothing.
 pub(super) struct Names<T>(pub(super) T);
@@ -38,4 +42,14 @@ impl FromRequest<Service> for Object {
         let body = read_body(request.into_body(), options.max_body, options.body_timeout).await?;
         object(&body).map(Object)
     }
+}
+
+/// Answers a change: something new is there, or something is as it was asked for.
+pub(super) fn put_answer(is_new: bool) -> Response {
+    if is_new { StatusCode::CREATED.into_response() } else { StatusCode::NO_CONTENT.into_response() }
+}
+
+/// Answers a deletion.
+pub(super) fn deleted(was_there: bool) -> Answer {
+    if was_there { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(ApiError::NotFound) }
 }

@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Answer, extract::Names};
+use super::extract::{Answer, Names};
 use crate::management::{
     amqp::direct::{Direct, short},
     answer::api_error::{ApiError, json_of},

@@ -7,10 +7,7 @@ use axum::{
 };
 use serde_json::json;
 
-use super::{
-    Answer,
-    extract::{Names, Object},
-};
+use super::extract::{Answer, Names, Object, deleted};
 use crate::management::{
     answer::{
         api_error::{ApiError, json_of},
@@ -55,5 +52,5 @@ async fn refuse(caller: Caller, _: Names<(String, String)>, Object(body): Object
 /// There is none, which is what the request asks for.
 async fn clear(caller: Caller, _: Names<(String, String)>) -> Answer {
     caller.must_administrate()?;
-    super::deleted(true)
+    deleted(true)
 }

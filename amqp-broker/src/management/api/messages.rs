@@ -4,10 +4,7 @@ use axum::{Router, extract::State, routing::post};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::{
-    Answer,
-    extract::{Names, Object},
-};
+use super::extract::{Answer, Names, Object};
 use crate::management::{
     amqp::direct::Direct,
     answer::{

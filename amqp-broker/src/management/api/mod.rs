@@ -18,15 +18,12 @@ mod vhosts;
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, Method, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 
 use super::{answer::api_error::ApiError, service::Service};
-
-/// What a handler answers.
-type Answer = Result<Response, ApiError>;
 
 /// The routes of the API.
 pub(super) fn routes() -> Router<Service> {
@@ -69,16 +66,6 @@ fn is_own(headers: &HeaderMap) -> bool {
         host.is_some() && host == text(header::HOST)
     });
     is_same_site && is_same_origin
-}
-
-/// Answers a change: something new is there, or something is as it was asked for.
-fn put_answer(is_new: bool) -> Response {
-    if is_new { StatusCode::CREATED.into_response() } else { StatusCode::NO_CONTENT.into_response() }
-}
-
-/// Answers a deletion.
-fn deleted(was_there: bool) -> Answer {
-    if was_there { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(ApiError::NotFound) }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use axum::{Router, extract::State, routing::get};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, extract::Names};
+use super::extract::{Answer, Names};
 use crate::{
     core::{
         counters::{Churn, MessageCounters, VhostCounters},

@@ -3,11 +3,7 @@
 use axum::{Router, extract::State, routing::get};
 use serde_json::{Map, Value, json};
 
-use super::{
-    deleted,
-    extract::{Names, Object},
-    put_answer,
-};
+use super::extract::{Names, Object, deleted, put_answer};
 use crate::{
     core::rabbitmq::policies::policy::{Policy, PolicyInfo, PolicyTarget},
     management::{

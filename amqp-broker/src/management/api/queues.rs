@@ -8,11 +8,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{
-    Answer, deleted,
-    extract::{Names, Object},
-    put_answer,
-};
+use super::extract::{Answer, Names, Object, deleted, put_answer};
 use crate::{
     core::vhost::observe::QueueState,
     management::{

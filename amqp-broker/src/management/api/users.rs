@@ -9,11 +9,7 @@ use axum::{
 };
 use serde_json::{Map, Value};
 
-use super::{
-    Answer, deleted,
-    extract::{Names, Object},
-    put_answer,
-};
+use super::extract::{Answer, Names, Object, deleted, put_answer};
 use crate::{
     core::rabbitmq::access::tags::UserTag,
     management::{
@@ -26,7 +22,7 @@ use crate::{
         service::Service,
         shape::user as shape,
     },
-    password::{HashAlgorithm, Password},
+    users::password::{HashAlgorithm, Password},
 };
 
 pub(super) fn routes() -> Router<Service> {

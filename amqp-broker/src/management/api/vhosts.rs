@@ -3,11 +3,7 @@
 use axum::{Router, extract::State, routing::get};
 use serde_json::{Value, json};
 
-use super::{
-    Answer, deleted,
-    extract::{Names, Object},
-    put_answer,
-};
+use super::extract::{Answer, Names, Object, deleted, put_answer};
 use crate::management::{
     answer::{
         api_error::ApiError,

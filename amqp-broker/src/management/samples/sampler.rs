@@ -12,12 +12,12 @@ use tokio::time::{Instant, sleep};
 use super::counts::{Counts, Rates};
 use crate::{
     broker::Broker,
-    clock::since_1970,
     core::{
         counters::{Churn, MessageCounters},
         entities::ids::ChannelId,
     },
     management::observed::{connections::connections, walk},
+    server::host::since_1970,
     sync::Mutex,
 };
 

@@ -14,17 +14,19 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum UserTag {
-    /// `administrator`: in RabbitMQ, manages users, virtual hosts and permissions. Here it allows
-    /// nothing yet.
+    /// `administrator`: over HTTP, does what the others do, and manages users, virtual hosts,
+    /// permissions, operator policies and definitions, and closes connections of others.
     Administrator,
     /// `impersonator`: publishes messages whose `user-id` is not its own name
     /// (<https://www.rabbitmq.com/docs/validated-user-id>).
     Impersonator,
-    /// `management`: in RabbitMQ, uses the management plugin. Here it allows nothing yet.
+    /// `management`: over HTTP, works in the virtual hosts that the user's permissions open, and
+    /// sees its own connections.
     Management,
-    /// `monitoring`: in RabbitMQ, sees all connections and nodes. Here it allows nothing yet.
+    /// `monitoring`: over HTTP, sees all virtual hosts, all connections and the node.
     Monitoring,
-    /// `policymaker`: in RabbitMQ, manages policies and parameters. Here it allows nothing yet.
+    /// `policymaker`: over HTTP, manages policies in the virtual hosts that the user's permissions
+    /// open.
     Policymaker,
 }
 
