@@ -1,6 +1,10 @@
 //! A virtual host with its lock and its clock.
 
-use std::{sync::Arc, task::Waker, time::Duration};
+use std::{
+    sync::Arc,
+    task::Waker,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{sync::Notify, time::Instant};
 

@@ -53,7 +53,7 @@ impl Direct {
         let mut direct = Direct { stream: client, input: BytesMut::new(), frame_max: FRAME_MAX };
         direct.write(&PROTOCOL_HEADER).await?;
         direct.expect::<connection::Start>().await?;
-        let client_properties = properties().map_err(invalid)?;
+        let client_properties = properties()?;
         direct
             .send(
                 0,
@@ -103,10 +103,9 @@ impl Direct {
             mandatory: true,
             ..Default::default()
         };
-        let encoded: EncodedProperties = properties.encode().map_err(invalid)?;
+        let encoded: EncodedProperties = properties.encode()?;
         let mut out = BytesMut::new();
-        encode_content(CHANNEL, &publish, &encoded, body, self.frame_max, u64::MAX, &mut out)
-            .map_err(invalid)?;
+        encode_content(CHANNEL, &publish, &encoded, body, self.frame_max, u64::MAX, &mut out)?;
         self.write(&out).await?;
         let mut is_routed = true;
         loop {
@@ -151,7 +150,7 @@ impl Direct {
             exchange: ok.exchange.to_string(),
             routing_key: ok.routing_key.to_string(),
             remaining: ok.message_count,
-            properties: header.properties.decode().map_err(invalid)?,
+            properties: header.properties.decode()?,
             body: body.freeze(),
         }))
     }
@@ -177,7 +176,7 @@ impl Direct {
 
     async fn send(&mut self, channel: u16, method: impl Into<Method>) -> Result<(), ApiError> {
         let mut out = BytesMut::new();
-        Frame::Method(channel, method.into()).encode(self.frame_max, &mut out).map_err(invalid)?;
+        Frame::Method(channel, method.into()).encode(self.frame_max, &mut out)?;
         self.write(&out).await
     }
 
@@ -201,8 +200,8 @@ impl Direct {
 
     async fn next(&mut self) -> Result<Frame, ApiError> {
         loop {
-            if let Some(raw) = RawFrame::split_from(&mut self.input, self.frame_max).map_err(invalid)? {
-                return raw.decode().map_err(invalid);
+            if let Some(raw) = RawFrame::split_from(&mut self.input, self.frame_max)? {
+                return Ok(raw.decode()?);
             }
             let read = timeout(ANSWER, self.stream.read_buf(&mut self.input)).await;
             if read.map_err(|_| lost())?.map_err(|_| lost())? == 0 {
@@ -240,11 +239,7 @@ fn properties() -> Result<Table, amqp_codec::Error> {
 /// # Errors
 /// When it is too long.
 pub(crate) fn short(text: &str) -> Result<ShortString, ApiError> {
-    ShortString::try_from(text).map_err(invalid)
-}
-
-fn invalid(error: amqp_codec::Error) -> ApiError {
-    ApiError::bad(error.to_string())
+    Ok(ShortString::try_from(text)?)
 }
 
 fn lost() -> ApiError {

@@ -93,6 +93,13 @@ impl ApiError {
     }
 }
 
+/// What cannot be said in AMQP is a bad request.
+impl From<amqp_codec::Error> for ApiError {
+    fn from(error: amqp_codec::Error) -> Self {
+        ApiError::bad(error.to_string())
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let asks_for_login = matches!(self, ApiError::NoLogin | ApiError::BadLogin);

@@ -106,8 +106,8 @@ async fn topology(service: &Service, vhost: &str, with_vhost: bool) -> Map<Strin
 }
 
 /// An answer with definitions, as a file if the query asks for one.
-fn answer(definitions: Value, query: &Query) -> Response {
-    let mut response = json_of(&definitions);
+fn answer(definitions: &Value, query: &Query) -> Response {
+    let mut response = json_of(definitions);
     let name = query.get("download").filter(|name| {
         !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"._-".contains(&octet))
     });
@@ -150,7 +150,7 @@ async fn export(State(service): State<Service>, caller: Caller, query: Query) ->
             own.extend(entries);
         }
     }
-    Ok(answer(all.into(), &query))
+    Ok(answer(&all.into(), &query))
 }
 
 async fn export_vhost(
@@ -165,7 +165,7 @@ async fn export_vhost(
     }
     let mut all = topology(&service, &vhost, false).await;
     all.insert("rabbit_version".to_owned(), service.broker.inner.config.product_version().into());
-    Ok(answer(all.into(), &query))
+    Ok(answer(&all.into(), &query))
 }
 
 /// The entries of a list in definitions.

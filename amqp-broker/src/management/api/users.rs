@@ -1,6 +1,6 @@
 //! Users.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{
     Router,
@@ -44,7 +44,7 @@ async fn all(State(service): State<Service>, caller: Caller, query: Query) -> An
 async fn without_permissions(State(service): State<Service>, caller: Caller, query: Query) -> Answer {
     caller.must_administrate()?;
     let mut users = service.broker.inner.config.users.list();
-    users.retain(|(_, user)| user.permissions.as_ref().is_some_and(|own| own.is_empty()));
+    users.retain(|(_, user)| user.permissions.as_ref().is_some_and(BTreeMap::is_empty));
     let shown = users.iter().map(|(name, user)| shape::user(name, user)).collect();
     list(shown, &query, service.options.max_page_size)
 }

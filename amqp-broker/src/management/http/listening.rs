@@ -38,6 +38,7 @@ const MOST_HEADERS: usize = 32 << 10;
 
 /// Accepts connections until the broker ends, with TLS if that is configured. At the limit of
 /// connections the next one waits.
+#[cfg_attr(not(feature = "tls"), allow(clippy::clone_on_copy))]
 pub(crate) async fn accept(
     listener: TcpListener,
     tls: Option<Acceptor>,

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::users::User;
+use crate::users::{User, password::Password};
 
 /// A user with the hash of its password.
 pub(crate) fn user(name: &str, user: &User) -> Value {
-    let hash = user.password.as_ref().map(|password| password.hash());
+    let hash = user.password.as_ref().map(Password::hash);
     let tags: Vec<_> = user.tags.iter().map(|tag| tag.name()).collect();
     json!({
         "hashing_algorithm": hash.as_ref().map_or("rabbit_password_hashing_sha256", |(_, by)| by.name()),
