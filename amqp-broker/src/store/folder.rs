@@ -254,6 +254,14 @@ impl Folder {
         self.watch.start(&self.path, limit, tell).map_err(DataError::unusable(&self.path))
     }
 
+    /// The virtual hosts that were created while a broker ran, and not deleted.
+    ///
+    /// # Errors
+    /// When the file that lists them cannot be read.
+    pub(crate) fn created_vhosts(&self) -> Result<Vec<String>, DataError> {
+        created::read(&self.path).map_err(DataError::unusable(&self.path))
+    }
+
     /// Notes that a virtual host begins to write.
     pub(super) fn begin(&self) -> io::Result<()> {
         let mut progress = self.progress.lock();
@@ -279,6 +287,37 @@ impl Folder {
         let WriteProgress { file, mark, .. } = &mut *progress;
         file.write(mark)?;
         file.handle()?.sync_all()
+    }
+}
+
+/// Virtual hosts that are created and deleted while the broker runs.
+#[cfg(feature = "management")]
+impl Folder {
+    /// The folder's path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Notes that a virtual host was created; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// When the file that lists them cannot be read or written.
+    pub(crate) fn vhost_created(&self, name: &str) -> Result<(), DataError> {
+        let add = |names: &mut Vec<String>| {
+            if !names.iter().any(|own| own == name) {
+                names.push(name.to_owned());
+            }
+        };
+        created::change(&self.path, add).map_err(DataError::unusable(&self.path))
+    }
+
+    /// Notes that a virtual host was deleted; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// When the file that lists them cannot be read or written.
+    pub(crate) fn vhost_deleted(&self, name: &str) -> Result<(), DataError> {
+        let remove = |names: &mut Vec<String>| names.retain(|own| own != name);
+        created::change(&self.path, remove).map_err(DataError::unusable(&self.path))
     }
 }
 

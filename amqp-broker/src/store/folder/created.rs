@@ -1,65 +1,19 @@
 //! The virtual hosts that were created while the broker ran: a file of the folder lists them.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::Path,
-};
-
-use super::{super::contents::sync_folder, Folder};
-use crate::store::DataError;
+use std::{fs, io, path::Path};
+#[cfg(any(test, feature = "management"))]
+use std::{fs::File, io::Write};
 
 /// The name of the file.
 const NAME: &str = "vhosts";
 
 const TITLE: &str = "amqp-broker virtual hosts 1";
 
-#[cfg_attr(not(feature = "management"), allow(dead_code))]
-impl Folder {
-    /// The folder's path.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The virtual hosts that were created and not deleted.
-    ///
-    /// # Errors
-    /// When the file that lists them cannot be read.
-    pub(crate) fn created_vhosts(&self) -> Result<Vec<String>, DataError> {
-        read(&self.path).map_err(DataError::unusable(&self.path))
-    }
-
-    /// Notes that a virtual host was created; it is on disk when this returns.
-    ///
-    /// # Errors
-    /// When the file that lists them cannot be read or written.
-    pub(crate) fn vhost_created(&self, name: &str) -> Result<(), DataError> {
-        self.change(|names| {
-            if !names.iter().any(|own| own == name) {
-                names.push(name.to_owned());
-            }
-        })
-    }
-
-    /// Notes that a virtual host was deleted; it is on disk when this returns.
-    ///
-    /// # Errors
-    /// When the file that lists them cannot be read or written.
-    pub(crate) fn vhost_deleted(&self, name: &str) -> Result<(), DataError> {
-        self.change(|names| names.retain(|own| own != name))
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Vec<String>)) -> Result<(), DataError> {
-        let changed = read(&self.path).and_then(|mut names| {
-            let before = names.clone();
-            change(&mut names);
-            if names == before { Ok(()) } else { write(&self.path, &names) }
-        });
-        changed.map_err(DataError::unusable(&self.path))
-    }
-}
-
-fn read(folder: &Path) -> io::Result<Vec<String>> {
+/// The virtual hosts that were created and not deleted.
+///
+/// # Errors
+/// When the file that lists them cannot be read.
+pub(super) fn read(folder: &Path) -> io::Result<Vec<String>> {
     let text = match fs::read_to_string(folder.join(NAME)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -70,7 +24,20 @@ fn read(folder: &Path) -> io::Result<Vec<String>> {
     })
 }
 
+/// Changes the list; it is on disk when this returns.
+///
+/// # Errors
+/// When the file cannot be read or written.
+#[cfg(feature = "management")]
+pub(super) fn change(folder: &Path, change: impl FnOnce(&mut Vec<String>)) -> io::Result<()> {
+    let mut names = read(folder)?;
+    let before = names.clone();
+    change(&mut names);
+    if names == before { Ok(()) } else { write(folder, &names) }
+}
+
 /// Writes the file atomically; it is on disk when this returns.
+#[cfg(any(test, feature = "management"))]
 fn write(folder: &Path, names: &[String]) -> io::Result<()> {
     let mut text = format!("{TITLE}\n");
     for name in names {
@@ -84,7 +51,8 @@ fn write(folder: &Path, names: &[String]) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&new, folder.join(NAME))?;
-    sync_folder(folder)
+    // So is its new name.
+    File::open(folder)?.sync_all()
 }
 
 fn parse(text: &str) -> Option<Vec<String>> {
