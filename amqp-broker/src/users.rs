@@ -220,6 +220,16 @@ impl Users {
         })
     }
 
+    /// Sets a user's permissions in a virtual host; who may do everything everywhere keeps that in
+    /// the others.
+    pub(crate) fn permit_in(&self, user: &str, vhost: &str, permissions: Permissions, vhosts: Vec<String>) {
+        self.change(|users| {
+            let Some(user) = users.get_mut(user) else { return };
+            let everywhere = || vhosts.into_iter().map(|vhost| (vhost, Permissions::all())).collect();
+            user.permissions.get_or_insert_with(everywhere).insert(vhost.to_owned(), permissions);
+        });
+    }
+
     /// Removes what concerns a virtual host that is deleted.
     pub(crate) fn forget_vhost(&self, vhost: &str) {
         self.change(|users| {

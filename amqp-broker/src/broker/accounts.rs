@@ -114,6 +114,15 @@ impl Broker {
         self.apply(&user);
     }
 
+    /// Sets a user's permissions in a virtual host, as an administrator does over HTTP: who may do
+    /// everything everywhere keeps that in the others.
+    #[cfg(feature = "management")]
+    pub(crate) fn permit_in(&self, user: &str, vhost: &str, permissions: Permissions) {
+        let config = &self.inner.config;
+        config.users.permit_in(user, vhost, permissions, config.vhosts.all());
+        self.apply(user);
+    }
+
     /// Removes a user's permissions in a virtual host: it may not enter it any more, and its open
     /// connections there may not use any queue or exchange. Its permissions elsewhere stay. Returns
     /// whether it had any.

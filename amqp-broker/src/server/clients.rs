@@ -46,6 +46,7 @@ pub(crate) struct Client {
     /// Whether it is on this machine.
     pub(crate) is_near: bool,
     /// When it came, in milliseconds since 1970.
+    #[cfg_attr(not(feature = "management"), allow(dead_code))]
     pub(crate) since: u64,
     commands: UnboundedSender<Command>,
     login: OnceLock<Login>,
@@ -61,7 +62,9 @@ pub(crate) struct Login {
     /// Its connection, in a virtual host of the embedded broker.
     pub(crate) id: Option<ConnectionId>,
     /// What both ends have agreed on.
+    #[cfg_attr(not(feature = "management"), allow(dead_code))]
     pub(crate) tune: Tune,
+    #[cfg_attr(not(feature = "management"), allow(dead_code))]
     pub(crate) introduction: Introduction,
 }
 

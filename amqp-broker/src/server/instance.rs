@@ -80,7 +80,7 @@ pub(crate) struct Instance {
     changing: tokio::sync::Mutex<()>,
     /// The folder, if it has one.
     #[cfg(all(feature = "durable", feature = "management"))]
-    store: Option<Arc<Folder>>,
+    store: crate::sync::Mutex<Option<Arc<Folder>>>,
     /// Where it listens.
     #[cfg(feature = "management")]
     pub(crate) listening: crate::sockets::listening::Listening,
@@ -109,7 +109,7 @@ impl Instance {
             #[cfg(feature = "management")]
             changing: tokio::sync::Mutex::new(()),
             #[cfg(all(feature = "durable", feature = "management"))]
-            store: None,
+            store: crate::sync::Mutex::new(None),
             #[cfg(feature = "management")]
             listening: Default::default(),
             #[cfg(feature = "management")]
@@ -172,7 +172,7 @@ impl Instance {
             #[cfg(feature = "management")]
             changing: tokio::sync::Mutex::new(()),
             #[cfg(feature = "management")]
-            store: Some(store),
+            store: crate::sync::Mutex::new(Some(store)),
             #[cfg(feature = "management")]
             listening: Default::default(),
             #[cfg(feature = "management")]
@@ -258,9 +258,9 @@ impl Instance {
     #[cfg(feature = "management")]
     fn open_host(&self, name: &str) -> Result<Arc<Host>, InvalidVhost> {
         #[cfg(feature = "durable")]
-        if let Some(store) = &self.store {
+        if let Some(store) = self.store.lock().clone() {
             let open = || {
-                let (host, writer, _) = open_kept(store, name, &self.config, &self.faults)?;
+                let (host, writer, _) = open_kept(&store, name, &self.config, &self.faults)?;
                 start_writer(writer, &host, (&self.clients, &self.failure), store.path())?;
                 store.vhost_created(name)?;
                 Ok(host)
@@ -302,7 +302,9 @@ impl Instance {
         self.hosts.write().remove(name);
         host.close().await;
         #[cfg(feature = "durable")]
-        if let Some(store) = self.store.clone() {
+        let store = self.store.lock().clone();
+        #[cfg(feature = "durable")]
+        if let Some(store) = store {
             let wanted = name.to_owned();
             let forgotten = tokio::task::spawn_blocking(move || store.vhost_deleted(&wanted)).await;
             let folder = |why: String| InvalidVhost::Folder { name: name.to_owned(), why };
@@ -350,6 +352,9 @@ impl Instance {
         for host in self.hosts() {
             host.close().await;
         }
+        // Another broker may use the folder from now on.
+        #[cfg(all(feature = "durable", feature = "management"))]
+        drop(self.store.lock().take());
     }
 }
 

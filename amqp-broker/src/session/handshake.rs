@@ -61,7 +61,9 @@ pub(crate) struct Agreed {
 /// How a client has introduced itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Introduction {
+    #[cfg_attr(not(feature = "management"), allow(dead_code))]
     pub(crate) properties: Table,
+    #[cfg_attr(not(feature = "management"), allow(dead_code))]
     pub(crate) mechanism: String,
 }
 

@@ -62,7 +62,7 @@ pub(crate) enum SettingsError {
     #[error("TLS needs --tls-certificate and --tls-key")]
     HalfCertificate,
     #[error(
-        "a certificate, a key or authorities of clients are given, but no --listen-tls or --http-tls that would use them"
+        "a certificate, a key or authorities of clients are given, but no --listen-tls that would use them, and no --http-tls"
     )]
     NoTlsListener,
 }

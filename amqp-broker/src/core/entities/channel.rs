@@ -45,6 +45,7 @@ pub(crate) struct Channel {
     pub(crate) replies: Option<ReplyConsumer>,
     last_tag: u64,
     pub(crate) counters: MessageCounters,
+    #[cfg_attr(not(feature = "management"), allow(dead_code))]
     pub(crate) mode: ChannelMode,
     pub(crate) is_ending: bool,
 }

@@ -24,6 +24,16 @@ impl QueueType {
         }
     }
 
+    /// The value of `x-queue-type` for it.
+    #[cfg(feature = "management")]
+    pub(crate) const fn short_name(self) -> &'static str {
+        match self {
+            QueueType::Classic => "classic",
+            QueueType::Quorum => "quorum",
+            QueueType::Stream => "stream",
+        }
+    }
+
     /// The type that a declaration asks for, or classic if the value is invalid.
     pub(crate) fn asked_for(table: &Table) -> Self {
         match table.get("x-queue-type").as_ref().and_then(Value::as_str) {

@@ -161,7 +161,7 @@ async fn export_vhost(
 ) -> Answer {
     caller.must_administrate()?;
     if !service.broker.inner.config.vhosts.has(&vhost) {
-        return Err(ApiError::bad("vhost_not_found"));
+        return Err(ApiError::Missing("vhost_not_found".to_owned()));
     }
     let mut all = topology(&service, &vhost, false).await;
     all.insert("rabbit_version".to_owned(), service.broker.inner.config.product_version().into());
@@ -192,7 +192,7 @@ async fn import(State(service): State<Service>, caller: Caller, Object(body): Ob
     for entry in entries(&body, "permissions") {
         let (user, vhost) = (name_of(entry, "user")?, name_of(entry, "vhost")?);
         permissions::known(&service, vhost, user)?;
-        broker.set_permissions(user, vhost, permissions::permissions(entry)?);
+        broker.permit_in(user, vhost, permissions::permissions(entry)?);
     }
     for entry in entries(&body, "topic_permissions") {
         let (user, vhost) = (name_of(entry, "user")?, name_of(entry, "vhost")?);
@@ -212,7 +212,7 @@ async fn import_vhost(
 ) -> Answer {
     caller.must_administrate()?;
     if !service.broker.inner.config.vhosts.has(&vhost) {
-        return Err(ApiError::bad("vhost_not_found"));
+        return Err(ApiError::Missing("vhost_not_found".to_owned()));
     }
     import_topology(&service, &caller, &body, Some(&vhost)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -252,11 +252,24 @@ async fn import_topology(
             arguments: table(entry.get("arguments"))?,
             ..Default::default()
         };
-        importer.at(&place(entry)?).await?.call(declare).await?;
+        let vhost = place(entry)?;
+        // What is there stays as it is.
+        let host = walk::host(&service.broker, &vhost);
+        let is_there = host.is_some_and(|host| {
+            host.with(|now, shared| shared.vhost.queue_state(now, declare.queue.as_bytes())).is_some()
+        });
+        if !is_there {
+            importer.at(&vhost).await?.call(declare).await?;
+        }
     }
     for entry in entries(body, "exchanges") {
+        let (name, vhost) = (name_of(entry, "name")?, place(entry)?);
+        let there = service.broker.exchanges(&vhost);
+        if name.is_empty() || name.starts_with("amq.") || there.iter().any(|own| own.name == name) {
+            continue;
+        }
         let declare = exchange::Declare {
-            exchange: short(name_of(entry, "name")?)?,
+            exchange: short(name)?,
             kind: short(name_of(entry, "type")?)?,
             durable: boolean(entry, "durable")?,
             auto_delete: boolean(entry, "auto_delete")?,
@@ -264,7 +277,7 @@ async fn import_topology(
             arguments: table(entry.get("arguments"))?,
             ..Default::default()
         };
-        importer.at(&place(entry)?).await?.call(declare).await?;
+        importer.at(&vhost).await?.call(declare).await?;
     }
     for entry in entries(body, "bindings") {
         let (source, destination) =
@@ -305,7 +318,7 @@ impl Importer<'_> {
             let broker = &self.service.broker;
             if broker.inner.config.users.access(self.user, vhost).is_none() {
                 // RabbitMQ declares what is imported itself; here the administrator does.
-                broker.set_permissions(self.user, vhost, Permissions::all());
+                broker.permit_in(self.user, vhost, Permissions::all());
             }
             let direct = Direct::open(broker, self.user, vhost).await?;
             self.open = Some((vhost.to_owned(), direct));

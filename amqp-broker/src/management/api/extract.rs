@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Request},
-    http::{StatusCode, request::Parts},
+    http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
@@ -39,6 +39,12 @@ impl FromRequest<Service> for Object {
 
     async fn from_request(request: Request, service: &Service) -> Result<Self, ApiError> {
         let options = &service.options;
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        // What is too long by its own account is not read.
+        if length.and_then(|length| length.parse::<usize>().ok()).is_some_and(|most| most > options.max_body)
+        {
+            return Err(ApiError::TooLarge);
+        }
         let body = read_body(request.into_body(), options.max_body, options.body_timeout).await?;
         object(&body).map(Object)
     }

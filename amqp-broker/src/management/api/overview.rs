@@ -112,16 +112,16 @@ async fn overview(State(service): State<Service>, caller: Caller, query: Query) 
     if caller.monitors() {
         add_history(&mut message_stats, &mut queue_totals, &service, &query);
     }
-    let shown = json!({
+    let mut shown = json!({
         "churn_rates": churn_rates(&totals.churn),
         "cluster_name": CLUSTER,
         "contexts": [],
         "disable_stats": false,
         "enable_queue_totals": false,
-        "erlang_full_version": null,
-        "erlang_version": null,
+        "erlang_full_version": "",
+        "erlang_version": "",
         "exchange_types": exchange_types(),
-        "listeners": if caller.monitors() { listeners(&service) } else { json!([]) },
+        "listeners": listeners(&service),
         "management_version": config.product_version(),
         "message_stats": message_stats,
         "node": NODE,
@@ -140,6 +140,9 @@ async fn overview(State(service): State<Service>, caller: Caller, query: Query) 
         "sample_retention_policies": { "basic": [600, 3600], "detailed": [600], "global": [600, 3600] },
         "statistics_db_event_queue": 0,
     });
+    if let Some(shown) = shown.as_object_mut().filter(|_| !caller.monitors()) {
+        ["contexts", "listeners", "node"].iter().for_each(|name| drop(shown.remove(*name)));
+    }
     Ok(one(shown, &query))
 }
 
@@ -227,6 +230,7 @@ async fn node_json(service: &Service) -> Value {
     let mechanisms = mechanisms.map(|name| json!({ "description": "", "enabled": true, "name": name }));
     let more = json!({
         "applications": [],
+        "being_drained": false,
         "auth_mechanisms": mechanisms,
         "cluster_links": [],
         "contexts": [],

@@ -169,7 +169,7 @@ async fn put(
     known(&service, &vhost, &name)?;
     let permissions = permissions(&body)?;
     let is_new = find(&service, shape::permissions, &vhost, &name).is_err();
-    service.broker.set_permissions(name, vhost, permissions);
+    service.broker.permit_in(&name, &vhost, permissions);
     Ok(put_answer(is_new))
 }
 

@@ -28,7 +28,6 @@ use crate::{
 pub(super) fn routes() -> Router<Service> {
     Router::new()
         .route("/users", get(all))
-        .route("/users/", get(all))
         .route("/users/without-permissions", get(without_permissions))
         .route("/users/bulk-delete", post(delete_many))
         .route("/users/{user}", get(single).put(put).delete(delete))

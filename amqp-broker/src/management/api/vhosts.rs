@@ -72,6 +72,7 @@ async fn single(
     Names(vhost): Names<String>,
     query: Query,
 ) -> Answer {
+    caller.must_administrate()?;
     caller.must_see(&service, &vhost)?;
     Ok(one(shown(&service, &vhost).await, &query))
 }
@@ -90,7 +91,7 @@ async fn put(
         let users = &service.broker.inner.config.users;
         if users.get(&caller.user).is_some_and(|user| user.permissions.is_some()) {
             let all = crate::core::rabbitmq::access::Permissions::all();
-            service.broker.set_permissions(caller.user, vhost, all);
+            service.broker.permit_in(&caller.user, &vhost, all);
         }
     }
     Ok(put_answer(is_new))

@@ -110,6 +110,7 @@ async fn serve<S>(
     let inner = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer { is_near });
+        pass_over_last_slash(&mut request);
         inner.call(request)
     });
     let connection = http1::Builder::new()
@@ -127,6 +128,16 @@ async fn serve<S>(
     };
     if let Err(error) = end {
         tracing::debug!(%peer, %error, "an HTTP connection was lost");
+    }
+}
+
+/// As RabbitMQ's, the management API passes over a slash at the end of a path.
+fn pass_over_last_slash(request: &mut Request<Incoming>) {
+    let uri = request.uri();
+    let Some(path) = uri.path().strip_suffix('/').filter(|path| path.starts_with("/api/")) else { return };
+    let path = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    if let Ok(changed) = path.parse() {
+        *request.uri_mut() = changed;
     }
 }
 

@@ -101,11 +101,7 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
     for (family, value) in BY_TYPE {
         page.begin(*family);
         for (kind, counters) in &by_type {
-            let queue_type = match kind.name() {
-                "stream" => "rabbit_stream_queue".to_owned(),
-                name => format!("rabbit_{name}_queue"),
-            };
-            let labels = labels(&[("protocol", "amqp091"), ("queue_type", &queue_type)]);
+            let labels = labels(&[("protocol", "amqp091"), ("queue_type", kind.name())]);
             page.sample(*family, &labels, value(counters));
         }
     }

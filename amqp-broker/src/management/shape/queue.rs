@@ -50,7 +50,7 @@ pub(crate) fn queue(vhost: &str, queue: &QueueState, samples: &Samples) -> Map<S
         "policy": queue.policy,
         "single_active_consumer_tag": queue.active_consumer.as_ref().map(|tag| tag.to_text()),
         "state": "running",
-        "type": queue.kind.name(),
+        "type": queue.kind.short_name(),
         "vhost": vhost,
     });
     if let Value::Object(more) = more {
