@@ -13,8 +13,9 @@ use crate::core::{
     rabbitmq::{arguments::QueueType, policies::policy::Policy},
 };
 
-/// The work of observing one entity.
-const UNITS: u64 = 4;
+/// The work of observing one entity, more than it is, so that a turn is short: nobody who publishes
+/// should notice that metrics are read.
+const UNITS: u64 = 16;
 
 /// A queue as it is observed. What is text in it is shared with the queue.
 #[derive(Clone, Debug)]
