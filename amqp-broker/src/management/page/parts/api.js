@@ -33,7 +33,7 @@ export const get = (path, signal) => request('GET', path, { signal });
 export const post = (path, body) => request('POST', path, { body: JSON.stringify(body) });
 export const remove = (path, headers) => request('DELETE', path, { headers });
 
-// Joins parts to a path below `/api`. Each part is encoded whole: a queue may be named `a/b`.
+// Joins parts to a path below `/api`, each encoded whole: a queue may be named `a/b`.
 // Browsers resolve the parts `.` and `..` even where they are encoded, so that a request for such a
 // name would reach something else: it is refused.
 export function path(...parts) {

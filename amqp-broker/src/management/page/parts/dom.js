@@ -35,7 +35,7 @@ export const button = (text, action, kind) =>
 export const field = (label, input) =>
   element('label', { class: 'field' }, element('span', {}, label), input);
 
-// Makes a list of terms and their values. `show(entries)` changes it; empty values are left out.
+// Makes a list of terms and values. `show(entries)` changes it; empty values are left out.
 export function facts() {
   const node = element('dl');
   let shown = '';

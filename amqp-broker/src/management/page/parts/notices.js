@@ -5,7 +5,7 @@ import { button, byId, element, setText } from './dom.js';
 // What the next view says when it opens.
 let arriving = '';
 
-// Displays why there is no fresh data; an empty text removes it.
+// Displays why there is no fresh data.
 export const problem = (text) => display(byId('problem'), text, 'problem');
 
 // Displays the outcome of an act: it is `done`, a `warning` or a `problem`.
@@ -32,7 +32,7 @@ function display(place, text, kind) {
   place.replaceChildren(text && element('div', { class: `notice ${kind}` }, element('p', {}, text), dismiss));
 }
 
-// Runs an act while its button is disabled. Displays what it returns as news, and what it throws.
+// Runs an act while its button is disabled; displays what it returns or throws.
 export async function perform(control, act) {
   control.disabled = true;
   try {

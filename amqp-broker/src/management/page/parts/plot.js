@@ -62,7 +62,7 @@ const nearest = (line, moment) => line.reduce((best, pair) =>
 
 // Finds where times and values lie in a canvas of its present width.
 function areaOf(canvas, points) {
-  const width = Math.max(160, canvas.clientWidth);
+  const width = canvas.clientWidth || 160;
   const end = Math.max(...points.map((line) => line.at(-1)?.[0] ?? 0)) || Date.now();
   const start = end - SPAN_MS;
   const highest = Math.max(0, ...points.flat().map(([, value]) => value));
@@ -77,7 +77,7 @@ function areaOf(canvas, points) {
   };
 }
 
-// Returns the distance of grid lines: 1, 2 or 5 times a power of ten, at least a quarter of all.
+// The distance of grid lines: 1, 2 or 5 times a power of ten, at least a quarter of all.
 function niceStep(highest) {
   const least = Math.max(highest, 2) / 4;
   const power = 10 ** Math.floor(Math.log10(least));

@@ -38,7 +38,6 @@ const aboutOf = (state) => ({
   State: state.state,
   Protocol: state.protocol,
   TLS: state.ssl ? `${state.ssl_protocol} ${state.ssl_cipher}` : 'no',
-  Certificate: state.peer_cert_subject ?? '',
   Since: moment(state.connected_at),
   Heartbeat: `${state.timeout} s`,
   Node: state.node,

@@ -25,12 +25,12 @@ function connectionCell({ name, user_provided_name: own, ssl }) {
   return { text: visible(name), href: link('connection', name), marks: [ssl && 'TLS'], note: own && visible(own) };
 }
 
-// Returns how much a connection receives or sends, `recv` or `send`.
+// What a connection receives or sends: `recv` or `send`.
 export function octets(direction) {
   return (connection) => `${bytes(connection[`${direction}_oct_details`]?.rate ?? 0)}/s`;
 }
 
-// The columns of channels, in their list and on the page of a connection.
+// The columns of channels, here and on a connection's page.
 export const CHANNEL_COLUMNS = [
   words('Name', 'name', { value: channelCell }),
   words('User', 'user', MINOR),
