@@ -10,6 +10,7 @@ mod every_broker;
 mod failing_disk;
 mod interop;
 mod log;
+mod management;
 mod messaging;
 mod power_loss;
 mod recovery;

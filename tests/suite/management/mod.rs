@@ -1,0 +1,3 @@
+//! The broker over HTTP.
+
+mod page;

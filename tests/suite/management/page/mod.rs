@@ -1,0 +1,3 @@
+//! The management page.
+
+mod files;
