@@ -18,6 +18,10 @@ use crate::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+/// The user as which the broker itself acts, under RabbitMQ's name for it. It may do everything,
+/// and nobody can log in as this user.
+pub(crate) const INTERNAL_USER: &str = "rmq-internal";
+
 /// The users of a broker.
 #[derive(Default)]
 pub(crate) struct Users {
@@ -163,7 +167,7 @@ impl Users {
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.all.read().get(name).is_some_and(User::is_there)
+        name == INTERNAL_USER || self.all.read().get(name).is_some_and(User::is_there)
     }
 
     /// Tells whether the password is the user's. The comparison takes equally long however much of
@@ -172,11 +176,15 @@ impl Users {
         let password_of = |user: &User| user.password.clone();
         // The check itself is done without the lock.
         let expected = self.all.read().get(user).and_then(password_of);
-        expected.is_some_and(|expected| expected.is(password))
+        user != INTERNAL_USER && expected.is_some_and(|expected| expected.is(password))
     }
 
     /// A user's permissions in a virtual host; `None` when it may not enter.
     pub(crate) fn access(&self, name: &str, vhost: &str) -> Option<Access> {
+        if name == INTERNAL_USER {
+            let (topics, tags) = (Topics::default(), BTreeSet::new());
+            return Some(Access { user: name.to_owned(), permissions: None, topics, tags });
+        }
         let users = self.all.read();
         let user = users.get(name).filter(|user| user.is_there())?;
         let permissions = match &user.permissions {
@@ -343,5 +351,13 @@ mod tests {
         assert!(users.access("stays", "other").is_some(), "permissions are those of the new settings");
         assert_eq!(users.reload(&Users::default()).len(), 2, "whoever came by settings goes by them");
         assert!(users.has("visitor") && !users.has("comes"));
+    }
+
+    #[test]
+    fn nobody_logs_in_as_the_broker_itself() {
+        let users = Users::default();
+        assert!(users.has(INTERNAL_USER) && users.access(INTERNAL_USER, "/").is_some());
+        users.add(INTERNAL_USER.to_owned(), Some("x".to_owned()));
+        assert!(!users.may_log_in(INTERNAL_USER, "x"));
     }
 }

@@ -145,6 +145,7 @@ fn serve_tls(stream: TcpStream, origin: Origin, socket: Socket, tls: &Acceptor, 
         match accepted {
             Ok(Ok(stream)) => {
                 let external = crate::server::tls::client_name(stream.get_ref().1);
+                let external = external.filter(|user| user != crate::users::INTERNAL_USER);
                 run(stream, external, admitted).await;
             }
             Ok(Err(error)) => connection_log::no_tls(&admitted.place.client.name, &error),

@@ -1,6 +1,7 @@
 //! Definitions: all that is configured, out and in, whole or of one virtual host.
 
-use amqp_codec::method::{exchange, queue};
+mod import;
+
 use axum::{
     Router,
     extract::State,
@@ -12,16 +13,15 @@ use serde_json::{Map, Value, json};
 
 use super::{
     extract::{Answer, Names, Object},
-    permissions, policies, users,
+    permissions, policies,
 };
 use crate::{
-    core::{rabbitmq::access::Permissions, vhost::observe::QueueState},
+    core::vhost::observe::QueueState,
     management::{
-        amqp::direct::{Direct, short},
         answer::{
             api_error::{ApiError, json_of},
-            query::{Query, boolean, text},
-            table::{table, table_json},
+            query::Query,
+            table::table_json,
         },
         login::caller::Caller,
         observed::walk,
@@ -168,39 +168,9 @@ async fn export_vhost(
     Ok(answer(&all.into(), &query))
 }
 
-/// The entries of a list in definitions.
-fn entries<'a>(definitions: &'a Map<String, Value>, name: &str) -> Vec<&'a Map<String, Value>> {
-    let list = definitions.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    list.iter().filter_map(Value::as_object).collect()
-}
-
-fn name_of<'a>(entry: &'a Map<String, Value>, key: &str) -> Result<&'a str, ApiError> {
-    text(entry, key)?.ok_or(ApiError::bad(format!("[{{key_missing,{key}}}]")))
-}
-
 async fn import(State(service): State<Service>, caller: Caller, Object(body): Object) -> Answer {
     caller.must_administrate()?;
-    let broker = &service.broker;
-    for user in entries(&body, "users") {
-        let (tags, password) = (users::tags(user)?, users::password(user)?);
-        broker.inner.config.users.put(name_of(user, "name")?.to_owned(), password, tags);
-    }
-    for vhost in entries(&body, "vhosts") {
-        let created = broker.create_vhost(name_of(vhost, "name")?).await;
-        created.map_err(|error| ApiError::bad(error.to_string()))?;
-    }
-    for entry in entries(&body, "permissions") {
-        let (user, vhost) = (name_of(entry, "user")?, name_of(entry, "vhost")?);
-        permissions::known(&service, vhost, user)?;
-        broker.permit_in(user, vhost, permissions::permissions(entry)?);
-    }
-    for entry in entries(&body, "topic_permissions") {
-        let (user, vhost) = (name_of(entry, "user")?, name_of(entry, "vhost")?);
-        permissions::known(&service, vhost, user)?;
-        let (exchange, topics) = permissions::topic_permissions(entry)?;
-        broker.set_topic_permissions(user, vhost, exchange, topics);
-    }
-    import_topology(&service, &caller, &body, None).await?;
+    import::all(&service, &body).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -214,124 +184,6 @@ async fn import_vhost(
     if !service.broker.inner.config.vhosts.has(&vhost) {
         return Err(ApiError::Missing("vhost_not_found".to_owned()));
     }
-    import_topology(&service, &caller, &body, Some(&vhost)).await?;
+    import::topology(&service, &body, Some(&vhost)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-/// Declares what definitions contain, in the virtual host that each entry names, or in this one.
-/// Like RabbitMQ, who imports needs no permissions in the virtual hosts for it.
-async fn import_topology(
-    service: &Service,
-    caller: &Caller,
-    body: &Map<String, Value>,
-    vhost: Option<&str>,
-) -> Result<(), ApiError> {
-    let place = |entry: &Map<String, Value>| match vhost {
-        Some(vhost) => Ok(vhost.to_owned()),
-        None => name_of(entry, "vhost").map(str::to_owned),
-    };
-    for entry in entries(body, "policies") {
-        let policy = policies::policy(name_of(entry, "name")?, entry, false)?;
-        service.broker.set_policy(&place(entry)?, policy).map_err(policies::invalid)?;
-    }
-    for entry in entries(body, "parameters") {
-        if name_of(entry, "component")? != "operator_policy" {
-            continue;
-        }
-        let value =
-            entry.get("value").and_then(Value::as_object).ok_or(ApiError::bad("[{key_missing,value}]"))?;
-        let policy = policies::policy(name_of(entry, "name")?, value, true)?;
-        service.broker.set_policy(&place(entry)?, policy).map_err(policies::invalid)?;
-    }
-    let mut importer = Importer { service, user: &caller.user, open: None };
-    for entry in entries(body, "queues") {
-        let declare = queue::Declare {
-            queue: short(name_of(entry, "name")?)?,
-            durable: boolean(entry, "durable")?,
-            auto_delete: boolean(entry, "auto_delete")?,
-            arguments: table(entry.get("arguments"))?,
-            ..Default::default()
-        };
-        let vhost = place(entry)?;
-        // What is there stays as it is.
-        let host = walk::host(&service.broker, &vhost);
-        let is_there = host.is_some_and(|host| {
-            host.with(|now, shared| shared.vhost.queue_state(now, declare.queue.as_bytes())).is_some()
-        });
-        if !is_there {
-            importer.at(&vhost).await?.call(declare).await?;
-        }
-    }
-    for entry in entries(body, "exchanges") {
-        let (name, vhost) = (name_of(entry, "name")?, place(entry)?);
-        let there = service.broker.exchanges(&vhost);
-        if name.is_empty() || name.starts_with("amq.") || there.iter().any(|own| own.name == name) {
-            continue;
-        }
-        let declare = exchange::Declare {
-            exchange: short(name)?,
-            kind: short(name_of(entry, "type")?)?,
-            durable: boolean(entry, "durable")?,
-            auto_delete: boolean(entry, "auto_delete")?,
-            internal: boolean(entry, "internal")?,
-            arguments: table(entry.get("arguments"))?,
-            ..Default::default()
-        };
-        importer.at(&vhost).await?.call(declare).await?;
-    }
-    for entry in entries(body, "bindings") {
-        let (source, destination) =
-            (short(name_of(entry, "source")?)?, short(name_of(entry, "destination")?)?);
-        let (routing_key, arguments) =
-            (short(name_of(entry, "routing_key")?)?, table(entry.get("arguments"))?);
-        let direct = importer.at(&place(entry)?).await?;
-        match name_of(entry, "destination_type")? {
-            "exchange" => {
-                let bind =
-                    exchange::Bind { destination, source, routing_key, arguments, ..Default::default() };
-                direct.call(bind).await.map(drop)?;
-            }
-            _ => {
-                let (queue, exchange) = (destination, source);
-                let bind = queue::Bind { queue, exchange, routing_key, arguments, ..Default::default() };
-                direct.call(bind).await.map(drop)?;
-            }
-        }
-    }
-    importer.close().await;
-    Ok(())
-}
-
-/// Keeps a connection to the virtual host that is declared in.
-struct Importer<'a> {
-    service: &'a Service,
-    user: &'a str,
-    open: Option<(String, Direct)>,
-}
-
-impl Importer<'_> {
-    async fn at(&mut self, vhost: &str) -> Result<&mut Direct, ApiError> {
-        if self.open.as_ref().is_none_or(|(open, _)| open != vhost) {
-            if let Some((_, direct)) = self.open.take() {
-                direct.close().await;
-            }
-            let broker = &self.service.broker;
-            if broker.inner.config.users.access(self.user, vhost).is_none() {
-                // RabbitMQ declares what is imported itself; here the administrator does.
-                broker.permit_in(self.user, vhost, Permissions::all());
-            }
-            let direct = Direct::open(broker, self.user, vhost).await?;
-            self.open = Some((vhost.to_owned(), direct));
-        }
-        match &mut self.open {
-            Some((_, direct)) => Ok(direct),
-            None => Err(ApiError::NotFound),
-        }
-    }
-
-    async fn close(self) {
-        if let Some((_, direct)) = self.open {
-            direct.close().await;
-        }
-    }
 }

@@ -1,0 +1,171 @@
+//! Importing definitions.
+
+use amqp_codec::method::{exchange, queue};
+use serde_json::{Map, Value};
+
+use super::super::{permissions, policies, users};
+use crate::{
+    management::{
+        amqp::direct::{Direct, short},
+        answer::{
+            api_error::ApiError,
+            query::{boolean, text},
+            table::table,
+        },
+        observed::walk,
+        service::Service,
+    },
+    users::INTERNAL_USER,
+};
+
+/// The entries of a list in definitions.
+fn entries<'a>(definitions: &'a Map<String, Value>, name: &str) -> Vec<&'a Map<String, Value>> {
+    let list = definitions.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    list.iter().filter_map(Value::as_object).collect()
+}
+
+fn name_of<'a>(entry: &'a Map<String, Value>, key: &str) -> Result<&'a str, ApiError> {
+    text(entry, key)?.ok_or(ApiError::bad(format!("[{{key_missing,{key}}}]")))
+}
+
+/// Imports definitions whole: users, virtual hosts and permissions, and what is declared.
+///
+/// # Errors
+/// When an entry is not what it has to be. What stands before it is imported then.
+pub(super) async fn all(service: &Service, body: &Map<String, Value>) -> Result<(), ApiError> {
+    let broker = &service.broker;
+    for user in entries(body, "users") {
+        let (tags, password) = (users::tags(user)?, users::password(user)?);
+        broker.inner.config.users.put(name_of(user, "name")?.to_owned(), password, tags);
+    }
+    for vhost in entries(body, "vhosts") {
+        let created = broker.create_vhost(name_of(vhost, "name")?).await;
+        created.map_err(|error| ApiError::bad(error.to_string()))?;
+    }
+    for entry in entries(body, "permissions") {
+        let (user, vhost) = (name_of(entry, "user")?, name_of(entry, "vhost")?);
+        permissions::known(service, vhost, user)?;
+        broker.permit_in(user, vhost, permissions::permissions(entry)?);
+    }
+    for entry in entries(body, "topic_permissions") {
+        let (user, vhost) = (name_of(entry, "user")?, name_of(entry, "vhost")?);
+        permissions::known(service, vhost, user)?;
+        let (exchange, topics) = permissions::topic_permissions(entry)?;
+        broker.set_topic_permissions(user, vhost, exchange, topics);
+    }
+    topology(service, body, None).await
+}
+
+/// Declares what definitions contain, in the virtual host that each entry names, or in this one.
+/// Like RabbitMQ, the broker does that itself: whoever imports needs no permissions for it.
+///
+/// # Errors
+/// When an entry is not what it has to be, or cannot be declared.
+pub(super) async fn topology(
+    service: &Service,
+    body: &Map<String, Value>,
+    vhost: Option<&str>,
+) -> Result<(), ApiError> {
+    let place = |entry: &Map<String, Value>| match vhost {
+        Some(vhost) => Ok(vhost.to_owned()),
+        None => name_of(entry, "vhost").map(str::to_owned),
+    };
+    for entry in entries(body, "policies") {
+        let policy = policies::policy(name_of(entry, "name")?, entry, false)?;
+        service.broker.set_policy(&place(entry)?, policy).map_err(policies::invalid)?;
+    }
+    for entry in entries(body, "parameters") {
+        if name_of(entry, "component")? != "operator_policy" {
+            continue;
+        }
+        let value =
+            entry.get("value").and_then(Value::as_object).ok_or(ApiError::bad("[{key_missing,value}]"))?;
+        let policy = policies::policy(name_of(entry, "name")?, value, true)?;
+        service.broker.set_policy(&place(entry)?, policy).map_err(policies::invalid)?;
+    }
+    let mut importer = Importer { service, open: None };
+    for entry in entries(body, "queues") {
+        let declare = queue::Declare {
+            queue: short(name_of(entry, "name")?)?,
+            durable: boolean(entry, "durable")?,
+            auto_delete: boolean(entry, "auto_delete")?,
+            arguments: table(entry.get("arguments"))?,
+            ..Default::default()
+        };
+        let vhost = place(entry)?;
+        // What is there stays as it is.
+        let host = walk::host(&service.broker, &vhost);
+        let is_there = host.is_some_and(|host| {
+            host.with(|now, shared| shared.vhost.queue_state(now, declare.queue.as_bytes())).is_some()
+        });
+        if !is_there {
+            importer.at(&vhost).await?.call(declare).await?;
+        }
+    }
+    for entry in entries(body, "exchanges") {
+        let (name, vhost) = (name_of(entry, "name")?, place(entry)?);
+        let there = service.broker.exchanges(&vhost);
+        if name.is_empty() || name.starts_with("amq.") || there.iter().any(|own| own.name == name) {
+            continue;
+        }
+        let declare = exchange::Declare {
+            exchange: short(name)?,
+            kind: short(name_of(entry, "type")?)?,
+            durable: boolean(entry, "durable")?,
+            auto_delete: boolean(entry, "auto_delete")?,
+            internal: boolean(entry, "internal")?,
+            arguments: table(entry.get("arguments"))?,
+            ..Default::default()
+        };
+        importer.at(&vhost).await?.call(declare).await?;
+    }
+    for entry in entries(body, "bindings") {
+        let (source, destination) =
+            (short(name_of(entry, "source")?)?, short(name_of(entry, "destination")?)?);
+        let (routing_key, arguments) =
+            (short(name_of(entry, "routing_key")?)?, table(entry.get("arguments"))?);
+        let direct = importer.at(&place(entry)?).await?;
+        match name_of(entry, "destination_type")? {
+            "exchange" => {
+                let bind =
+                    exchange::Bind { destination, source, routing_key, arguments, ..Default::default() };
+                direct.call(bind).await.map(drop)?;
+            }
+            _ => {
+                let (queue, exchange) = (destination, source);
+                let bind = queue::Bind { queue, exchange, routing_key, arguments, ..Default::default() };
+                direct.call(bind).await.map(drop)?;
+            }
+        }
+    }
+    importer.close().await;
+    Ok(())
+}
+
+/// Keeps a connection to the virtual host that is declared in.
+struct Importer<'a> {
+    service: &'a Service,
+    open: Option<(String, Direct)>,
+}
+
+impl Importer<'_> {
+    async fn at(&mut self, vhost: &str) -> Result<&mut Direct, ApiError> {
+        if self.open.as_ref().is_none_or(|(open, _)| open != vhost) {
+            if let Some((_, direct)) = self.open.take() {
+                direct.close().await;
+            }
+            let direct = Direct::open(&self.service.broker, INTERNAL_USER, vhost).await?;
+            self.open = Some((vhost.to_owned(), direct));
+        }
+        match &mut self.open {
+            Some((_, direct)) => Ok(direct),
+            None => Err(ApiError::NotFound),
+        }
+    }
+
+    async fn close(self) {
+        if let Some((_, direct)) = self.open {
+            direct.close().await;
+        }
+    }
+}
