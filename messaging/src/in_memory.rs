@@ -5,7 +5,7 @@ use amqp_broker::Broker;
 use amqp_broker::redis::RedisOptions;
 use tokio::io::DuplexStream;
 
-use crate::{connection::brokers::Streams, transport::TransportOptions};
+use crate::{connection::brokers::Streams, transport_options::TransportOptions};
 #[cfg(feature = "redis")]
 use crate::{
     error::{Error, url::UrlError},

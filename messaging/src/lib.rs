@@ -45,8 +45,10 @@ mod serialize;
 mod simple_queue;
 mod sync;
 pub mod tagged;
+mod telemetry;
 mod trace_context;
 mod transport;
+mod transport_options;
 mod url;
 mod version;
 
@@ -108,6 +110,9 @@ pub use publish::route::Route;
 pub use retry::RetryPolicy;
 pub use serialize::{BoxError, ReadValue, Serialized, Serializer, Serializers};
 pub use simple_queue::{SimpleQueue, Taker};
+#[cfg(feature = "opentelemetry")]
+pub use telemetry::providers::Telemetry;
 pub use trace_context::TraceContext;
-pub use transport::{Transport, TransportOptions};
+pub use transport::Transport;
+pub use transport_options::TransportOptions;
 pub use version::{NotAVersion, Version};

@@ -5,8 +5,16 @@ use std::{fmt, sync::Arc};
 
 use amqp_client::{Message, Properties};
 use amqp_codec::borrowed::ContentProperties;
+#[cfg(feature = "opentelemetry")]
+use opentelemetry::{
+    Context,
+    context::FutureExt as _,
+    trace::{SpanContext, TraceContextExt as _},
+};
 
 use crate::error::Error;
+#[cfg(feature = "opentelemetry")]
+use crate::telemetry::w3c;
 
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
@@ -23,17 +31,7 @@ impl TraceContext {
     /// `None` when it is invalid.
     #[must_use]
     pub fn new(traceparent: &str) -> Option<Self> {
-        let mut parts = traceparent.split('-');
-        let fits = [2, 32, 16, 2].into_iter().all(|length| {
-            parts.next().is_some_and(|part| {
-                part.len() == length
-                    && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-            })
-        });
-        // Later versions may have more parts; `ff` is invalid.
-        let version = traceparent.get(..2)?;
-        (fits && version != "ff" && (version != "00" || parts.next().is_none()))
-            .then(|| TraceContext { traceparent: traceparent.to_owned(), tracestate: None })
+        is_valid(traceparent).then(|| TraceContext { traceparent: traceparent.to_owned(), tracestate: None })
     }
 
     /// Sets the `tracestate`.
@@ -62,7 +60,7 @@ impl TraceContext {
     /// [`scope`](Self::scope) passes it on.
     #[must_use]
     pub fn current() -> Option<Self> {
-        HANDLED.try_with(Option::clone).ok().flatten()
+        HANDLED.try_with(Option::clone).ok().flatten().or_else(Self::of_current_span)
     }
 
     /// Makes it the [`current`](Self::current) trace while `future` runs.
@@ -83,6 +81,8 @@ impl TraceContext {
     /// # Cancel safety
     /// As that of `future`.
     pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        #[cfg(feature = "opentelemetry")]
+        let future = future.with_context(self.as_remote());
         HANDLED.scope(Some(self), future).await
     }
 
@@ -103,6 +103,57 @@ impl TraceContext {
     }
 }
 
+#[cfg(not(feature = "opentelemetry"))]
+fn has_current_span() -> bool {
+    false
+}
+
+#[cfg(feature = "opentelemetry")]
+fn has_current_span() -> bool {
+    Context::map_current(Context::has_active_span)
+}
+
+#[cfg(not(feature = "opentelemetry"))]
+impl TraceContext {
+    fn of_current_span() -> Option<Self> {
+        None
+    }
+}
+
+/// Spans of OpenTelemetry, and positions in a trace.
+#[cfg(feature = "opentelemetry")]
+impl TraceContext {
+    /// Returns the position of the current span.
+    fn of_current_span() -> Option<Self> {
+        Context::map_current(|current| TraceContext::of_span(current.span().span_context()))
+    }
+
+    /// Returns a span's position; `None` when it has none.
+    pub(crate) fn of_span(span: &SpanContext) -> Option<Self> {
+        let (traceparent, tracestate) = span.is_valid().then(|| w3c::written(span))?;
+        Some(TraceContext { traceparent, tracestate })
+    }
+
+    pub(crate) fn span_context(&self) -> Option<SpanContext> {
+        w3c::parse(&self.traceparent, self.tracestate.as_deref())
+    }
+
+    /// Reads the trace of a message as a span.
+    pub(crate) fn read_span(properties: &ContentProperties<'_>) -> Option<SpanContext> {
+        let traceparent = properties.header_text(TRACEPARENT)?;
+        is_valid(traceparent).then(|| w3c::parse(traceparent, properties.header_text(TRACESTATE)))?
+    }
+
+    /// Returns the current context with this as its span.
+    fn as_remote(&self) -> Context {
+        let current = Context::current();
+        match self.span_context() {
+            Some(span) => current.with_remote_span_context(span),
+            None => current,
+        }
+    }
+}
+
 tokio::task_local! {
     /// The trace of the message that is being handled.
     pub(crate) static HANDLED: Option<TraceContext>;
@@ -117,7 +168,7 @@ impl TraceSource {
         TraceSource(Arc::new(current))
     }
 
-    fn current(&self) -> Option<TraceContext> {
+    pub(crate) fn current(&self) -> Option<TraceContext> {
         (self.0)()
     }
 }
@@ -125,18 +176,31 @@ impl TraceSource {
 /// Returns the message with the current context: that of the source, or else that of the message
 /// being handled. Returns `None` when the message has a context already, or there is none.
 pub(crate) fn mark(source: Option<&TraceSource>, message: &Message) -> Result<Option<Message>, Error> {
-    let is_handling = || HANDLED.try_with(Option::is_some).unwrap_or(false);
-    if source.is_none() && !is_handling() {
-        return Ok(None);
-    }
-    let carries = |headers: &amqp_client::Table| headers.get(TRACEPARENT).is_some();
-    // A message that is passed on unchanged keeps its own trace.
-    let is_passed_on = message.encoded_properties().is_some();
-    if is_passed_on || message.properties().headers.as_ref().is_some_and(carries) {
+    let is_handling = || HANDLED.try_with(Option::is_some).unwrap_or(false) || has_current_span();
+    if (source.is_none() && !is_handling()) || is_marked(message) {
         return Ok(None);
     }
     let context = source.and_then(TraceSource::current).or_else(TraceContext::current);
-    let Some(context) = context else { return Ok(None) };
+    context.map(|context| marked(message, context)).transpose()
+}
+
+/// Tells whether a message has a trace of its own, or is passed on unchanged and so keeps what it
+/// has.
+pub(crate) fn is_marked(message: &Message) -> bool {
+    let carries = |headers: &amqp_client::Table| headers.get(TRACEPARENT).is_some();
+    message.encoded_properties().is_some() || message.properties().headers.as_ref().is_some_and(carries)
+}
+
+/// Returns the trace that a message has.
+pub(crate) fn carried(message: &Message) -> Option<TraceContext> {
+    match message.encoded_properties() {
+        Some(encoded) => TraceContext::read(&ContentProperties::decode(encoded.as_encoded()).ok()?),
+        None => TraceContext::of(message.properties()),
+    }
+}
+
+/// Returns the message with this trace.
+pub(crate) fn marked(message: &Message, context: TraceContext) -> Result<Message, Error> {
     let mut marked = message.clone();
     let headers = marked.properties_mut().headers.get_or_insert_default();
     let state = context.tracestate.map(|state| (TRACESTATE, state));
@@ -144,7 +208,21 @@ pub(crate) fn mark(source: Option<&TraceSource>, message: &Message) -> Result<Op
         let inserted = headers.insert(key, value).map_err(amqp_client::Error::Invalid);
         inserted.map_err(Error::broker(format_args!("set the header {key:?}")))?;
     }
-    Ok(Some(marked))
+    Ok(marked)
+}
+
+/// Tells whether a `traceparent` has the right form.
+fn is_valid(traceparent: &str) -> bool {
+    let mut parts = traceparent.split('-');
+    let fits = [2, 32, 16, 2].into_iter().all(|length| {
+        parts.next().is_some_and(|part| {
+            part.len() == length
+                && part.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        })
+    });
+    // Later versions may have more parts; `ff` is invalid.
+    let version = traceparent.get(..2).unwrap_or_default();
+    fits && version != "ff" && (version != "00" || parts.next().is_none())
 }
 
 impl fmt::Debug for TraceSource {

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(feature = "memory")]
 use amqp_broker::Broker;
-use amqp_client::{ConnectOptions, Exchange, Recovery};
+use amqp_client::Exchange;
 #[cfg(feature = "oslo")]
 use amqp_client::{DeleteOptions, Queue};
 use futures_util::future::join_all;
@@ -37,20 +37,16 @@ use crate::{
         worker_builder::WorkerBuilder,
     },
     error::Error,
-    publish::{producer::Producer, publish_channel::PublishChannels, slow::SlowConnections},
+    publish::{producer::Producer, publish_channel::PublishChannels, slow::SlowConnections, traced::Tracing},
     simple_queue::SimpleQueue,
-    trace_context::{TraceContext, TraceSource},
+    telemetry::observer::Observer,
+    trace_context::TraceSource,
+    transport_options::TransportOptions,
     url::TransportUrl,
 };
 
 /// The most connections for messages that the broker does not answer while it answers others.
 const SLOW_LINKS: usize = 8;
-
-/// The default of the largest body, in bytes.
-const MAX_MESSAGE_SIZE: u64 = 64 * 1024 * 1024;
-
-/// The default of how long closing waits for work in progress.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// Connections to a broker, shared by all producers, consumers, clients and servers made from it.
 ///
@@ -100,132 +96,11 @@ struct Inner {
     drain: Duration,
     wait_for_release: Duration,
     trace: Option<TraceSource>,
+    observer: Observer,
     teller: Teller,
 }
 
-/// The settings of a transport: how to connect, and how the entities of RPC and notifications are
-/// declared.
-#[derive(Clone, Debug, Default)]
-pub struct TransportOptions {
-    name: Option<String>,
-    connect_timeout: Option<Duration>,
-    heartbeat: Option<Duration>,
-    shuffle_hosts: bool,
-    drain: Option<Duration>,
-    wait_for_release: Option<Duration>,
-    max_message_size: Option<u64>,
-    trace: Option<TraceSource>,
-    #[cfg(feature = "oslo")]
-    pub(crate) topology: Topology,
-    #[cfg(feature = "oslo")]
-    pub(crate) traffic: Traffic,
-    recovery: Recovery,
-    #[cfg(feature = "memory")]
-    pub(crate) streams: Option<Streams>,
-}
-
 impl TransportOptions {
-    /// Returns the default options.
-    #[must_use]
-    pub fn new() -> Self {
-        TransportOptions::default()
-    }
-
-    /// Sets a name for the connections, which the broker's tools show.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// Sets the deadline for opening a connection: name look-up, TCP and handshake; default 10 s.
-    /// An option in the URL takes precedence.
-    #[must_use]
-    pub fn connect_timeout(mut self, deadline: Duration) -> Self {
-        self.connect_timeout = Some(deadline);
-        self
-    }
-
-    /// Sets the heartbeat interval to propose; default 60 s. An option in the URL takes precedence.
-    #[must_use]
-    pub fn heartbeat(mut self, interval: Duration) -> Self {
-        self.heartbeat = Some(interval);
-        self
-    }
-
-    /// Tries several hosts in random order each time, so that many clients spread over them.
-    /// Default: in the order given.
-    #[must_use]
-    pub fn shuffle_hosts(mut self, shuffle: bool) -> Self {
-        self.shuffle_hosts = shuffle;
-        self
-    }
-
-    /// Sets how long [`Transport::close`] waits for publishes to be confirmed; default 5 s.
-    #[must_use]
-    pub fn drain_timeout(mut self, deadline: Duration) -> Self {
-        self.drain = Some(deadline);
-        self
-    }
-
-    /// Sets for how long an exclusive queue, or the [exclusive](ConsumerBuilder::exclusive) use of
-    /// a queue, is tried again after a lost connection. The broker may still keep it for the lost
-    /// connection, or somebody else may have it. After this time the consumer, worker, server or
-    /// listener ends with [`Error::QueueTaken`] or [`Error::ConsumerEnded`]. Default 5 minutes.
-    #[must_use]
-    pub fn wait_for_release(mut self, deadline: Duration) -> Self {
-        self.wait_for_release = Some(deadline);
-        self
-    }
-
-    /// Sets the largest body in either direction, in bytes; default 64 MiB. Publishing a larger one
-    /// is refused. When a larger one arrives, its body is dropped: see
-    /// [`WorkerBuilder::max_message_size`], which overrides this for one queue. Servers and
-    /// listeners treat such a message like one that cannot be decoded.
-    #[must_use]
-    pub fn max_message_size(mut self, bytes: u64) -> Self {
-        self.max_message_size = Some(bytes);
-        self
-    }
-
-    /// Sets the source of the trace that messages carry in their headers (`traceparent`,
-    /// `tracestate`), for example a bridge to OpenTelemetry. It is asked for each message that
-    /// carries no trace yet, also those of RPC and notifications. Default: no trace is carried.
-    #[must_use]
-    pub fn trace_context(
-        mut self,
-        current: impl Fn() -> Option<TraceContext> + Send + Sync + 'static,
-    ) -> Self {
-        self.trace = Some(TraceSource::new(current));
-        self
-    }
-
-    /// Sets how a consuming connection is recovered after it was lost, and whether callers wait for
-    /// the first connection. Publishing uses a [retry policy](crate::RetryPolicy) instead, except
-    /// for the first connection. Default [`Recovery::new`]: recovered without limit, and the first
-    /// connection is not waited for.
-    ///
-    /// With [`first_connect`](Recovery::first_connect), [`connect`](Self::connect) and the start of
-    /// consumers, workers, servers and listeners retry within the limits of the recovery, so that
-    /// they may start before the broker does. A failure that retrying cannot change, such as a
-    /// refused login, is an error at once.
-    ///
-    /// ```no_run
-    /// use messaging::{Recovery, TransportOptions};
-    ///
-    /// # async fn example() -> Result<(), messaging::Error> {
-    /// let patient = Recovery::new().first_connect(true);
-    /// let options = TransportOptions::new().recovery(patient);
-    /// let transport = options.connect("amqp://broker.example").await?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn recovery(mut self, recovery: Recovery) -> Self {
-        self.recovery = recovery;
-        self
-    }
-
     /// Opens a transport and its first connection. The URL has the form that kombu and
     /// oslo.messaging use, and the scheme `amqp`, `amqps`, `pyamqp`, `pyamqps`, `rabbit` or
     /// `kombu`; `memory://NAME` is a broker in this process. Redis and folders have URLs of their
@@ -293,8 +168,9 @@ impl TransportOptions {
     /// set.
     #[cfg(feature = "oslo")]
     fn with_options_of(self, url: &str) -> Result<(Self, TransportUrl), Error> {
-        let (url, topology, traffic) = take_oslo_options(url, self.topology, self.traffic)?;
-        Ok((TransportOptions { topology, traffic, ..self }, TransportUrl::parse(&url)?))
+        let (topology, traffic) = (self.topology.clone(), self.traffic);
+        let (url, topology, traffic) = take_oslo_options(url, topology, traffic)?;
+        Ok((self.with(topology, traffic), TransportUrl::parse(&url)?))
     }
 
     #[cfg(not(feature = "oslo"))]
@@ -315,14 +191,26 @@ impl TransportOptions {
         url.into()
     }
 
+    #[cfg(feature = "opentelemetry")]
+    fn observer(&self, brokers: &Brokers) -> Observer {
+        Observer::new(self.telemetry.clone(), brokers.only())
+    }
+
+    #[cfg(not(feature = "opentelemetry"))]
+    fn observer(&self, _brokers: &Brokers) -> Observer {
+        Observer::default()
+    }
+
     pub(crate) fn made(self, brokers: &Brokers) -> Transport {
+        let drain = self.drains_for();
         let wait_for_release = self.wait_for_release.unwrap_or(WAIT_FOR_RELEASE);
-        let teller = Teller::new();
+        let observer = self.observer(brokers);
+        let teller = Teller::new(observer.clone());
         let link = |role| {
             let settings = ConnectionSettings {
                 brokers: brokers.clone(),
                 options: self.connect_options(role),
-                max_message_size: self.max_message_size.unwrap_or(MAX_MESSAGE_SIZE),
+                max_message_size: self.largest_body(),
                 recovery: self.recovery.clone(),
             };
             LazyConnection::new(role, settings, teller.clone())
@@ -346,41 +234,13 @@ impl TransportOptions {
             topology: self.topology,
             #[cfg(feature = "oslo")]
             traffic: self.traffic,
-            drain: self.drain.unwrap_or(DRAIN),
+            drain,
             wait_for_release,
             trace: self.trace,
+            observer,
             teller,
         };
         Transport(Arc::new(shared))
-    }
-
-    fn connect_options(&self, role: Role) -> ConnectOptions {
-        let mut options = ConnectOptions::new()
-            .shuffle_hosts(self.shuffle_hosts)
-            .max_message_size(self.max_message_size.unwrap_or(MAX_MESSAGE_SIZE));
-        if let Some(name) = &self.name {
-            options = options.name(format!("{name} ({role})"));
-        }
-        if let Some(deadline) = self.connect_timeout {
-            options = options.connect_timeout(deadline);
-        }
-        if let Some(interval) = self.heartbeat {
-            options = options.heartbeat(interval);
-        }
-        match role {
-            // A consuming connection is recovered when it is lost. The first connect is retried
-            // elsewhere, where its failures become events.
-            Role::Consume => {
-                let recovery = self.recovery.clone().first_connect(false);
-                options.recovery(match self.wait_for_release {
-                    Some(deadline) => recovery.wait_for_release(deadline),
-                    None => recovery,
-                })
-            }
-            // Publishing has its own retries, which know the outcome of each message. A reader of a
-            // stream continues at another offset each time.
-            Role::Publish | Role::Stream => options,
-        }
     }
 }
 
@@ -429,7 +289,8 @@ impl Transport {
     /// exchange, [`Exchange::default`], and the broker's own, `amq.…`, are not declared.
     #[must_use]
     pub fn producer(&self, exchange: Exchange) -> Producer {
-        Producer::new(self.0.publish_channels.of(exchange), self.0.trace.clone())
+        let tracing = Tracing::new(self.0.trace.clone(), &self.0.observer, exchange.name());
+        Producer::new(self.0.publish_channels.of(exchange), tracing)
     }
 
     /// Returns a queue to put values in and get them from, as kombu's `SimpleQueue`: a durable
@@ -540,17 +401,24 @@ impl Transport {
         // Failed messages are moved on a channel of their own: a message that the broker refuses
         // must not close the channel on which others publish. A message is acknowledged only when
         // it is in the queue it was moved to.
-        let producer =
-            Producer::new(self.0.publish_channels.apart(Exchange::default()), None).mandatory(true);
+        let (exchange, observer) = (Exchange::default(), &self.0.observer);
+        let tracing = Tracing::new(None, observer, exchange.name());
+        let producer = Producer::new(self.0.publish_channels.apart(exchange), tracing).mandatory(true);
         Subscription::new(self.0.consuming.patient(), queue)
             .with_producer(producer)
             .with_wait_for_release(self.0.wait_for_release)
+            .with_observer(observer.clone())
     }
 
     /// Returns a stream to read, on the connection for streams: it ends when that is lost.
     #[cfg(feature = "oslo")]
     pub(crate) fn stream(&self, stream: Queue) -> Subscription {
         Subscription::new(self.0.reading.patient(), stream)
+    }
+
+    #[cfg(feature = "oslo")]
+    pub(crate) fn observer(&self) -> &Observer {
+        &self.0.observer
     }
 
     #[cfg(feature = "oslo")]

@@ -112,6 +112,19 @@ impl Brokers {
         }
     }
 
+    /// Returns host and port of the broker, if there is only one.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn only(&self) -> Option<(&str, u16)> {
+        match self {
+            Brokers::Network(uris) => match &uris[..] {
+                [only] => Some((&only.host, only.port)),
+                _ => None,
+            },
+            #[cfg(feature = "memory")]
+            Brokers::Here(_) => None,
+        }
+    }
+
     /// Makes one attempt to connect.
     pub(crate) async fn connect(&self, options: &ConnectOptions) -> Result<Connection, SetupError> {
         match self {

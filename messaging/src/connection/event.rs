@@ -6,7 +6,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::connection::state::Role;
+use crate::{connection::state::Role, telemetry::observer::Observer};
 
 /// Something that happened to a connection of a transport.
 #[derive(Clone, Debug)]
@@ -51,37 +51,47 @@ impl ConnectionEvents {
 /// The number of events that are kept for a slow listener.
 const KEPT: usize = 256;
 
-/// Sends events to the listeners.
-#[derive(Clone, Debug)]
-pub(crate) struct Teller(broadcast::Sender<Option<ConnectionEvent>>);
+/// Sends events to the listeners, and to what observes the transport.
+#[derive(Clone)]
+pub(crate) struct Teller {
+    sender: broadcast::Sender<Option<ConnectionEvent>>,
+    observer: Observer,
+}
 
 impl Teller {
-    pub(crate) fn new() -> Self {
-        Teller(broadcast::Sender::new(KEPT))
+    pub(crate) fn new(observer: Observer) -> Self {
+        Teller { sender: broadcast::Sender::new(KEPT), observer }
     }
 
     /// Returns a listener to events from now on; it gets none if the transport is closed.
     pub(crate) fn listen(&self, is_over: bool) -> ConnectionEvents {
-        ConnectionEvents { receiver: self.0.subscribe(), is_over }
+        ConnectionEvents { receiver: self.sender.subscribe(), is_over }
     }
 
     pub(crate) fn tell(&self, connection: Role, event: Event) {
         // An error means that there is no listener.
-        let _ = self.0.send(Some(ConnectionEvent { connection, event }));
+        let _ = self.sender.send(Some(ConnectionEvent { connection, event }));
     }
 
     /// Forwards all events of a connection, up to its last.
     pub(crate) fn follow(&self, connection: Role, mut events: Events) -> JoinHandle<()> {
         let teller = self.clone();
+        let mut observed = self.observer.connection(connection.name());
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
+                observed.event(&event);
                 teller.tell(connection, event);
             }
         })
     }
 
+    /// Notes that a connection was opened in place of one that had ended.
+    pub(crate) fn reopened(&self, connection: Role) {
+        self.observer.reconnected(connection.name());
+    }
+
     /// Ends all listeners.
     pub(crate) fn end(&self) {
-        let _ = self.0.send(None);
+        let _ = self.sender.send(None);
     }
 }

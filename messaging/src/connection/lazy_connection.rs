@@ -434,6 +434,7 @@ impl Inner {
         if let Some(ended) = opened.connection.replace(connection.clone()) {
             opened.before = opened.before.after(&ended.metrics());
             opened.before.reconnects += 1;
+            self.teller.reopened(self.role);
         }
         opened.is_on_redis = is_on_redis;
         opened.failure = None;

@@ -14,13 +14,19 @@ pub enum Role {
     Stream,
 }
 
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Role {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
             Role::Publish => "publish",
             Role::Consume => "consume",
             Role::Stream => "stream",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

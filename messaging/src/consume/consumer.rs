@@ -14,9 +14,10 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     compress,
-    consume::settle::stowed,
+    consume::settle::{acker::settled, stowed},
     error::{Error, Malformed, Undecodable},
     serialize::Serializers,
+    telemetry::observer::{Operation, UNDECODABLE},
 };
 
 /// A consumer of messages that are not decoded, on a channel of its own.
@@ -147,14 +148,19 @@ async fn cancel(
 pub(crate) fn decode<T: DeserializeOwned>(
     mut delivery: amqp_client::Delivery,
     serializers: &Serializers,
+    operation: Operation,
 ) -> Result<Delivery<T>, Error> {
     let body = match delivery.withheld() {
         Some(size) => Err(Malformed::Withheld { size }),
         None => decode_body(delivery.content_properties(), delivery.body(), serializers),
     };
     match body {
-        Ok(body) => Ok(Delivery { body, raw: delivery }),
+        Ok(body) => {
+            operation.end_as(None);
+            Ok(Delivery { body, raw: delivery, operation })
+        }
         Err(reason) => {
+            operation.end_as(Some(UNDECODABLE));
             if let Some(properties) = stowed::restored(&delivery.encoded_properties()) {
                 delivery.set_properties(&properties);
             }
@@ -199,6 +205,8 @@ fn text(octets: &[u8]) -> Cow<'_, str> {
 pub struct Delivery<T> {
     body: T,
     raw: amqp_client::Delivery,
+    /// The receiving of it.
+    operation: Operation,
 }
 
 impl<T> Delivery<T> {
@@ -237,7 +245,8 @@ impl<T> Delivery<T> {
     /// # Errors
     /// When the channel has ended: the message is delivered again.
     pub async fn ack(self) -> Result<(), Error> {
-        self.raw.ack().await.map_err(Error::broker("acknowledge a message"))
+        let settling = self.operation.settle("ack");
+        settled(&settling, self.raw.ack().await).map_err(Error::broker("acknowledge a message"))
     }
 
     /// Requeues the message, for this consumer or another one.
@@ -245,7 +254,8 @@ impl<T> Delivery<T> {
     /// # Errors
     /// When the channel has ended: the message is delivered again.
     pub async fn requeue(self) -> Result<(), Error> {
-        self.raw.reject(true).await.map_err(Error::broker("requeue a message"))
+        let settling = self.operation.settle("reject");
+        settled(&settling, self.raw.reject(true).await).map_err(Error::broker("requeue a message"))
     }
 
     /// Rejects the message: it is dead-lettered if the queue has a dead-letter exchange, and
@@ -254,6 +264,7 @@ impl<T> Delivery<T> {
     /// # Errors
     /// When the channel has ended: the message is delivered again.
     pub async fn reject(self) -> Result<(), Error> {
-        self.raw.reject(false).await.map_err(Error::broker("reject a message"))
+        let settling = self.operation.settle("reject");
+        settled(&settling, self.raw.reject(false).await).map_err(Error::broker("reject a message"))
     }
 }

@@ -133,11 +133,14 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::connection::{
-        brokers::Brokers,
-        event::Teller,
-        lazy_connection::{ConnectionSettings, LazyConnection},
-        state::Role,
+    use crate::{
+        connection::{
+            brokers::Brokers,
+            event::Teller,
+            lazy_connection::{ConnectionSettings, LazyConnection},
+            state::Role,
+        },
+        telemetry::observer::Observer,
     };
 
     #[tokio::test(start_paused = true)]
@@ -145,7 +148,7 @@ mod tests {
         let brokers = Brokers::Network(Vec::new());
         let (options, recovery) = (ConnectOptions::new(), Recovery::new());
         let settings = ConnectionSettings { brokers, options, max_message_size: 1000, recovery };
-        let link = LazyConnection::new(Role::Consume, settings, Teller::new());
+        let link = LazyConnection::new(Role::Consume, settings, Teller::new(Observer::default()));
         let mut source = Source::from(Subscription::new(link, Queue::new("q")));
         for (after, relapses) in [(0, 0), (0, 1), (59, 2), (60, 0), (1, 1)] {
             advance(Duration::from_secs(after)).await;

@@ -19,6 +19,7 @@ use crate::{
     },
     error::Error,
     publish::producer::Producer,
+    telemetry::observer::{ObservedQueue, Observer},
 };
 
 /// The default time for which a queue is tried again that this consumer had and another connection
@@ -44,6 +45,7 @@ pub(crate) struct Subscription {
     max_message_size: Option<u64>,
     /// The producer that moves messages of this queue to other queues.
     producer: Option<Producer>,
+    observer: Observer,
 }
 
 impl Subscription {
@@ -61,6 +63,7 @@ impl Subscription {
             is_exclusive: false,
             max_message_size: None,
             producer: None,
+            observer: Observer::default(),
         };
         let bind = |subscription: Subscription, (exchange, key)| subscription.bind(&exchange, key);
         bindings.into_iter().fold(subscription, bind)
@@ -84,6 +87,17 @@ impl Subscription {
     pub(crate) fn with_producer(mut self, producer: Producer) -> Self {
         self.producer = Some(producer);
         self
+    }
+
+    /// Sets what observes it.
+    pub(crate) fn with_observer(mut self, observer: Observer) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Returns what observes the messages of the queue.
+    pub(crate) fn observed(&self) -> ObservedQueue {
+        self.observer.queue(&self.queue)
     }
 
     /// Declares the exchange and binds the queue to it.
@@ -211,7 +225,7 @@ impl Subscription {
     /// Returns what settles the messages of this queue.
     pub(crate) fn settling(&self, on_failure: OnFailure) -> Settling {
         let broker_delay = BrokerDelay::of(&self.queue, &on_failure, &self.link);
-        Settling::new(&self.queue, on_failure, broker_delay, self.producer.clone())
+        Settling::new(&self.queue, on_failure, broker_delay, self.producer.clone(), self.observed())
     }
 
     /// Whether the transport was closed by its user.

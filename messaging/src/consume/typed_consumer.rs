@@ -18,6 +18,7 @@ use crate::{
     },
     error::Error,
     serialize::Serializers,
+    telemetry::observer::{ObservedQueue, Waiting},
 };
 
 /// Typed messages from one queue: a [`Stream`], which can also be read with [`recv`](Self::recv).
@@ -38,6 +39,9 @@ pub struct Consumer<T> {
     raw: RawConsumer,
     state: State,
     serializers: Serializers,
+    observed: ObservedQueue,
+    /// The time since which its user waits for the next message.
+    waiting: Option<Waiting>,
     types: PhantomData<fn() -> T>,
 }
 
@@ -64,7 +68,8 @@ impl ConsumerBuilder {
         let serializers = self.serializers.clone();
         let mut source = Source::from(self.subscription.clone());
         let raw = source.start().await?;
-        Ok(Consumer { source, raw, state: State::Consuming, serializers, types: PhantomData })
+        let (state, observed) = (State::Consuming, self.subscription.observed());
+        Ok(Consumer { source, raw, state, serializers, observed, waiting: None, types: PhantomData })
     }
 }
 
@@ -78,6 +83,7 @@ impl<T: DeserializeOwned> Consumer<T> {
     /// # Cancel safety
     /// No message is lost.
     pub async fn recv(&mut self) -> Option<Result<Delivery<T>, Error>> {
+        self.waiting = None;
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
@@ -148,8 +154,15 @@ impl<T: DeserializeOwned> Stream for Consumer<T> {
     type Item = Result<Delivery<T>, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = ready!(self.poll_raw(context));
-        Poll::Ready(next.map(|next| decode(next?, &self.serializers)))
+        let this = &mut *self;
+        let waiting = *this.waiting.get_or_insert_with(|| this.observed.wait());
+        let next = ready!(this.poll_raw(context));
+        this.waiting = None;
+        Poll::Ready(next.map(|next| {
+            let delivery = next?;
+            let receiving = this.observed.receive(&delivery, waiting);
+            decode(delivery, &this.serializers, receiving)
+        }))
     }
 }
 

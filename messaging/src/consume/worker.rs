@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use amqp_client::{Acker, Properties, Received, Report};
+use amqp_client::{Properties, Received, Report};
 use futures_util::{
     FutureExt as _,
     future::{Either, ready},
@@ -27,6 +27,7 @@ use crate::{
         header,
         service::Service,
         settle::{
+            acker::Acker,
             on_failure::{EXCHANGE, ROUTING_KEY, retries},
             on_undecodable::OnUndecodable,
             settling::Settling,
@@ -37,6 +38,7 @@ use crate::{
     },
     error::{Error, Malformed, words},
     serialize::{BoxError, Serializers},
+    telemetry::observer::{HANDLER_FAILED, HANDLER_PANICKED, Operation},
 };
 
 /// Handlers at work on the messages of a queue. [`WorkerBuilder::start`] makes it.
@@ -249,10 +251,11 @@ where
         mut permit: Permit,
     ) -> impl Future<Output = Permit> {
         let (received, acker) = delivery.split();
+        let acker = Acker::new(acker, self.settling.observed.process(&received));
         let is_kept =
             self.on_undecodable.is_some() || self.settling.publishes() || received.withheld().is_some();
         let kept = is_kept.then(|| Box::new(Kept { received: received.clone(), since: Instant::now() }));
-        let handling = match self.call(received, None) {
+        let handling = match self.call(received, None, acker.operation()) {
             Ok(handling) => Either::Left(handling),
             Err(trouble) => Either::Right(ready(Err(trouble))),
         };
@@ -276,7 +279,7 @@ where
         acker: Acker,
         permit: &mut Permit,
     ) {
-        match self.decompress_and_handle(trouble).await {
+        match self.decompress_and_handle(trouble, acker.operation()).await {
             Ok(()) => self.settling.done(acker),
             Err(trouble) => self.not_handled(trouble, kept, acker, permit).await,
         }
@@ -286,30 +289,37 @@ where
     async fn handled(
         &self,
         called: Result<impl Future<Output = Result<(), Trouble>>, Trouble>,
+        operation: &Operation,
     ) -> Result<(), Trouble> {
         match called {
             Ok(handling) => handling.await,
-            Err(trouble) => self.decompress_and_handle(trouble).await,
+            Err(trouble) => self.decompress_and_handle(trouble, operation).await,
         }
     }
 
     /// Handles the message if the only trouble is that it is compressed.
-    async fn decompress_and_handle(&self, trouble: Trouble) -> Result<(), Trouble> {
+    async fn decompress_and_handle(&self, trouble: Trouble, operation: &Operation) -> Result<(), Trouble> {
         match trouble {
-            Trouble::Compressed(received) => Box::pin(self.call_when_there_is_room(*received)).await,
+            Trouble::Compressed(received) => {
+                Box::pin(self.call_when_there_is_room(*received, operation)).await
+            }
             trouble => Err(trouble),
         }
     }
 
     /// Decompresses and handles a message. The memory for its body is reserved until it is handled.
-    async fn call_when_there_is_room(&self, received: Received) -> Result<(), Trouble> {
+    async fn call_when_there_is_room(
+        &self,
+        received: Received,
+        operation: &Operation,
+    ) -> Result<(), Trouble> {
         let message = received.clone();
         let properties = message.content_properties();
         let properties = properties.map_err(|error| Trouble::Unreadable(Malformed::Properties(error)))?;
         let compression = compress::named(&properties).map_err(Trouble::Unreadable)?;
         let body = self.budget.decompress(compression, message.body(), self.serializers.limit()).await;
         let (body, _room) = body.map_err(Trouble::Unreadable)?;
-        let handling = self.call(received, Some(&body))?;
+        let handling = self.call(received, Some(&body), operation)?;
         drop(body);
         handling.await
     }
@@ -320,13 +330,14 @@ where
         &self,
         received: Received,
         decompressed: Option<&[u8]>,
+        operation: &Operation,
     ) -> Result<impl Future<Output = Result<(), Trouble>> + use<T, H, Fut, E>, Trouble> {
         let calling = || {
             if let Some(size) = received.withheld() {
                 return Err(Trouble::Unreadable(Malformed::Withheld { size }));
             }
             let properties = received.content_properties();
-            let handling = Handling::of_message(&self.settling.queue, properties.as_ref().ok());
+            let handling = Handling::of_message(&self.settling.queue, properties.as_ref().ok(), operation);
             let properties = properties.map_err(Malformed::Properties).map_err(Trouble::Unreadable)?;
             let compression = || compress::named(&properties).map_err(Trouble::Unreadable);
             if decompressed.is_none() && compression()?.is_some() {
@@ -360,7 +371,8 @@ where
             acker = again;
             // Only messages that were to be published elsewhere get stuck, and those are kept.
             let Some(received) = received else { return };
-            match self.handled(self.call(received.clone(), None)).await {
+            let called = self.call(received.clone(), None, acker.operation());
+            match self.handled(called, acker.operation()).await {
                 Ok(()) => return self.settling.done(acker),
                 Err(again) => trouble = again,
             }
@@ -372,12 +384,13 @@ where
             // A compressed message does not get here: it was decompressed before.
             Trouble::Compressed(_) => Malformed::Compression(io::ErrorKind::Unsupported.into()),
             Trouble::Unreadable(reason) => reason,
-            Trouble::Failed(failure, span) => {
+            Trouble::Failed { failure, class, span } => {
+                acker.operation().end_as(Some(class));
                 return self.settling.failed(received, acker, &failure).instrument(span).await;
             }
         };
         let properties = received.and_then(|received| received.content_properties().ok());
-        let handling = Handling::of_message(&self.settling.queue, properties.as_ref());
+        let handling = Handling::of_message(&self.settling.queue, properties.as_ref(), acker.operation());
         handling.around(self.settle_unreadable(reason, received, acker)).await
     }
 
@@ -423,14 +436,18 @@ enum Trouble {
     /// The message has to be decompressed first.
     Compressed(Box<Received>),
     Unreadable(Malformed),
-    /// The handler failed with this text, in this span.
-    Failed(String, Span),
+    Failed {
+        failure: String,
+        class: &'static str,
+        /// The span of the handler.
+        span: Span,
+    },
 }
 
 impl Trouble {
     /// Returns a failure with the current span, which is the handler's if this is called in it.
-    fn failed(failure: String) -> Self {
-        Trouble::Failed(failure, Span::current())
+    fn failed(failure: String, class: &'static str) -> Self {
+        Trouble::Failed { failure, class, span: Span::current() }
     }
 
     /// Converts the result of a handler. The text of its error comes from the user's code as well,
@@ -442,12 +459,13 @@ impl Trouble {
             Err(panic) => return Err(Trouble::panic(&*panic)),
         };
         let text = catch_unwind(AssertUnwindSafe(|| words(error)));
-        Err(text.map_or_else(|panic| Trouble::panic(&*panic), Trouble::failed))
+        Err(text.map_or_else(|panic| Trouble::panic(&*panic), |text| Trouble::failed(text, HANDLER_FAILED)))
     }
 
     fn panic(panic: &(dyn Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Trouble::failed(format!("the handler panicked: {}", text.unwrap_or("no message")))
+        let failure = format!("the handler panicked: {}", text.unwrap_or("no message"));
+        Trouble::failed(failure, HANDLER_PANICKED)
     }
 }

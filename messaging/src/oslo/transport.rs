@@ -12,7 +12,8 @@ use crate::{
         settings::topology::Topology,
         wire::target::Target,
     },
-    transport::{Transport, TransportOptions},
+    transport::Transport,
+    transport_options::TransportOptions,
 };
 
 impl Transport {

@@ -11,3 +11,4 @@ pub(crate) mod publishing;
 pub(crate) mod refusal;
 pub(crate) mod route;
 pub(crate) mod slow;
+pub(crate) mod traced;

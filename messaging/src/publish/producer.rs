@@ -15,10 +15,10 @@ use crate::{
         publish_channel::{PublishChannel, Required},
         publishing::{Published, Publishing},
         route::Route,
+        traced::Tracing,
     },
     retry::RetryPolicy,
     serialize::{self, Serializers},
-    trace_context::TraceSource,
 };
 
 /// Publishes to one exchange, which it declares.
@@ -32,11 +32,11 @@ pub struct Producer {
 }
 
 impl Producer {
-    pub(crate) fn new(publish_channel: Arc<PublishChannel>, trace: Option<TraceSource>) -> Self {
+    pub(crate) fn new(publish_channel: Arc<PublishChannel>, tracing: Tracing) -> Self {
         let retry = RetryPolicy::default();
         // On the default exchange the routing key names the one queue that the message is for.
         let mandatory = publish_channel.exchange.is_empty();
-        let publishing = Publishing { publish_channel, retry, mandatory, wait_for_route: false, trace };
+        let publishing = Publishing { publish_channel, retry, mandatory, wait_for_route: false, tracing };
         Producer { publishing, serializers: Serializers::new() }
     }
 

@@ -27,9 +27,11 @@ use crate::{
         kept::Kept,
         publish_channel::OpenPublishChannel,
         publishing::{AwaitingConfirm, Published, Publishing},
+        traced::Traced,
     },
     retry::{Retry, RetryPolicy},
     serialize::Bodies,
+    telemetry::observer::Operation,
 };
 
 /// A stream of the result of each message of a stream, in their order.
@@ -65,6 +67,8 @@ pub(crate) struct PublishAll<'a, S, K, T> {
     message: Message,
     /// The time of the last poll.
     now: Instant,
+    /// The publishing of all messages; it begins with the first.
+    operation: Option<Operation>,
     types: PhantomData<fn(T)>,
 }
 
@@ -120,6 +124,7 @@ struct Unconfirmed<K> {
     begun: Instant,
     /// The time at which its first attempt began.
     attempted: Instant,
+    operation: Operation,
 }
 
 impl<K: AsRef<str>> Unconfirmed<K> {
@@ -129,8 +134,8 @@ impl<K: AsRef<str>> Unconfirmed<K> {
         retry
     }
 
-    fn into_parts(self) -> (String, Message) {
-        (self.routing_key.as_ref().to_owned(), self.message.into_message())
+    fn into_parts(self) -> (String, Message, Operation) {
+        (self.routing_key.as_ref().to_owned(), self.message.into_message(), self.operation)
     }
 }
 
@@ -160,6 +165,7 @@ where
             bodies: Bodies::default(),
             message: json_message(Bytes::new(), None),
             now,
+            operation: None,
             types: PhantomData,
         }
     }
@@ -184,10 +190,12 @@ where
     fn begin(&mut self, routing_key: K, body: &T) -> Result<State<K>, Error> {
         let body = self.bodies.json(body).map_err(|source| Error::Encode { what: "a message", source })?;
         *self.message.body_mut() = body;
-        let marked = self.publishing.mark(&self.message)?;
-        let message = marked.as_deref().unwrap_or(&self.message);
+        let tracing = &self.publishing.tracing;
+        let all = self.operation.get_or_insert_with(|| tracing.publish_all());
+        let traced = tracing.one_of(all, routing_key.as_ref(), &self.message)?;
+        let message = traced.marked.as_deref().unwrap_or(&self.message);
         if self.publishing.publish_channel.slow.contains(routing_key.as_ref()) {
-            let unconfirmed = self.unconfirmed(routing_key, marked);
+            let unconfirmed = self.unconfirmed(routing_key, traced);
             let number = self.oldest + self.in_flight.len() as u64;
             self.persisting.push(persist(self.publishing, number, unconfirmed, None));
             return Ok(State::Persisting);
@@ -202,7 +210,7 @@ where
             let sending = async move { publishing.wait_and_send(&routing_key, &message, &mut retry).await };
             self.sending = Some(sending.boxed());
         }
-        let unconfirmed = self.unconfirmed(routing_key, marked);
+        let unconfirmed = self.unconfirmed(routing_key, traced);
         Ok(match begun {
             Some(confirm) => State::Confirming(unconfirmed, confirm),
             None => State::Sending(unconfirmed),
@@ -210,10 +218,10 @@ where
     }
 
     /// Takes the newest message out of the template.
-    fn unconfirmed(&mut self, routing_key: K, marked: Option<Box<Message>>) -> Unconfirmed<K> {
+    fn unconfirmed(&mut self, routing_key: K, Traced { marked, operation }: Traced) -> Unconfirmed<K> {
         let body = std::mem::take(self.message.body_mut());
         let message = marked.map_or(Kept::Json(body), Kept::Made);
-        Unconfirmed { routing_key, message, begun: self.now, attempted: self.now }
+        Unconfirmed { routing_key, message, begun: self.now, attempted: self.now, operation }
     }
 
     /// Notes the result of sending the newest message.
@@ -256,6 +264,14 @@ where
         self.publish_channels.release(self.oldest);
     }
 
+    /// Notes that the results of all messages were returned.
+    fn has_ended_all(&mut self) {
+        if let Some(operation) = self.operation.take() {
+            operation.counted(usize::try_from(self.oldest).unwrap_or(usize::MAX));
+            operation.end(Ok(()));
+        }
+    }
+
     /// Waits for one confirm, or for the end of its time. When it fails, the messages behind it
     /// follow in the next calls; if their channel or time has ended too, all of them are retried
     /// concurrently.
@@ -288,6 +304,7 @@ where
             }
         } else {
             self.publishing.publish_channel.answered(unconfirmed.routing_key.as_ref());
+            unconfirmed.operation.end(Ok(()));
             *state = State::Done(Ok(Published::at_first(unconfirmed.begun, self.now)));
         }
         Poll::Ready(())
@@ -322,6 +339,10 @@ where
         loop {
             match this.poll_oldest(cx) {
                 Poll::Ready(None) if !this.messages.is_done() => return Poll::Pending,
+                Poll::Ready(None) => {
+                    this.has_ended_all();
+                    return Poll::Ready(None);
+                }
                 Poll::Ready(outcome) => return Poll::Ready(outcome),
                 Poll::Pending if this.poll_persisting(cx) => {}
                 Poll::Pending => return Poll::Pending,
@@ -385,9 +406,11 @@ fn persist<K: AsRef<str>>(
     let publishing = publishing.clone();
     let is_slow = fault.is_none();
     let retry = if is_slow { Retry::start(publishing.retry) } else { unconfirmed.retry(publishing.retry) };
-    let (routing_key, message) = unconfirmed.into_parts();
+    let (routing_key, message, operation) = unconfirmed.into_parts();
     let persisting = async move {
-        (number, publishing.persist(&routing_key, &message, None, retry, (fault, is_slow)).await)
+        let published = publishing.persist(&routing_key, &message, None, retry, (fault, is_slow)).await;
+        operation.end(published.as_ref().map(drop));
+        (number, published)
     };
     persisting.boxed()
 }

@@ -13,9 +13,10 @@ use crate::{
         kept::Kept,
         publish_channel::{Declaration, OpenPublishChannel, PublishChannel, Required},
         refusal,
+        traced::{Traced, Tracing},
     },
     retry::{Retry, RetryPolicy},
-    trace_context::{self, TraceSource},
+    telemetry::observer::Operation,
 };
 
 /// The settings with which messages are published to one exchange.
@@ -25,7 +26,7 @@ pub(crate) struct Publishing {
     pub(crate) retry: RetryPolicy,
     pub(crate) mandatory: bool,
     pub(crate) wait_for_route: bool,
-    pub(crate) trace: Option<TraceSource>,
+    pub(crate) tracing: Tracing,
 }
 
 /// The result of a publish that the broker has confirmed: the message is in every queue it was
@@ -75,17 +76,20 @@ impl Publishing {
         message: Kept<'_>,
         required: Option<&Required<'_>>,
     ) -> Result<Published, Error> {
-        let mut first = self.first(routing_key, message, required.is_none())?;
+        let (mut first, operation) = self.first(routing_key, message, required.is_none())?;
         let ended = match &mut first.sent {
             Some(sent) => self.first_answer(first.begun, sent).await,
             None => None,
         };
         if let Some(Ok(())) = ended {
+            operation.end(Ok(()));
             return Ok(self.delivered_at_first(routing_key, first.begun));
         }
         let fault = ended.and_then(Result::err);
         // The future of the rare case is large. Boxing it keeps the future of the usual case small.
-        Box::pin(self.go_on(routing_key, first, fault, required)).await
+        let published = Box::pin(self.go_on(routing_key, first, fault, required)).await;
+        operation.end(published.as_ref().map(drop));
+        published
     }
 
     /// Begins a first attempt. It sends the message at once if it may and can.
@@ -94,16 +98,16 @@ impl Publishing {
         routing_key: &str,
         mut message: Kept<'a>,
         may_send: bool,
-    ) -> Result<First<'a>, Error> {
+    ) -> Result<(First<'a>, Operation), Error> {
         let begun = Instant::now();
         let is_slow = self.publish_channel.slow.contains(routing_key);
-        let (marked, sent) = message.with(|message| -> Result<_, Error> {
-            let marked = self.mark(message)?;
+        let (marked, operation, sent) = message.with(|message| -> Result<_, Error> {
+            let Traced { marked, operation } = self.tracing.publish(routing_key, message)?;
             let message = marked.as_deref().unwrap_or(message);
             let sent = if may_send && !is_slow { self.send_at_once(routing_key, message) } else { None };
-            Ok((marked, sent))
+            Ok((marked, operation, sent))
         })?;
-        Ok(First { message: marked.map_or(message, Kept::Made), begun, is_slow, sent })
+        Ok((First { message: marked.map_or(message, Kept::Made), begun, is_slow, sent }, operation))
     }
 
     /// Publishes if the channel is open and has room.
@@ -175,11 +179,6 @@ impl Publishing {
                 Err(self.out_of_time(&self.publish_channel, routing_key, &progress, retry, None))
             }
         }
-    }
-
-    /// Returns the message with the present trace added, if it is to carry one and does not yet.
-    pub(crate) fn mark(&self, message: &Message) -> Result<Option<Box<Message>>, Error> {
-        trace_context::mark(self.trace.as_ref(), message).map(|marked| marked.map(Box::new))
     }
 
     /// Publishes at once if the channel is open and has room; otherwise returns `None`. An error

@@ -45,6 +45,7 @@ mod set_aside;
 mod slow_keys;
 mod stowed_headers;
 mod subscriptions;
+mod telemetry;
 mod traces;
 mod traffic;
 mod transport;

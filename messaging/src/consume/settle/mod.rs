@@ -1,5 +1,6 @@
 //! What happens to a message after an attempt to handle it.
 
+pub(crate) mod acker;
 pub(crate) mod broker_delay;
 pub(crate) mod marked;
 pub(crate) mod next_step;

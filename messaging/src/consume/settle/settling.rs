@@ -1,12 +1,13 @@
 //! Settles a message after an attempt to handle it.
 
-use amqp_client::{Acker, Message, Queue, Received, Report};
+use amqp_client::{Message, Queue, Received, Report};
 use amqp_codec::{HeaderTable, RawProperties};
 use futures_util::FutureExt as _;
 
 use crate::{
     connection::entity::Entities,
     consume::settle::{
+        acker::Acker,
         broker_delay::{BrokerDelay, failures},
         marked::{Marks, Whereto},
         next_step::NextStep,
@@ -15,6 +16,7 @@ use crate::{
     },
     error::Error,
     publish::{producer::Producer, publish_channel::Required},
+    telemetry::observer::{HANDLER_FAILED, ObservedQueue, UNDECODABLE},
 };
 
 /// Settles the messages of one queue. When a message cannot be settled, its channel has ended and
@@ -29,6 +31,7 @@ pub(crate) struct Settling {
     /// The producer for the default exchange, on a channel that others do not publish on. Without
     /// it, messages that should be published elsewhere are requeued.
     pub(crate) producer: Option<Producer>,
+    pub(crate) observed: ObservedQueue,
 }
 
 impl Settling {
@@ -38,9 +41,17 @@ impl Settling {
         on_failure: OnFailure,
         broker_delay: Option<BrokerDelay>,
         producer: Option<Producer>,
+        observed: ObservedQueue,
     ) -> Self {
         let dead_letters = queue.arguments().contains_key("x-dead-letter-exchange");
-        Settling { queue: queue.name().to_owned(), dead_letters, on_failure, broker_delay, producer }
+        Settling {
+            queue: queue.name().to_owned(),
+            dead_letters,
+            on_failure,
+            broker_delay,
+            producer,
+            observed,
+        }
     }
 
     /// Whether a failed message may be published elsewhere, so that a copy must be kept while it is
@@ -52,6 +63,7 @@ impl Settling {
     /// Acknowledges a message that was handled. This does not wait: the frame is written at the
     /// next occasion.
     pub(crate) fn done(&self, acker: Acker) {
+        acker.operation().end_as(None);
         self.told(acker.ack().now_or_never().unwrap_or(Ok(())));
     }
 
@@ -65,6 +77,7 @@ impl Settling {
         acker: Acker,
         failure: &str,
     ) -> Result<(), Stuck> {
+        acker.operation().end_as(Some(HANDLER_FAILED));
         let retries = received.map_or(0, |received| self.retries(received));
         let mut next = NextStep::after_failure(&self.on_failure, &self.queue, retries, self.dead_letters);
         let mut is_returned = false;
@@ -97,6 +110,7 @@ impl Settling {
         acker: Acker,
         reason: &str,
     ) -> Result<(), Stuck> {
+        acker.operation().end_as(Some(UNDECODABLE));
         let id = received.and_then(message_id);
         let withheld = received.and_then(Received::withheld);
         let next = NextStep::of_unreadable(&self.on_failure, &self.queue, withheld, self.dead_letters);
@@ -172,7 +186,8 @@ impl Settling {
         };
         let (exchange, routing_key) = (&received.exchange(), &received.routing_key());
         let marks = Marks { queue: &self.queue, retries, failure, exchange, routing_key };
-        match publish(producer, received, &queue, marks, whereto).await {
+        let operation = acker.operation().clone();
+        match operation.around(publish(producer, received, &queue, marks, whereto)).await {
             Ok(()) => {
                 self.told(acker.ack().await);
                 Ok(())

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use amqp_client::{Acker, Received};
+use amqp_client::Received;
 use amqp_codec::RawProperties;
 use tokio::time::Instant;
 
-use crate::consume::handlers::permits::Permit;
+use crate::consume::{handlers::permits::Permit, settle::acker::Acker};
 
 /// The shortest and longest pause before it is retried.
 const FIRST: Duration = Duration::from_millis(100);

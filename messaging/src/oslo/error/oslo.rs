@@ -62,4 +62,18 @@ impl OsloError {
     pub(crate) fn is_permanent(&self) -> bool {
         matches!(self, OsloError::VersionCap { .. } | OsloError::Arguments { .. })
     }
+
+    /// Returns the name of the class of failures in traces and metrics.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            OsloError::Entity { .. } => "entity_serializer",
+            OsloError::Arguments { .. } => "encode",
+            OsloError::NoSuchMethod { .. } => "no_such_method",
+            OsloError::UnsupportedVersion { .. } => "unsupported_version",
+            OsloError::VersionCap { .. } => "version_cap",
+            OsloError::Notify(_) => "notify",
+            OsloError::Remote(_) => "remote_error",
+        }
+    }
 }

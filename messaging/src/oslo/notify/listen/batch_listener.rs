@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use amqp_client::{Acker, Delivery, Received, Report};
+use amqp_client::{Delivery, Received, Report};
 use futures_util::future::join_all;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -21,6 +21,7 @@ use crate::{
         handlers::{handling::Handling, inline_executor::InlineExecutor, permits::Permit},
         service::Service,
         settle::{
+            acker::Acker,
             settling::Settling,
             stuck::{Patience, Stuck},
         },
@@ -39,6 +40,7 @@ use crate::{
         },
         wire::{envelope, fingerprint::Fingerprint},
     },
+    telemetry::observer::{HANDLER_FAILED, Operation},
     trace_context::TraceContext,
     transport::Transport,
 };
@@ -146,7 +148,9 @@ impl BatchListener {
             let gather = move |delivery: Delivery, permit| {
                 // The permit is held until the notification is settled: until then the service does
                 // not end, and the channel stays open for the acknowledgement.
-                let settling = arrive(&sender, delivery.split(), queue.clone());
+                let (received, acker) = delivery.split();
+                let acker = Acker::new(acker, queue.settling.observed.one_of_many(&received));
+                let settling = arrive(&sender, (received, acker), queue.clone());
                 see_settled(settling, sender, queue, permit)
             };
             let sources = vec![subscription.into()];
@@ -397,9 +401,11 @@ impl Gathering {
             let mut left: Vec<_> = group.iter_mut().filter(|readable| readable.failure.is_none()).collect();
             let events: Vec<_> = left.iter().map(|readable| readable.event.clone()).collect();
             let queues = left.iter().map(|readable| &*readable.arrived.queue.settling.queue);
-            let handling = Handling::of_batch(queues, events.len());
+            let operation = processing(&left);
+            let handling = Handling::of_batch(queues, events.len(), &operation);
             let events: Vec<_> = events.iter().collect();
             let failures = handling.around(endpoint.handle(level, &events)).await;
+            operation.end_as(failures.iter().any(Option::is_some).then_some(HANDLER_FAILED));
             for (readable, failure) in left.iter_mut().zip(failures) {
                 readable.failure = failure;
             }
@@ -407,11 +413,19 @@ impl Gathering {
     }
 }
 
+/// Begins to handle notifications together, as if all were from the queue of the first.
+fn processing(group: &[&mut Readable]) -> Operation {
+    let traces = group.iter().map(|readable| readable.trace.as_ref());
+    let first = group.first().map(|first| &first.arrived.queue.settling.observed);
+    first.map(|observed| observed.process_all(traces)).unwrap_or_default()
+}
+
 async fn settle(readable: Readable) {
     let Readable { arrived, unique_id, event, trace, _room, failure } = readable;
     let Arrived { received, acker, queue, settled } = arrived;
     if let Some(failure) = failure {
-        let handling = Handling::of_notification(&queue.settling.queue, event.message_id(), trace);
+        let (name, operation) = (&queue.settling.queue, acker.operation());
+        let handling = Handling::of_notification(name, event.message_id(), trace, operation);
         let failing = queue.settling.failed(Some(&received), acker, failure);
         if let Err(stuck) = handling.around(failing).await {
             // The receiver is gone only when the listener is: the notification then goes back to

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use amqp_client::{Acker, Delivery, Received, Report};
+use amqp_client::{Delivery, Received, Report};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         handlers::{handling::Handling, inline_executor::InlineExecutor, permits::Permit},
         service::Service,
         settle::{
+            acker::Acker,
             on_failure::retries,
             settling::Settling,
             stuck::{Patience, Stuck},
@@ -192,7 +193,8 @@ impl NotificationHandler {
         let mut patience = Patience::new(Instant::now());
         // The semaphore is never closed, so this cannot fail.
         let mut place = self.permits.acquire().await;
-        let (received, mut acker) = delivery.split();
+        let (received, acker) = delivery.split();
+        let mut acker = Acker::new(acker, self.settling.observed.process(&received));
         while let Err(stuck) = self.look_at(&received, acker).await {
             drop(place);
             let again = patience.keep(stuck, &self.settling.queue, Some(&received), permit).await;
@@ -233,7 +235,8 @@ impl NotificationHandler {
                 }
             },
         };
-        let handling = Handling::of_notification(&self.settling.queue, event.message_id(), trace);
+        let (queue, operation) = (&self.settling.queue, acker.operation());
+        let handling = Handling::of_notification(queue, event.message_id(), trace, operation);
         handling.around(self.handle_and_settle(&event, entry, received, acker)).await
     }
 

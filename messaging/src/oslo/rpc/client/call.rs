@@ -83,12 +83,32 @@ impl Caller {
     }
 
     pub(crate) async fn cast(&self, method: &str, arguments: &RawValue) -> Result<(), Error> {
+        self.observed(method, self.unobserved_cast(method, arguments)).await
+    }
+
+    pub(crate) async fn fanout(&self, method: &str, arguments: &RawValue) -> Result<(), Error> {
+        self.observed(method, self.unobserved_fanout(method, arguments)).await
+    }
+
+    /// Makes a call as an operation of its own.
+    async fn observed<T>(
+        &self,
+        method: &str,
+        calling: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let operation = self.transport().observer().call(self.target().namespace_name(), method);
+        let called = operation.around(calling).await;
+        operation.end(called.as_ref().map(drop));
+        called
+    }
+
+    async fn unobserved_cast(&self, method: &str, arguments: &RawValue) -> Result<(), Error> {
         let context = self.conversion.serialize_context(&self.context)?;
         let arguments = self.conversion.serialize_arguments(&self.context, arguments)?;
         self.send(&self.request(method, &arguments, &context), self.timeout, self.expiry).await
     }
 
-    pub(crate) async fn fanout(&self, method: &str, arguments: &RawValue) -> Result<(), Error> {
+    async fn unobserved_fanout(&self, method: &str, arguments: &RawValue) -> Result<(), Error> {
         let context = self.conversion.serialize_context(&self.context)?;
         let arguments = self.conversion.serialize_arguments(&self.context, arguments)?;
         let message = self.message(&self.request(method, &arguments, &context), self.expiry)?;
@@ -225,7 +245,8 @@ impl<'a, R: DeserializeOwned + 'a> IntoFuture for Call<'a, R> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        self.run().boxed()
+        let (caller, method) = (self.caller, self.method.clone());
+        async move { caller.observed(&method, self.run()).await }.boxed()
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::{collections::HashMap, hash::BuildHasherDefault};
 
-use amqp_client::Acker;
-
-use crate::oslo::wire::{
-    duplicates::{Duplicates, RepeatWindow},
-    fingerprint::Fingerprint,
-    id::IdHasher,
+use crate::{
+    consume::settle::acker::Acker,
+    oslo::wire::{
+        duplicates::{Duplicates, RepeatWindow},
+        fingerprint::Fingerprint,
+        id::IdHasher,
+    },
 };
 
 /// The time at which a server acknowledges a request.

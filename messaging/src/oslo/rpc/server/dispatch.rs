@@ -44,6 +44,11 @@ impl Dispatcher {
         call.await.unwrap_or_else(|payload| Err(Failure::panicked(&*payload)))
     }
 
+    /// Tells whether there is a method for a request.
+    pub(crate) fn has_method(&self, request: &Received<'_>) -> bool {
+        self.select(request).is_ok()
+    }
+
     async fn dispatch(&self, request: &mut Received<'_>) -> Answer {
         let context = std::mem::take(&mut request.context);
         let (endpoint, method) = self.select(request)?;

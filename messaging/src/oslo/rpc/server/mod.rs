@@ -170,8 +170,14 @@ impl Server {
         let replies = Replies::new(producer, self.compression);
         let dispatcher = std::mem::take(&mut self.dispatcher);
         let budget = Budget::new(self.transport.traffic().decompressed);
-        let handler =
-            Arc::new(RequestHandler::new(dispatcher, self.acknowledge, self.repeats, replies, budget));
+        let handler = Arc::new(RequestHandler::new(
+            dispatcher,
+            self.acknowledge,
+            self.repeats,
+            replies,
+            budget,
+            self.transport.observer(),
+        ));
         let served = handler.clone();
         let serve = move |delivery, permit| served.serve(delivery, permit);
         let start = async |topology: &Topology| {

@@ -2,14 +2,14 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use amqp_client::{Acker, Delivery, Report};
+use amqp_client::{Delivery, Report};
 use tokio::time::sleep;
 
 use crate::{
     compress::Budget,
     consume::{
         handlers::{handling::Handling, permits::Permit},
-        settle::stuck::message_id,
+        settle::{acker::Acker, stuck::message_id},
     },
     error::Malformed,
     oslo::{
@@ -30,6 +30,7 @@ use crate::{
         },
     },
     sync::Mutex,
+    telemetry::observer::{ObservedQueue, Observer, Operation, UNDECODABLE},
 };
 
 /// Handles the requests of a server.
@@ -40,6 +41,8 @@ pub(crate) struct RequestHandler {
     replies: Replies,
     budget: Budget,
     counts: Counts,
+    observer: Observer,
+    observed: ObservedQueue,
 }
 
 /// A request that will run.
@@ -57,6 +60,7 @@ impl RequestHandler {
         window: RepeatWindow,
         replies: Replies,
         budget: Budget,
+        observer: &Observer,
     ) -> Self {
         RequestHandler {
             dispatcher,
@@ -65,6 +69,8 @@ impl RequestHandler {
             replies,
             budget,
             counts: Counts::default(),
+            observer: observer.clone(),
+            observed: observer.any_queue(),
         }
     }
 
@@ -85,6 +91,8 @@ impl RequestHandler {
 
     async fn run(&self, delivery: Delivery, permit: &mut Permit) -> Option<Unclaimed> {
         let (received, acker) = delivery.split();
+        let operation = self.observed.process(&received);
+        let acker = Acker::new(acker, operation.clone());
         let Opened { text, trace, room: _room } = match envelope::open(&received, &self.budget).await {
             Ok(opened) => opened,
             Err(reason) => return self.refuse(&received, acker, &reason).await,
@@ -96,20 +104,42 @@ impl RequestHandler {
         };
         let id = request.unique_id.as_deref();
         let method = request.method.as_ref().and_then(Field::as_text);
-        let handling = Handling::of_request(&received, request.message_id.as_deref().or(id), method, trace);
+        let handling =
+            Handling::of_request(&received, request.message_id.as_deref().or(id), method, trace, &operation);
         // The text is a decompressed copy, so the received body is no longer needed.
         drop(received);
         let accepted = self.accept(acker, id.map(Fingerprint::of)).await?;
         // Python's dialect of JSON may have been replaced in a copy.
         let beside = 2 * text.len();
-        let working = async {
-            let answer = self.answer(&mut request).await;
-            self.note(&request, &answer);
-            self.reply(&request, answer, beside, permit).await
-        };
-        let unclaimed = handling.around(working).await;
+        let unclaimed = handling.around(self.work(&mut request, beside, permit)).await;
+        operation.end_as(None);
         self.finish(accepted).await;
         unclaimed
+    }
+
+    /// Runs the method and sends the reply, both as one operation.
+    async fn work(
+        &self,
+        request: &mut Received<'_>,
+        beside: usize,
+        permit: &mut Permit,
+    ) -> Option<Unclaimed> {
+        let operation = self.serving(request);
+        let working = async {
+            let answer = self.answer(request).await;
+            self.note(request, &answer);
+            let failure = answer.as_ref().err().map(|failure| failure.class().to_owned());
+            let unclaimed = self.reply(request, answer, beside, permit).await;
+            operation.end_as(failure.as_deref());
+            unclaimed
+        };
+        operation.around(working).await
+    }
+
+    fn serving(&self, request: &Received<'_>) -> Operation {
+        let namespace = request.namespace.as_ref().and_then(Field::as_text);
+        let method = request.method.as_ref().and_then(Field::as_text).unwrap_or_default();
+        self.observer.serve(namespace, method, || self.dispatcher.has_method(request))
     }
 
     /// Sends the reply, if one is requested; `beside` is the size of what is kept until then.
@@ -163,6 +193,7 @@ impl RequestHandler {
         let (queue, id) = (&*refused.routing_key(), message_id(refused));
         tracing::error!(queue, id, reason = %Report(reason), "a request cannot be decoded; it is rejected");
         count(&self.counts.unreadable);
+        acker.operation().end_as(Some(UNDECODABLE));
         settled(&acker.reject(false).await);
         None
     }

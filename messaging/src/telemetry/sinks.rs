@@ -1,0 +1,145 @@
+//! Where the spans and metrics of a transport go, and what all of them have in common.
+
+use std::sync::Arc;
+
+use opentelemetry::{Context, Key, KeyValue, StringValue, Value, trace::SpanBuilder};
+
+use crate::telemetry::{destination::Destination, instruments::Instruments, names, tracer::Start};
+
+pub(super) struct Sinks {
+    /// The tracer, unless it does nothing.
+    pub(super) tracer: Option<Arc<dyn Start>>,
+    pub(super) instruments: Instruments,
+    /// Whether the span of a handler continues the trace of its message.
+    pub(super) continues: bool,
+    /// The broker, if there is only one.
+    pub(super) server: Option<Server>,
+}
+
+/// The address of a broker.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    pub(super) address: Arc<str>,
+    pub(super) port: u16,
+}
+
+/// An operation by its name and type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Publish,
+    Create,
+    /// A `publish` of many messages.
+    Batch,
+    Receive,
+    Process,
+    /// It settles a message in this way.
+    Settle(&'static str),
+    /// Not an operation of messaging: a call, or a method that runs.
+    #[cfg(feature = "oslo")]
+    Rpc,
+}
+
+impl What {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            What::Publish | What::Batch => "publish",
+            What::Create => "create",
+            What::Receive => "receive",
+            What::Process => "process",
+            What::Settle(how) => how,
+            #[cfg(feature = "oslo")]
+            What::Rpc => "",
+        }
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            What::Publish | What::Batch => "send",
+            What::Create => "create",
+            What::Receive => "receive",
+            What::Process => "process",
+            What::Settle(_) => "settle",
+            #[cfg(feature = "oslo")]
+            What::Rpc => "",
+        }
+    }
+}
+
+impl Sinks {
+    /// Returns the span of an operation, with the attributes that samplers may want to see.
+    pub(super) fn span(&self, what: What, destination: &Destination) -> SpanBuilder {
+        let name = match &destination.lasting {
+            None => what.name().into(),
+            Some(lasting) => {
+                let mut name = String::with_capacity(what.name().len() + 1 + lasting.len());
+                name.push_str(what.name());
+                name.push(' ');
+                name.push_str(lasting);
+                name.into()
+            }
+        };
+        let mut attributes = Vec::with_capacity(6);
+        attributes.push(text(names::SYSTEM, names::RABBITMQ));
+        attributes.push(text(names::OPERATION_NAME, what.name()));
+        attributes.push(text(names::OPERATION_TYPE, what.kind()));
+        attributes.push(text(names::DESTINATION_NAME, destination.full.clone()));
+        if let Some(server) = &self.server {
+            attributes.extend(server.attributes());
+        }
+        SpanBuilder { name, attributes: Some(attributes), ..SpanBuilder::default() }
+    }
+
+    /// Begins a span if there is a tracer, and returns the context with it.
+    pub(super) fn start(
+        &self,
+        span: impl FnOnce() -> SpanBuilder,
+        parent: &Context,
+        details: &dyn Fn() -> Vec<KeyValue>,
+    ) -> Context {
+        match &self.tracer {
+            Some(tracer) => tracer.start(span(), parent, details),
+            None => parent.clone(),
+        }
+    }
+
+    /// Returns the attributes of a metric.
+    pub(super) fn attributes(
+        &self,
+        operation: &'static str,
+        destination: &Destination,
+        error: Option<&str>,
+    ) -> Vec<KeyValue> {
+        let mut attributes = Vec::with_capacity(6);
+        attributes.push(text(names::SYSTEM, names::RABBITMQ));
+        attributes.push(text(names::OPERATION_NAME, operation));
+        attributes.extend(destination.entity.clone().map(|name| text(names::DESTINATION_NAME, name)));
+        if let Some(server) = &self.server {
+            attributes.extend(server.attributes());
+        }
+        attributes.extend(error.map(|error| text(names::ERROR_TYPE, error.to_owned())));
+        attributes
+    }
+}
+
+impl Server {
+    fn attributes(&self) -> [KeyValue; 2] {
+        let port = KeyValue::new(names::SERVER_PORT, i64::from(self.port));
+        [text(names::SERVER_ADDRESS, self.address.clone()), port]
+    }
+}
+
+impl Destination {
+    /// Returns the attributes that only recorded spans have.
+    pub(super) fn details(&self) -> impl Iterator<Item = KeyValue> {
+        let key = Some(self.routing_key()).filter(|key| !key.is_empty());
+        let key = key.map(|key| text(names::ROUTING_KEY, key.to_owned()));
+        let flag = |name, is_set: bool| is_set.then(|| KeyValue::new(name, true));
+        let temporary = flag(names::DESTINATION_TEMPORARY, self.is_temporary);
+        key.into_iter().chain(temporary).chain(flag(names::DESTINATION_ANONYMOUS, self.is_anonymous))
+    }
+}
+
+/// Returns an attribute whose value is text.
+pub(super) fn text(name: &'static str, value: impl Into<StringValue>) -> KeyValue {
+    KeyValue::new(Key::from_static_str(name), Value::String(value.into()))
+}
