@@ -15,7 +15,7 @@
 //! | inspect and control Celery's workers, receive their events | [`Transport::celery`], [`celery`] |
 //! | exchange Python's values and formats | [`tagged`], [`Serializers`], [`Compression`] |
 //! | wait for the broker, set timeouts and limits | [`TransportOptions`] |
-//! | observe connections | [`Transport::health`], [`Transport::state`], [`Transport::events`], [`Transport::metrics`] |
+//! | observe connections | [`Transport::health`], [`Transport::status`], [`Worker::status`], [`Transport::state`], [`Transport::events`], [`Transport::metrics`] |
 //!
 //! [`TransportOptions::connect`] lists the forms and options of URLs.
 
@@ -79,6 +79,8 @@ pub use compress::{Compression, DECOMPRESSED_LIMIT, DECOMPRESSED_TOTAL};
 pub use connection::binding::BindingKey;
 pub use connection::entity::Entity;
 pub use connection::event::{ConnectionEvent, ConnectionEvents};
+pub use connection::health::status::{ConnectionStatus, TransportStatus};
+pub use connection::history::LastError;
 pub use connection::metrics::TransportMetrics;
 pub use connection::state::{ConnectionState, Role};
 pub use consume::bound_queue::BoundQueue;
@@ -88,6 +90,7 @@ pub use consume::settle::on_failure::{OnFailure, RetryLater};
 pub use consume::typed_consumer::Consumer;
 pub use consume::worker::{Incoming, Worker};
 pub use consume::worker_builder::WorkerBuilder;
+pub use consume::worker_status::{WorkerMonitor, WorkerStatus};
 /// The crate on whose types [`Serializer`] is based.
 pub use erased_serde;
 pub use error::conflict::Conflict;

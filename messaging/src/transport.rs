@@ -25,7 +25,10 @@ use crate::{
     connection::{
         brokers::Brokers,
         event::{ConnectionEvents, Teller},
-        health::{check, check_if_used},
+        health::{
+            check::{check, check_if_used},
+            status::{ConnectionStatus, TransportStatus},
+        },
         lazy_connection::{ConnectionSettings, LazyConnection},
         metrics::TransportMetrics,
         state::{ConnectionState, Role},
@@ -358,6 +361,15 @@ impl Transport {
             check_if_used(&self.0.reading, until, begun),
         );
         Ok(published?.max(consumed?).max(read?))
+    }
+
+    /// Returns what is known of its connections, without asking the broker: connected or not and
+    /// since when, the last failure, whether the broker blocks and why, and what is in flight. This
+    /// suits a liveness probe, and takes the lock of each connection once; [`health`](Self::health)
+    /// asks.
+    #[must_use]
+    pub fn status(&self) -> TransportStatus {
+        TransportStatus { connections: self.links().map(ConnectionStatus::of).collect() }
     }
 
     /// Returns the state of the transport, which is that of its worst connection. See

@@ -1,12 +1,18 @@
 //! The events of a transport's connections, for listeners.
 
+use std::sync::Arc;
+
 use amqp_client::{Event, Events};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     task::JoinHandle,
 };
 
-use crate::{connection::state::Role, telemetry::observer::Observer};
+use crate::{
+    connection::{history::History, state::Role},
+    sync::Mutex,
+    telemetry::observer::Observer,
+};
 
 /// Something that happened to a connection of a transport.
 #[derive(Clone, Debug)]
@@ -73,13 +79,19 @@ impl Teller {
         let _ = self.sender.send(Some(ConnectionEvent { connection, event }));
     }
 
-    /// Forwards all events of a connection, up to its last.
-    pub(crate) fn follow(&self, connection: Role, mut events: Events) -> JoinHandle<()> {
+    /// Forwards all events of a connection, up to its last, and notes them in its history.
+    pub(crate) fn follow(
+        &self,
+        connection: Role,
+        history: Arc<Mutex<History>>,
+        mut events: Events,
+    ) -> JoinHandle<()> {
         let teller = self.clone();
         let mut observed = self.observer.connection(connection.name());
         tokio::spawn(async move {
             while let Some(event) = events.recv().await {
                 observed.event(&event);
+                history.lock().event(&event);
                 teller.tell(connection, event);
             }
         })

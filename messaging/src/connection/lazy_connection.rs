@@ -15,6 +15,7 @@ use crate::{
     connection::{
         brokers::Brokers,
         event::Teller,
+        history::History,
         left::Left,
         metrics::TransportMetrics,
         server::is_rabbitmq_since,
@@ -62,6 +63,7 @@ struct Inner {
     closing: CancellationToken,
     /// How many attempts to publish were retries.
     retried: AtomicU64,
+    history: Arc<Mutex<History>>,
     /// Held by the one caller that has a connection of its own.
     alone: tokio::sync::Mutex<()>,
 }
@@ -89,9 +91,10 @@ struct Opened {
 
 impl LazyConnection {
     pub(crate) fn new(role: Role, settings: ConnectionSettings, teller: Teller) -> Self {
-        let (opened, connecting, attempt, closing, retried, alone) = Default::default();
+        let (opened, connecting, attempt, closing, retried, history, alone) = Default::default();
         let settings = Arc::new(settings);
-        let shared = Inner { role, settings, teller, opened, connecting, attempt, closing, retried, alone };
+        let shared =
+            Inner { role, settings, teller, opened, connecting, attempt, closing, retried, history, alone };
         LazyConnection { shared: Arc::new(shared), is_patient: false }
     }
 
@@ -262,6 +265,14 @@ impl LazyConnection {
         }
     }
 
+    pub(crate) fn role(&self) -> Role {
+        self.shared.role
+    }
+
+    pub(crate) fn history(&self) -> History {
+        self.shared.history.lock().clone()
+    }
+
     /// Returns the reason why the broker blocks publishing, if it does.
     pub(crate) fn blocked(&self) -> Option<amqp_client::Error> {
         match self.state() {
@@ -420,6 +431,7 @@ impl Inner {
     fn failed(&self, attempt: u32, error: &SetupError) {
         if let SetupError::Connect { source, .. } = error {
             self.opened.lock().failure = Some(source.clone());
+            self.history.lock().failed(source);
             self.teller.tell(self.role, Event::NotConnected { attempt, reason: source.clone() });
         }
     }
@@ -439,8 +451,9 @@ impl Inner {
         opened.is_on_redis = is_on_redis;
         opened.failure = None;
         opened.count += 1;
+        self.history.lock().connected();
         opened.silence = Silence::default();
-        opened.telling = Some(self.teller.follow(self.role, connection.events()));
+        opened.telling = Some(self.teller.follow(self.role, self.history.clone(), connection.events()));
         Ok(connection)
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod brokers;
 pub(crate) mod entity;
 pub(crate) mod event;
 pub(crate) mod health;
+pub(crate) mod history;
 pub(crate) mod lazy_connection;
 pub(crate) mod left;
 pub(crate) mod metrics;

@@ -12,3 +12,4 @@ pub(crate) mod subscription;
 pub(crate) mod typed_consumer;
 pub(crate) mod worker;
 pub(crate) mod worker_builder;
+pub(crate) mod worker_status;

@@ -7,6 +7,7 @@ use amqp_client::{Delivery, Report};
 use tokio::task::{JoinSet, coop::consume_budget};
 
 use crate::{
+    connection::history::History,
     consume::{
         consumer::RawConsumer,
         handlers::{
@@ -27,6 +28,16 @@ pub(crate) struct Service {
     stop: watch::Sender<bool>,
     consumers: JoinSet<()>,
     ended: Ended,
+    progress: Progress,
+}
+
+/// What is known of a service from elsewhere.
+#[derive(Clone)]
+pub(crate) struct Progress {
+    stop: watch::Sender<bool>,
+    permits: Arc<Permits>,
+    /// Since when its first source is consumed from, or is not.
+    history: Arc<Mutex<History>>,
 }
 
 /// The reason why the first source ended that ended for good.
@@ -79,12 +90,17 @@ impl Service {
         }
         let mut consumers = JoinSet::new();
         let ended = Ended::default();
+        let mut first = None;
         for (source, raw) in started {
             let (permits, handle, ended) = (permits.clone(), handle.clone(), ended.clone());
-            let going = Loop { source, permits, handle, ended };
+            let history = Arc::new(Mutex::new(History::default()));
+            history.lock().connected();
+            first.get_or_insert_with(|| history.clone());
+            let going = Loop { source, permits, handle, ended, history };
             consumers.spawn(async move { going.run(raw, executor()).await });
         }
-        Ok(Service { stop, consumers, ended })
+        let progress = Progress { stop: stop.clone(), permits, history: first.unwrap_or_default() };
+        Ok(Service { stop, consumers, ended, progress })
     }
 
     /// Stops consuming, and waits for the messages that are being worked on.
@@ -104,10 +120,32 @@ impl Service {
         self.ended.lock().take().map_or(Ok(()), Err)
     }
 
+    /// Returns what tells of it from elsewhere.
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
     /// Returns a handle that stops the service from elsewhere.
     #[cfg(any(feature = "oslo", feature = "mailbox"))]
     pub(crate) fn stopper(&self) -> Stopper {
         Stopper(self.stop.clone())
+    }
+}
+
+impl Progress {
+    pub(crate) fn history(&self) -> History {
+        self.history.lock().clone()
+    }
+
+    /// Returns how many messages are handled now, and how many are kept because they cannot be
+    /// moved where they belong.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        (self.permits.in_use(), self.permits.held().count())
+    }
+
+    /// Tells whether the service is to stop, or has stopped.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
     }
 }
 
@@ -118,6 +156,7 @@ struct Loop<H> {
     /// The handler; it is cloned for each message.
     handle: H,
     ended: Ended,
+    history: Arc<Mutex<History>>,
 }
 
 impl<H, Fut> Loop<H>
@@ -134,6 +173,7 @@ where
             };
             let is_for_good = end.is_for_good();
             let error = end.error;
+            self.history.lock().lost(&error);
             let restarted = if is_for_good {
                 Err(error)
             } else {
@@ -147,6 +187,7 @@ where
             match restarted {
                 Ok(started) => {
                     raw = started;
+                    self.history.lock().connected();
                     self.permits.held().begun_anew();
                 }
                 Err(reason) => {

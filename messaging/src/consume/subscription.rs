@@ -228,6 +228,10 @@ impl Subscription {
         Settling::new(&self.queue, on_failure, broker_delay, self.producer.clone(), self.observed())
     }
 
+    pub(crate) fn link(&self) -> &LazyConnection {
+        &self.link
+    }
+
     /// Whether the transport was closed by its user.
     pub(crate) fn is_transport_closed(&self) -> bool {
         self.link.is_closed()

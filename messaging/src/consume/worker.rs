@@ -35,6 +35,7 @@ use crate::{
             stuck::{Patience, Stuck},
         },
         worker_builder::WorkerBuilder,
+        worker_status::{WorkerMonitor, WorkerStatus},
     },
     error::{Error, Malformed, words},
     serialize::{BoxError, Serializers},
@@ -47,6 +48,7 @@ use crate::{
 /// Handlers that run are aborted; their messages go back to the queue.
 pub struct Worker {
     service: Service,
+    monitor: WorkerMonitor,
 }
 
 impl Worker {
@@ -57,6 +59,20 @@ impl Worker {
     /// dropped.
     pub async fn stop(self) {
         self.service.stop().await;
+    }
+
+    /// Returns what is known of it without asking the broker: whether it consumes and since when,
+    /// the last failure, and what is in flight. This is cheap.
+    #[must_use]
+    pub fn status(&self) -> WorkerStatus {
+        self.monitor.status()
+    }
+
+    /// Returns a handle that tells its status from elsewhere, also after it has stopped. The handle
+    /// keeps nothing running.
+    #[must_use]
+    pub fn monitor(&self) -> WorkerMonitor {
+        self.monitor.clone()
     }
 
     /// Waits until the worker cannot continue: its transport is closed, its user may no longer
@@ -218,11 +234,13 @@ impl WorkerBuilder {
         });
         // The broker sends no more messages than can be handled at once.
         let subscription = subscription.prefetch(concurrency);
+        let (queue, link) = (subscription.queue_name().to_owned(), subscription.link().clone());
         let handle = move |delivery, permit| shared.handle(delivery, permit);
         let service =
             Service::start(vec![subscription.into()], concurrency.into(), InlineExecutor::new, handle)
                 .await?;
-        Ok(Worker { service })
+        let monitor = WorkerMonitor::new(queue, link, service.progress());
+        Ok(Worker { service, monitor })
     }
 }
 

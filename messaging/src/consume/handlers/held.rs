@@ -35,6 +35,11 @@ impl Held {
         }
     }
 
+    /// Returns how many messages are kept now.
+    pub(crate) fn count(&self) -> usize {
+        self.messages.load(Relaxed)
+    }
+
     /// Counts one message less.
     pub(crate) fn one_less(&self, bytes: usize) {
         self.messages.fetch_sub(1, Relaxed);

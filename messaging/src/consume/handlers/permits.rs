@@ -60,6 +60,11 @@ impl Permits {
     pub(crate) fn stopping(&self) -> Stopping {
         Stopping(self.stopping.clone())
     }
+
+    /// Returns how many messages are handled now.
+    pub(crate) fn in_use(&self) -> usize {
+        self.at_once.saturating_sub(self.free.available_permits())
+    }
 }
 
 impl Permit {
