@@ -15,6 +15,7 @@
 //! | inspect and control Celery's workers, receive their events | [`Transport::celery`], [`celery`] |
 //! | exchange Python's values and formats | [`tagged`], [`Serializers`], [`Compression`] |
 //! | wait for the broker, set timeouts and limits | [`TransportOptions`] |
+//! | export spans and metrics | `Telemetry` (feature `opentelemetry`), [`TraceContext`] |
 //! | observe connections | [`Transport::health`], [`Transport::status`], [`Worker::status`], [`Transport::state`], [`Transport::events`], [`Transport::metrics`] |
 //!
 //! [`TransportOptions::connect`] lists the forms and options of URLs.
