@@ -140,8 +140,7 @@ impl TraceContext {
 
     /// Reads the trace of a message as a span.
     pub(crate) fn read_span(properties: &ContentProperties<'_>) -> Option<SpanContext> {
-        let traceparent = properties.header_text(TRACEPARENT)?;
-        is_valid(traceparent).then(|| w3c::parse(traceparent, properties.header_text(TRACESTATE)))?
+        w3c::parse(properties.header_text(TRACEPARENT)?, properties.header_text(TRACESTATE))
     }
 
     /// Returns the current context with this as its span.

@@ -267,7 +267,7 @@ where
     /// Notes that the results of all messages were returned.
     fn has_ended_all(&mut self) {
         if let Some(operation) = self.operation.take() {
-            operation.counted(usize::try_from(self.oldest).unwrap_or(usize::MAX));
+            operation.counted(self.oldest);
             operation.end(Ok(()));
         }
     }

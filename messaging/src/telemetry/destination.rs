@@ -1,6 +1,8 @@
 //! The names of destinations, which are those of RabbitMQ's page of the conventions.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use opentelemetry::KeyValue;
 
 use crate::sync::Mutex;
 
@@ -13,7 +15,7 @@ const DEFAULT: &str = "amq.default";
 const DIGITS: usize = 32;
 
 /// Where messages go to, or come from.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Destination {
     exchange: Box<str>,
     routing_key: Box<str>,
@@ -28,7 +30,12 @@ pub(crate) struct Destination {
     pub(super) is_temporary: bool,
     /// Whether somebody other than the user chose the name.
     pub(super) is_anonymous: bool,
+    /// The attributes of the metrics of operations that succeed, by the operation.
+    pub(super) measured: [OnceLock<Box<[KeyValue]>>; OPERATIONS],
 }
+
+/// The number of operations that are measured.
+pub(super) const OPERATIONS: usize = 6;
 
 /// The end of a transport that destinations are named for.
 #[derive(Debug)]
@@ -119,6 +126,7 @@ impl Destinations {
             full,
             entity,
             is_temporary,
+            measured: Default::default(),
             is_anonymous: is_server_named(queue) || (exchange.is_empty() && is_server_named(routing_key)),
         }
     }

@@ -71,7 +71,7 @@ impl Operation {
 
     pub(crate) fn end_as(&self, _failure: Option<&str>) {}
 
-    pub(crate) fn counted(&self, _messages: usize) {}
+    pub(crate) fn counted(&self, _messages: u64) {}
 
     pub(crate) fn settle(&self, _how: &'static str) -> Operation {
         Operation(())

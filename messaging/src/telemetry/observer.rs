@@ -273,7 +273,7 @@ impl ObservedQueue {
         let (what, kind, destination) = (What::Process, SpanKind::Consumer, destinations.of_batch());
         let beginning = Beginning { sinks, what, kind, destination, creation: None, since: None };
         let operation = beginning.under(&Context::new(), &Vec::new);
-        operation.counted(traces.len());
+        operation.counted(traces.len() as u64);
         traces.flatten().filter_map(TraceContext::span_context).for_each(|creation| operation.link(creation));
         operation
     }

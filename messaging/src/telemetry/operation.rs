@@ -15,7 +15,7 @@ use opentelemetry::{
 
 use crate::{
     error::Error,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     telemetry::{
         destination::Destination,
         error_type::{CANCELLED, NOT_SENT, error_type},
@@ -43,6 +43,8 @@ struct Active {
     /// The position in a trace at which its message was created.
     creation: Option<SpanContext>,
     begun: Instant,
+    /// How many messages it is about.
+    messages: AtomicU64,
     has_ended: AtomicBool,
 }
 
@@ -88,8 +90,9 @@ impl Operation {
         context: Context,
         (creation, begun, has_span): (Option<SpanContext>, Instant, bool),
     ) -> Self {
-        let (sinks, has_ended) = (sinks.clone(), AtomicBool::new(false));
-        let active = Active { sinks, what, destination, context, has_span, creation, begun, has_ended };
+        let (sinks, messages, has_ended) = (sinks.clone(), AtomicU64::new(1), AtomicBool::new(false));
+        let active =
+            Active { sinks, what, destination, context, has_span, creation, begun, messages, has_ended };
         Operation(Some(Arc::new(active)))
     }
 
@@ -153,8 +156,10 @@ impl Operation {
     }
 
     /// Notes how many messages it was about.
-    pub(crate) fn counted(&self, messages: usize) {
-        if let Some(active) = self.0.as_ref().filter(|active| active.has_span) {
+    pub(crate) fn counted(&self, messages: u64) {
+        let Some(active) = &self.0 else { return };
+        active.messages.store(messages, Relaxed);
+        if active.has_span {
             let count = KeyValue::new(names::BATCH_COUNT, i64::try_from(messages).unwrap_or(i64::MAX));
             active.context.span().set_attribute(count);
         }
@@ -216,24 +221,25 @@ impl Active {
 
     fn count(&self, destination: &Destination, failure: Option<&str>) {
         let instruments = &self.sinks.instruments;
-        let operation = match self.what {
-            What::Batch => return,
-            What::Create => What::Publish.name(),
-            what => what.name(),
-        };
-        let attributes = self.sinks.attributes(operation, destination, failure);
+        if self.what == What::Batch {
+            return;
+        }
         let duration = self.begun.elapsed().as_secs_f64();
-        match self.what {
-            What::Process => instruments.process_duration.record(duration, &attributes),
-            _ => instruments.operation_duration.record(duration, &attributes),
-        }
-        match self.what {
-            What::Publish | What::Create if failure != Some(NOT_SENT) => {
-                instruments.sent.add(1, &attributes);
+        self.sinks.measure(self.what, destination, failure, |attributes| {
+            match self.what {
+                What::Process => instruments.process_duration.record(duration, attributes),
+                _ => instruments.operation_duration.record(duration, attributes),
             }
-            What::Process | What::Receive => instruments.consumed.add(1, &attributes),
-            _ => {}
-        }
+            match self.what {
+                What::Publish | What::Create if failure != Some(NOT_SENT) => {
+                    instruments.sent.add(1, attributes);
+                }
+                What::Process | What::Receive => {
+                    instruments.consumed.add(self.messages.load(Relaxed), attributes);
+                }
+                _ => {}
+            }
+        });
     }
 }
 

@@ -132,3 +132,25 @@ fn scope() -> InstrumentationScope {
     let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME"));
     scope.with_version(env!("CARGO_PKG_VERSION")).with_schema_url(SCHEMA).build()
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::noop::NoopTracerProvider;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+
+    use super::*;
+
+    #[test]
+    fn the_global_provider_is_used_if_there_is_one_and_no_other_was_chosen() {
+        assert!(Telemetry::sinks(None, None).is_none());
+        let provider = SdkTracerProvider::builder().build();
+        let chosen = Telemetry::new().tracer_provider(&provider);
+        assert!(Telemetry::sinks(Some(chosen), None).unwrap().tracer.is_some());
+        // Metrics alone may be wanted.
+        assert!(Telemetry::sinks(Some(Telemetry::new()), None).unwrap().tracer.is_none());
+        global::set_tracer_provider(provider);
+        assert!(Telemetry::sinks(None, None).unwrap().tracer.is_some());
+        global::set_tracer_provider(NoopTracerProvider::new());
+        assert!(Telemetry::sinks(None, None).is_none());
+    }
+}

@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use opentelemetry::{Context, Key, KeyValue, StringValue, Value, trace::SpanBuilder};
 
-use crate::telemetry::{destination::Destination, instruments::Instruments, names, tracer::Start};
+use crate::telemetry::{
+    destination::{Destination, OPERATIONS},
+    instruments::Instruments,
+    names,
+    tracer::Start,
+};
 
 pub(super) struct Sinks {
     /// The tracer, unless it does nothing.
@@ -49,6 +54,26 @@ impl What {
             What::Settle(how) => how,
             #[cfg(feature = "oslo")]
             What::Rpc => "",
+        }
+    }
+
+    /// Returns the name of the operation that it counts as in metrics.
+    fn measured_as(self) -> &'static str {
+        if self == What::Create { What::Publish.name() } else { self.name() }
+    }
+
+    /// Returns the number of the operation among those that are measured.
+    fn number(self) -> usize {
+        match self {
+            What::Publish | What::Create | What::Batch => 0,
+            What::Receive => 1,
+            What::Process => 2,
+            What::Settle("ack") => 3,
+            What::Settle("nack") => 4,
+            What::Settle("reject") => 5,
+            #[cfg(feature = "oslo")]
+            What::Rpc => OPERATIONS,
+            What::Settle(_) => OPERATIONS,
         }
     }
 
@@ -102,8 +127,22 @@ impl Sinks {
         }
     }
 
-    /// Returns the attributes of a metric.
-    pub(super) fn attributes(
+    /// Passes the attributes of an operation's metrics to `record`.
+    pub(super) fn measure(
+        &self,
+        what: What,
+        destination: &Destination,
+        error: Option<&str>,
+        record: impl FnOnce(&[KeyValue]),
+    ) {
+        let attributes = || self.attributes(what.measured_as(), destination, error);
+        match (error, destination.measured.get(what.number())) {
+            (None, Some(known)) => record(known.get_or_init(|| attributes().into())),
+            _ => record(&attributes()),
+        }
+    }
+
+    fn attributes(
         &self,
         operation: &'static str,
         destination: &Destination,

@@ -21,8 +21,10 @@ where
         let mut span = self.build_with_context(span, parent);
         if span.is_recording() {
             span.set_attributes(details());
+            return parent.with_span(span);
         }
-        parent.with_span(span)
+        // Its position is all that is needed of it.
+        parent.with_remote_span_context(span.span_context().clone())
     }
 }
 

@@ -172,6 +172,8 @@ async fn notifications_are_handled_alone_or_together(broker: Broker) {
     let acked = recorded.some(2, &format!("ack openstack:{}.info", topics[1])).await;
     let handled = recorded.span(&format!("process {}.info", topics[1])).await;
     assert_eq!(handled.text("messaging.batch.message_count").as_deref(), Some("2"));
+    let consumed = [("messaging.destination.name", &*format!("{}.info", topics[1]))];
+    assert_eq!(recorded.total("messaging.client.consumed.messages", &consumed), 2.0);
     assert_eq!(handled.kind(), SpanKind::Consumer);
     for published in &published {
         assert!(handled.links_to(&published.span_context), "{handled:?}");
