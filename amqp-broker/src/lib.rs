@@ -185,7 +185,10 @@ pub use broker::{
 pub use failure::Failure;
 pub use faults::{Faults, plan::Direction, publish_faults::PublishFault};
 #[cfg(feature = "management")]
-pub use management::service::options::HttpOptions;
+pub use management::{
+    definitions::{Definitions, DefinitionsError},
+    service::options::HttpOptions,
+};
 #[cfg(feature = "management")]
 pub use server::instance::InvalidVhost;
 #[cfg(feature = "tls")]

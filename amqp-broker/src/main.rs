@@ -164,15 +164,22 @@ fn without_strays(error: clap::Error) -> clap::Error {
         _ => false,
     };
     match error.kind() {
-        ErrorKind::UnknownArgument if !is_flag(&error) => Arguments::command().error(
-            ErrorKind::UnknownArgument,
-            "a word belongs to no flag; it is not shown, as it may be a part of a password: where there is a space in one, quote it",
-        ),
+        ErrorKind::UnknownArgument if !is_flag(&error) => stray(),
+        // Either shows a word that stands where a subcommand may.
+        ErrorKind::InvalidSubcommand | ErrorKind::ArgumentConflict => stray(),
         ErrorKind::TooManyValues => {
             Arguments::command().error(ErrorKind::TooManyValues, "a flag that takes no value has got one")
         }
         _ => error,
     }
+}
+
+fn stray() -> clap::Error {
+    Arguments::command().error(
+        ErrorKind::UnknownArgument,
+        "a word belongs to no flag; it is not shown, as it may be a part of a password: where there is a space in \
+         one, quote it. check-config comes before all flags",
+    )
 }
 
 /// Prints an error before there is a log.
@@ -224,6 +231,7 @@ async fn serve(
     signals: &mut Signals,
 ) -> Result<(), Box<dyn Error>> {
     let Reloaded { broker, tls } = reloaded;
+    settings.load_definitions(broker).await?;
     // The listeners are open until they are dropped.
     let listeners = Listeners::open(broker, &settings.listen, &settings.listen_tls, tls).await?;
     let http = HttpListeners::open(broker, settings, tls).await?;

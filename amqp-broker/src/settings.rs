@@ -14,14 +14,14 @@ mod topic_grant;
 mod user;
 mod version;
 
-use std::{error::Error, path::PathBuf, time::Duration};
+use std::{error::Error, fmt::Display, fs, path::PathBuf, time::Duration};
 
-use amqp_broker::{Broker, BrokerBuilder, Tls, redis::Redis};
+use amqp_broker::{Broker, BrokerBuilder, Definitions, Tls, redis::Redis};
 use clap::Args;
 use serde::Deserialize;
 
 use self::{
-    access::AccessSettings,
+    access::{AccessSettings, DEFAULT_USER},
     certificate::Certificate,
     error::SettingsError,
     file::FileError,
@@ -50,6 +50,11 @@ pub(crate) struct Settings {
     /// or a crash [default: nothing survives]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+
+    /// A file of definitions as RabbitMQ exports them, in JSON, which is loaded at each start: users,
+    /// virtual hosts, permissions, policies, queues, exchanges and bindings [default: none]
+    #[arg(long, value_name = "FILE")]
+    load_definitions: Option<PathBuf>,
 
     /// Sets damaged parts of the folder aside, in a new folder next to it with a report of what was
     /// lost, and starts with the rest; otherwise a damaged folder is refused and not changed. Not
@@ -301,6 +306,7 @@ impl Settings {
         Settings {
             listen: either(self.listen, file.listen),
             data: self.data.or(file.data),
+            load_definitions: self.load_definitions.or(file.load_definitions),
             repair: self.repair,
             redis: self.redis.or(file.redis),
             listen_tls: either(self.listen_tls, file.listen_tls),
@@ -372,7 +378,8 @@ impl Settings {
             return Err(SettingsError::NothingToRepair.into());
         }
         drop(self.builder()?);
-        self.tls().map(drop)
+        self.tls()?;
+        self.definitions().map(drop)
     }
 
     /// The broker that they describe, without its folder.
@@ -385,6 +392,33 @@ impl Settings {
             builder.backend("/", Redis::new(options))
         });
         self.with_limits(builder)
+    }
+
+    /// The definitions to load, if there are any.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not in JSON. The message names it.
+    pub(crate) fn definitions(&self) -> Result<Option<Definitions>, Box<dyn Error>> {
+        let Some(file) = &self.load_definitions else { return Ok(None) };
+        let about = |error: &dyn Display| format!("{}: {error}", file.display());
+        let text = fs::read(file).map_err(|error| about(&error))?;
+        Ok(Some(Definitions::parse(&text).map_err(|error| about(&error))?))
+    }
+
+    /// Loads the definitions. As in RabbitMQ, there is no default user when they name users, and the
+    /// settings do not.
+    ///
+    /// # Errors
+    /// As [`definitions`](Self::definitions), or when an entry cannot be loaded.
+    pub(crate) async fn load_definitions(&self, broker: &Broker) -> Result<(), Box<dyn Error>> {
+        let Some(definitions) = self.definitions()? else { return Ok(()) };
+        let names_users = !self.users.is_empty() || !self.user_without_password.is_empty();
+        let replaces_default = !names_users && definitions.users().next().is_some();
+        if replaces_default && !definitions.users().any(|user| user == DEFAULT_USER) {
+            broker.delete_user(DEFAULT_USER);
+        }
+        broker.load_definitions(&definitions).await?;
+        Ok(())
     }
 
     /// The addresses to listen at, as they are written.

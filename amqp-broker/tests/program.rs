@@ -138,6 +138,31 @@ fn settings_are_checked_without_listening_or_opening_the_folder() {
 }
 
 #[test]
+fn definitions_are_loaded_before_it_listens_and_those_that_are_wrong_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("definitions.json");
+    let flags = ["--listen", "127.0.0.1:0", "--load-definitions", file.to_str().unwrap()];
+    let user = r#"{"users": [{"name": "ada", "password_hash": "", "tags": "administrator"}]}"#;
+    for (definitions, why) in [
+        ("", "EOF while parsing"),
+        ("[]", "definitions are an object in JSON"),
+        (r#"{"queues": [{"name": "q", "vhost": "nowhere"}]}"#, "nowhere"),
+        (r#"{"policies": [{"vhost": "/"}]}"#, "name"),
+    ] {
+        std::fs::write(&file, definitions).unwrap();
+        let (output, said) = output(&flags);
+        assert!(!output.status.success() && said.contains(why), "{definitions}: {said}");
+    }
+    std::fs::write(&file, "{").unwrap();
+    let (checked, said) = output(&["check-config", "--load-definitions", file.to_str().unwrap()]);
+    assert!(!checked.status.success() && said.contains("definitions.json"), "{said}");
+    std::fs::write(&file, user).unwrap();
+    let mut program = Program::start(&flags);
+    greeting(&program.address());
+    assert!(program.ended_by("-TERM").0);
+}
+
+#[test]
 fn help_names_every_flag_and_shows_a_file() {
     let (output, said) = output(&["--help"]);
     assert!(output.status.success());

@@ -12,7 +12,12 @@
 //! it, because connections are recovered. When the worker cannot go on, the program ends by itself.
 //! `/readyz` answers 200 when messages would be handled now, and 503 with the reason otherwise.
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use clap::Parser;
@@ -72,7 +77,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let mut worker = orders.start(work).await?;
 
     let listener = TcpListener::bind(&arguments.http).await?;
-    println!("http://{}", listener.local_addr()?);
+    writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;
     let probed = Probed { transport: transport.clone(), worker: worker.monitor() };
     let probes = tokio::spawn(axum::serve(listener, router(probed)).into_future());
     tokio::select! {

@@ -3,6 +3,7 @@
 mod amqp;
 mod answer;
 mod api;
+pub(crate) mod definitions;
 mod health;
 mod http;
 mod login;

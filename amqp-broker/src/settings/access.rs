@@ -14,7 +14,7 @@ use super::{
 const LONGEST_NAME: usize = 255;
 /// The user that exists when no user is configured. As in RabbitMQ, it may log in from loopback
 /// only.
-const DEFAULT_USER: &str = "guest";
+pub(super) const DEFAULT_USER: &str = "guest";
 const DEFAULT_VHOST: &str = "/";
 
 /// The settings of users and virtual hosts.

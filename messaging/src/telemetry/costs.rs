@@ -3,6 +3,9 @@
 //! `cargo test -p messaging --release --no-default-features --features memory,opentelemetry --lib
 //! telemetry::costs -- --ignored --nocapture`
 
+// Clippy lets only the bodies of tests unwrap; their helpers fail a test in the same way.
+#![allow(clippy::unwrap_used)]
+
 use std::{hint::black_box, time::Instant};
 
 use amqp_client::{Delivery, Exchange, Message, Queue};

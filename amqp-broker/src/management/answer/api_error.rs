@@ -68,6 +68,15 @@ impl ApiError {
         ApiError::NotAuthorised(format!("Not {kind} user"))
     }
 
+    /// The text of the error.
+    pub(crate) fn reason(self) -> String {
+        match self.parts() {
+            (_, _, Value::String(text)) => text,
+            (_, error, Value::Null) => error.to_owned(),
+            (_, _, other) => other.to_string(),
+        }
+    }
+
     fn parts(self) -> (StatusCode, &'static str, Value) {
         match self {
             ApiError::NoLogin => (StatusCode::UNAUTHORIZED, "", Value::Null),

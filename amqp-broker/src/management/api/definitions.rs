@@ -1,6 +1,6 @@
 //! Definitions: all that is configured, out and in, whole or of one virtual host.
 
-mod import;
+pub(super) mod import;
 
 use axum::{
     Router,

@@ -23,6 +23,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+pub(super) use self::definitions::import::all as import_definitions;
 use super::{answer::api_error::ApiError, service::Service};
 
 /// The routes of the API.

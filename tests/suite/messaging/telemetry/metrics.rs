@@ -14,8 +14,9 @@ async fn messages_are_counted_and_their_operations_timed() {
     let (broker, recorded) = (Broker::embedded().await, Recorded::new());
     let (transport, exchange) = (recorded.transport(&broker).await, Exchange::topic("x"));
     let worker = transport.worker(Queue::new("q")).bind(&exchange, "#");
-    let handler =
-        |number: Incoming<u32>| async move { if number.body() % 2 == 0 { Ok(()) } else { Err("odd") } };
+    let handler = |number: Incoming<u32>| async move {
+        if number.body().is_multiple_of(2) { Ok(()) } else { Err("odd") }
+    };
     let worker = within(worker.start(handler)).await.unwrap();
     let producer = transport.producer(exchange);
     for number in 0..4_u32 {

@@ -8,7 +8,7 @@ use opentelemetry::{
 use opentelemetry_sdk::{
     metrics::{
         InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
-        data::{AggregatedMetrics, Metric, MetricData},
+        data::{AggregatedMetrics, Metric, MetricData, ResourceMetrics, ScopeMetrics},
     },
     trace::{InMemorySpanExporter, SdkTracerProvider, SpanData},
 };
@@ -87,8 +87,8 @@ impl Recorded {
         self.metrics.reset();
         self.meters.force_flush().unwrap();
         let collected = self.metrics.get_finished_metrics().unwrap();
-        let metrics = collected.iter().flat_map(|resource| resource.scope_metrics());
-        let metrics = metrics.flat_map(|scope| scope.metrics());
+        let metrics = collected.iter().flat_map(ResourceMetrics::scope_metrics);
+        let metrics = metrics.flat_map(ScopeMetrics::metrics);
         metrics.filter(|metric| metric.name() == name).flat_map(points).collect()
     }
 

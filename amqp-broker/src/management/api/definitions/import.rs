@@ -32,7 +32,7 @@ fn name_of<'a>(entry: &'a Map<String, Value>, key: &str) -> Result<&'a str, ApiE
 ///
 /// # Errors
 /// When an entry is not what it has to be. What stands before it is imported then.
-pub(super) async fn all(service: &Service, body: &Map<String, Value>) -> Result<(), ApiError> {
+pub(in crate::management) async fn all(service: &Service, body: &Map<String, Value>) -> Result<(), ApiError> {
     let broker = &service.broker;
     for user in entries(body, "users") {
         let (tags, password) = (users::tags(user)?, users::password(user)?);
