@@ -186,7 +186,7 @@ pub use failure::Failure;
 pub use faults::{Faults, plan::Direction, publish_faults::PublishFault};
 #[cfg(feature = "management")]
 pub use management::{
-    definitions::{Definitions, DefinitionsError},
+    definitions::file::{Definitions, DefinitionsError},
     service::options::HttpOptions,
 };
 #[cfg(feature = "management")]

@@ -51,8 +51,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// A file of definitions as RabbitMQ exports them, in JSON, which is loaded at each start: users,
-    /// virtual hosts, permissions, policies, queues, exchanges and bindings [default: none]
+    /// A file of definitions as RabbitMQ exports them, in JSON, which is loaded at each start:
+    /// users, virtual hosts, permissions, policies, queues, exchanges and bindings [default: none]
     #[arg(long, value_name = "FILE")]
     load_definitions: Option<PathBuf>,
 
@@ -405,8 +405,8 @@ impl Settings {
         Ok(Some(Definitions::parse(&text).map_err(|error| about(&error))?))
     }
 
-    /// Loads the definitions. As in RabbitMQ, there is no default user when they name users, and the
-    /// settings do not.
+    /// Loads the definitions. As in RabbitMQ, there is no default user when they name users, and
+    /// the settings do not.
     ///
     /// # Errors
     /// As [`definitions`](Self::definitions), or when an entry cannot be loaded.

@@ -8,8 +8,9 @@
 //! those that it is handling, and ends with exit code 0: nothing is lost, and what it has finished
 //! is not delivered again.
 //!
-//! `/healthz` answers 200 as long as the program runs: a broker that is away is no reason to restart
-//! it, because connections are recovered. When the worker cannot go on, the program ends by itself.
+//! `/healthz` answers 200 as long as the program runs: a broker that is away is no reason to
+//! restart it, because connections are recovered. When the worker cannot go on, the program ends by
+//! itself.
 //! `/readyz` answers 200 when messages would be handled now, and 503 with the reason otherwise.
 
 use std::{

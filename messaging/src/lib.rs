@@ -52,6 +52,8 @@ mod transport;
 mod transport_options;
 mod url;
 mod version;
+#[cfg(feature = "opentelemetry")]
+mod w3c;
 
 /// The client's error, which is the source of those [`Error`]s that a broker or a connection
 /// causes.

@@ -14,7 +14,7 @@ use opentelemetry::{
 
 use crate::error::Error;
 #[cfg(feature = "opentelemetry")]
-use crate::telemetry::w3c;
+use crate::w3c;
 
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";

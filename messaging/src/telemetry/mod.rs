@@ -25,5 +25,3 @@ pub(crate) mod providers;
 mod sinks;
 #[cfg(feature = "opentelemetry")]
 mod tracer;
-#[cfg(feature = "opentelemetry")]
-pub(crate) mod w3c;

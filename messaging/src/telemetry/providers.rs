@@ -31,9 +31,9 @@ const SCHEMA: &str = "https://opentelemetry.io/schemas/1.44.0";
 /// | `ack`, `nack`, `reject DESTINATION` | client | each message that is settled |
 /// | `METHOD` | client, server | each call, cast and fanout, and each method that runs |
 ///
-/// A destination is `EXCHANGE:ROUTING_KEY`, and `EXCHANGE:ROUTING_KEY:QUEUE` for a consumer, without
-/// what is empty. Names of spans leave out temporary queues: those of one connection, those that the
-/// broker named, and names with a UUID.
+/// A destination is `EXCHANGE:ROUTING_KEY`, and `EXCHANGE:ROUTING_KEY:QUEUE` for a consumer,
+/// without what is empty. Names of spans leave out temporary queues: those of one connection, those
+/// that the broker named, and names with a UUID.
 ///
 /// The metrics are `messaging.client.operation.duration`, `messaging.process.duration`,
 /// `messaging.client.sent.messages`, `messaging.client.consumed.messages`,
@@ -55,7 +55,8 @@ const SCHEMA: &str = "https://opentelemetry.io/schemas/1.44.0";
 /// let telemetry = Telemetry::new()
 ///     .tracer_provider(&NoopTracerProvider::new())
 ///     .meter_provider(&NoopMeterProvider::new());
-/// let transport = TransportOptions::new().telemetry(telemetry).connect("memory://telemetry").await?;
+/// let options = TransportOptions::new().telemetry(telemetry);
+/// let transport = options.connect("memory://telemetry").await?;
 /// # Ok(())
 /// # }
 /// ```

@@ -17,10 +17,10 @@ use crate::management::{
 };
 
 /// What a handler answers.
-pub(super) type Answer = Result<Response, ApiError>;
+pub(in crate::management) type Answer = Result<Response, ApiError>;
 
 /// The names in a path, decoded. One that is not UTF-8 names nothing.
-pub(super) struct Names<T>(pub(super) T);
+pub(in crate::management) struct Names<T>(pub(in crate::management) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<Service> for Names<T> {
     type Rejection = ApiError;
@@ -32,7 +32,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Service> for Names<T> {
 }
 
 /// A body that is an object in JSON, or empty.
-pub(super) struct Object(pub(super) Map<String, Value>);
+pub(in crate::management) struct Object(pub(in crate::management) Map<String, Value>);
 
 impl FromRequest<Service> for Object {
     type Rejection = ApiError;
@@ -51,11 +51,11 @@ impl FromRequest<Service> for Object {
 }
 
 /// Answers a change: something new is there, or something is as it was asked for.
-pub(super) fn put_answer(is_new: bool) -> Response {
+pub(in crate::management) fn put_answer(is_new: bool) -> Response {
     if is_new { StatusCode::CREATED.into_response() } else { StatusCode::NO_CONTENT.into_response() }
 }
 
 /// Answers a deletion.
-pub(super) fn deleted(was_there: bool) -> Answer {
+pub(in crate::management) fn deleted(was_there: bool) -> Answer {
     if was_there { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(ApiError::NotFound) }
 }

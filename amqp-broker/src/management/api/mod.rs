@@ -2,17 +2,16 @@
 
 mod bindings;
 mod clients;
-mod definitions;
 mod exchanges;
-mod extract;
+pub(super) mod extract;
 mod health;
 mod limits;
 mod messages;
 mod overview;
-mod permissions;
-mod policies;
+pub(super) mod permissions;
+pub(super) mod policies;
 mod queues;
-mod users;
+pub(super) mod users;
 mod vhosts;
 
 use axum::{
@@ -23,12 +22,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-pub(super) use self::definitions::import::all as import_definitions;
 use super::{answer::api_error::ApiError, service::Service};
 
-/// The routes of the API.
-pub(super) fn routes() -> Router<Service> {
-    let api = Router::new()
+/// The routes of the API, and these further ones of it.
+pub(super) fn routes(further: Router<Service>) -> Router<Service> {
+    let api = further
         .merge(overview::routes())
         .merge(vhosts::routes())
         .merge(queues::routes())
@@ -40,7 +38,6 @@ pub(super) fn routes() -> Router<Service> {
         .merge(permissions::routes())
         .merge(policies::routes())
         .merge(limits::routes())
-        .merge(definitions::routes())
         .merge(health::routes())
         .fallback(async || ApiError::NotFound)
         .layer(middleware::from_fn(refuse_foreign));

@@ -19,7 +19,7 @@ use crate::{
     users::User,
 };
 
-pub(super) fn routes() -> Router<Service> {
+pub(in crate::management) fn routes() -> Router<Service> {
     Router::new()
         .route("/permissions", get(all))
         .route("/permissions/{vhost}/{user}", get(single).put(put).delete(delete))
@@ -35,7 +35,7 @@ pub(super) fn routes() -> Router<Service> {
 type Show = fn(&str, &User, &[String]) -> Vec<Value>;
 
 /// What all users may do in these virtual hosts.
-pub(super) fn shown(service: &Service, show: Show, vhosts: &[String]) -> Vec<Value> {
+pub(in crate::management) fn shown(service: &Service, show: Show, vhosts: &[String]) -> Vec<Value> {
     let users = service.broker.inner.config.users.list();
     users.iter().flat_map(|(name, user)| show(name, user, vhosts)).collect()
 }
@@ -134,7 +134,7 @@ async fn topics(
 }
 
 /// Checks that there are a user and a virtual host of these names.
-pub(super) fn known(service: &Service, vhost: &str, name: &str) -> Result<(), ApiError> {
+pub(in crate::management) fn known(service: &Service, vhost: &str, name: &str) -> Result<(), ApiError> {
     let config = &service.broker.inner.config;
     match config.users.has(name) && config.vhosts.has(vhost) {
         true => Ok(()),
@@ -143,7 +143,7 @@ pub(super) fn known(service: &Service, vhost: &str, name: &str) -> Result<(), Ap
 }
 
 /// The permissions that an object describes.
-pub(super) fn permissions(object: &Map<String, Value>) -> Result<Permissions, ApiError> {
+pub(in crate::management) fn permissions(object: &Map<String, Value>) -> Result<Permissions, ApiError> {
     demand(object, &["configure", "write", "read"])?;
     let part = |key| text(object, key).map(Option::unwrap_or_default);
     let permissions = Permissions::new(part("configure")?, part("write")?, part("read")?);
@@ -151,7 +151,9 @@ pub(super) fn permissions(object: &Map<String, Value>) -> Result<Permissions, Ap
 }
 
 /// The exchange and the permissions on its routing keys that an object describes.
-pub(super) fn topic_permissions(object: &Map<String, Value>) -> Result<(String, TopicPermissions), ApiError> {
+pub(in crate::management) fn topic_permissions(
+    object: &Map<String, Value>,
+) -> Result<(String, TopicPermissions), ApiError> {
     demand(object, &["exchange", "write", "read"])?;
     let part = |key| text(object, key).map(Option::unwrap_or_default);
     let permissions = TopicPermissions::new(part("write")?, part("read")?);

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-pub(super) fn routes() -> Router<Service> {
+pub(in crate::management) fn routes() -> Router<Service> {
     of_kind("/policies", false).merge(of_kind("/operator-policies", true))
 }
 
@@ -103,7 +103,7 @@ fn shown(vhost: &str, policy: &PolicyInfo) -> Value {
 }
 
 /// The policies of a virtual host.
-pub(super) fn listed(service: &Service, vhost: &str, is_of_operator: bool) -> Vec<Value> {
+pub(in crate::management) fn listed(service: &Service, vhost: &str, is_of_operator: bool) -> Vec<Value> {
     let policies = service.broker.policies(vhost).into_iter();
     let own = policies.filter(|policy| policy.is_of_operator == is_of_operator);
     own.map(|policy| shown(vhost, &policy)).collect()
@@ -115,7 +115,7 @@ fn find(service: &Service, vhost: &str, name: &str, is_of_operator: bool) -> Opt
 }
 
 /// The policy that an object describes.
-pub(super) fn policy(
+pub(in crate::management) fn policy(
     name: &str,
     object: &Map<String, Value>,
     is_of_operator: bool,
@@ -143,7 +143,7 @@ pub(super) fn policy(
     }
 }
 
-pub(super) fn invalid(error: impl std::fmt::Display) -> ApiError {
+pub(in crate::management) fn invalid(error: impl std::fmt::Display) -> ApiError {
     failed(&error.to_string())
 }
 

@@ -25,7 +25,7 @@ use crate::{
     users::password::{HashAlgorithm, Password},
 };
 
-pub(super) fn routes() -> Router<Service> {
+pub(in crate::management) fn routes() -> Router<Service> {
     Router::new()
         .route("/users", get(all))
         .route("/users/without-permissions", get(without_permissions))
@@ -64,7 +64,7 @@ async fn single(
 ///
 /// # Errors
 /// When there are none, or they are no text.
-pub(super) fn tags(object: &Map<String, Value>) -> Result<BTreeSet<UserTag>, ApiError> {
+pub(in crate::management) fn tags(object: &Map<String, Value>) -> Result<BTreeSet<UserTag>, ApiError> {
     let unfit = || ApiError::unfit("not_tags", object.get("tags").cloned().unwrap_or_default());
     let names: Vec<&str> = match object.get("tags") {
         None => return Err(ApiError::bad("tags_not_present")),
@@ -81,7 +81,7 @@ pub(super) fn tags(object: &Map<String, Value>) -> Result<BTreeSet<UserTag>, Api
 ///
 /// # Errors
 /// When there are both, or the hash is none of an algorithm that exists here.
-pub(super) fn password(object: &Map<String, Value>) -> Result<Option<Password>, ApiError> {
+pub(in crate::management) fn password(object: &Map<String, Value>) -> Result<Option<Password>, ApiError> {
     let (password, hash) = (text(object, "password")?, text(object, "password_hash")?);
     match (password, hash) {
         (Some(_), Some(_)) => Err(ApiError::bad("both_password_and_password_hash_are_provided")),

@@ -2,13 +2,15 @@
 
 use serde_json::{Map, Value};
 
-use super::{
-    answer::api_error::ApiError,
-    api::import_definitions,
-    samples::sampler::Samples,
-    service::{Service, options::HttpOptions},
+use super::import;
+use crate::{
+    broker::Broker,
+    management::{
+        answer::api_error::ApiError,
+        samples::sampler::Samples,
+        service::{Service, options::HttpOptions},
+    },
 };
-use crate::broker::Broker;
 
 /// What RabbitMQ exports as definitions: users, virtual hosts, permissions, policies, queues,
 /// exchanges and bindings (<https://www.rabbitmq.com/docs/definitions>). With the feature
@@ -81,7 +83,7 @@ impl Broker {
             options: HttpOptions::new(),
             samples: <std::sync::Arc<Samples>>::default(),
         };
-        import_definitions(&service, &definitions.0)
+        import::all(&service, &definitions.0)
             .await
             .map_err(|error: ApiError| DefinitionsError::Refused(error.reason()))
     }

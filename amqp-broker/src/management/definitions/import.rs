@@ -3,7 +3,6 @@
 use amqp_codec::method::{exchange, queue};
 use serde_json::{Map, Value};
 
-use super::super::{permissions, policies, users};
 use crate::{
     management::{
         amqp::direct::{Direct, short},
@@ -12,6 +11,7 @@ use crate::{
             query::{boolean, text},
             table::table,
         },
+        api::{permissions, policies, users},
         observed::walk,
         service::Service,
     },
@@ -32,7 +32,7 @@ fn name_of<'a>(entry: &'a Map<String, Value>, key: &str) -> Result<&'a str, ApiE
 ///
 /// # Errors
 /// When an entry is not what it has to be. What stands before it is imported then.
-pub(in crate::management) async fn all(service: &Service, body: &Map<String, Value>) -> Result<(), ApiError> {
+pub(super) async fn all(service: &Service, body: &Map<String, Value>) -> Result<(), ApiError> {
     let broker = &service.broker;
     for user in entries(body, "users") {
         let (tags, password) = (users::tags(user)?, users::password(user)?);

@@ -1,7 +1,5 @@
 //! Definitions: all that is configured, out and in, whole or of one virtual host.
 
-pub(super) mod import;
-
 use axum::{
     Router,
     extract::State,
@@ -11,10 +9,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{
-    extract::{Answer, Names, Object},
-    permissions, policies,
-};
+use super::import;
 use crate::{
     core::vhost::observe::QueueState,
     management::{
@@ -23,6 +18,10 @@ use crate::{
             query::Query,
             table::table_json,
         },
+        api::{
+            extract::{Answer, Names, Object},
+            permissions, policies,
+        },
         login::caller::Caller,
         observed::walk,
         service::Service,
@@ -30,7 +29,7 @@ use crate::{
     },
 };
 
-pub(super) fn routes() -> Router<Service> {
+pub(in crate::management) fn routes() -> Router<Service> {
     Router::new()
         .route("/definitions", get(export).post(import))
         .route("/definitions/{vhost}", get(export_vhost).post(import_vhost))
