@@ -50,7 +50,7 @@ pub use left_out::leave_out;
 pub use lingering::Lingering;
 pub use named_tests::find_named_tests;
 pub use namespace::Namespace;
-pub use node::Node;
+pub use node::{HttpPorts, Node};
 pub use peer::Peer;
 pub use probe::{Probe, Waits};
 pub use proxy::{Direction, Proxy};

@@ -24,6 +24,8 @@ const CTL_DEADLINE: Duration = Duration::from_secs(180);
 const URI_VARIABLE: &str = "AMQP_TEST_RABBITMQ_URI";
 const HOME_VARIABLE: &str = "AMQP_TEST_RABBITMQ_HOME";
 const EPMD_PORT_VARIABLE: &str = "AMQP_TEST_RABBITMQ_EPMD_PORT";
+const HTTP_PORT_VARIABLE: &str = "AMQP_TEST_RABBITMQ_HTTP_PORT";
+const METRICS_PORT_VARIABLE: &str = "AMQP_TEST_RABBITMQ_METRICS_PORT";
 
 /// A running RabbitMQ node.
 #[derive(Clone, Debug)]
@@ -32,6 +34,16 @@ pub struct Node {
     port: u16,
     uri: String,
     control: Option<Control>,
+    http: Option<HttpPorts>,
+}
+
+/// The ports of a node's plugins that speak HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpPorts {
+    /// The port of rabbitmq_management.
+    pub management: u16,
+    /// The port of rabbitmq_prometheus.
+    pub metrics: u16,
 }
 
 /// What RabbitMQ's programs need to know of a private node.
@@ -67,6 +79,13 @@ impl Node {
         let shared = Self::shared();
         require_rabbitmq(test, shared.is_some());
         shared
+    }
+
+    /// The ports that speak HTTP, of a node that
+    /// [`RabbitMq::start_managed`](crate::RabbitMq::start_managed) started.
+    #[must_use]
+    pub fn http(&self) -> Option<HttpPorts> {
+        self.http
     }
 
     /// The port that speaks AMQP.
@@ -129,21 +148,30 @@ impl Node {
             variables.push((EPMD_PORT_VARIABLE, control.epmd_port.to_string()));
             variables.extend(control.installation.variable());
         }
+        if let Some(HttpPorts { management, metrics }) = self.http {
+            variables.push((HTTP_PORT_VARIABLE, management.to_string()));
+            variables.push((METRICS_PORT_VARIABLE, metrics.to_string()));
+        }
         variables
     }
 
     pub(crate) fn private(port: u16, control: Control) -> Self {
         let host = Ipv4Addr::LOCALHOST.to_string();
-        let mut node = Self { host, port, uri: String::new(), control: Some(control) };
+        let mut node = Self { host, port, uri: String::new(), control: Some(control), http: None };
         node.uri = node.uri_for("guest", "guest", "/");
         node
+    }
+
+    pub(crate) fn with_http(mut self, ports: HttpPorts) -> Self {
+        self.http = Some(ports);
+        self
     }
 
     #[allow(clippy::panic, reason = "what is set up wrongly must fail, not be left out")]
     fn from_environment() -> Option<Self> {
         let uri = env::var(URI_VARIABLE).ok().filter(|uri| !uri.is_empty())?;
         match Self::from_uri(&uri, Control::from_environment()) {
-            Ok(node) => Some(node),
+            Ok(node) => Some(Node { http: HttpPorts::from_environment(), ..node }),
             Err(why) => panic!("{URI_VARIABLE}: {why}"),
         }
     }
@@ -163,7 +191,14 @@ impl Node {
         if host.is_empty() {
             return Err("there is no host".into());
         }
-        Ok(Self { host: host.to_owned(), port, uri: uri.to_owned(), control })
+        Ok(Self { host: host.to_owned(), port, uri: uri.to_owned(), control, http: None })
+    }
+}
+
+impl HttpPorts {
+    fn from_environment() -> Option<Self> {
+        let port = |variable| env::var(variable).ok()?.parse().ok();
+        Some(Self { management: port(HTTP_PORT_VARIABLE)?, metrics: port(METRICS_PORT_VARIABLE)? })
     }
 }
 
@@ -249,6 +284,9 @@ mod tests {
         let names: Vec<_> = variables.iter().map(|(name, _)| *name).collect();
         assert_eq!(names[..3], [URI_VARIABLE, HOME_VARIABLE, EPMD_PORT_VARIABLE]);
         assert_eq!(variables[0].1, private().uri());
+        let managed = private().with_http(HttpPorts { management: 1, metrics: 2 }).environment();
+        let ports: Vec<_> = managed.iter().filter(|variable| !variables.contains(variable)).collect();
+        assert_eq!(ports, [&(HTTP_PORT_VARIABLE, "1".to_owned()), &(METRICS_PORT_VARIABLE, "2".to_owned())]);
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::installation::{Installation, require_rabbitmq};
 use crate::namespace;
-use crate::node::{Control, LOOPBACK_ONLY, NAME, Node};
+use crate::node::{Control, HttpPorts, LOOPBACK_ONLY, NAME, Node};
 use crate::process::Process;
 
 /// The deadline of a node's start. It takes 10 s on two free cores, and longer while other tests
@@ -94,6 +94,37 @@ impl RabbitMq {
             }
         }
         Self::start_once(configuration, plugins).await
+    }
+
+    /// As [`start`](Self::start), with more lines of rabbitmq.conf, and with the plugins
+    /// rabbitmq_management and rabbitmq_prometheus, which answer when this returns at the ports
+    /// that [`Node::http`] tells.
+    ///
+    /// # Errors
+    /// As `start`; also when the node refuses the configuration, or a plugin does not answer within
+    /// 300 s.
+    ///
+    /// # Cancel safety
+    /// The node is killed when the future is dropped.
+    pub async fn start_managed(configuration: &str) -> io::Result<Self> {
+        let [management, metrics] = free_ports()?;
+        let configuration = format!(
+            "management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {management}\n\
+             prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {metrics}\n{configuration}"
+        );
+        let plugins = ["rabbitmq_management", "rabbitmq_prometheus"];
+        let mut rabbitmq = Self::start_with(&configuration, &plugins).await?;
+        rabbitmq.node = rabbitmq.node.clone().with_http(HttpPorts { management, metrics });
+        let deadline = Instant::now() + START_DEADLINE;
+        for port in [management, metrics] {
+            while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+                if Instant::now() >= deadline {
+                    return Err(rabbitmq.failure(io::ErrorKind::TimedOut, "does not speak HTTP"));
+                }
+                sleep(POLL_INTERVAL).await;
+            }
+        }
+        Ok(rabbitmq)
     }
 
     /// A free port, for a configuration.

@@ -1,5 +1,5 @@
 //! Runs a command while a private RabbitMQ runs, which the command's tests find as
-//! `tests::Node::shared()`. It is that of the folder `AMQP_TEST_RABBITMQ_ROOT`, if that is set.
+//! `tests::Node::shared()`, with RabbitMQ's management and metrics. It is that of the folder `AMQP_TEST_RABBITMQ_ROOT`, if that is set.
 //!
 //! `with-rabbitmq COMMAND [ARGUMENT...]` ends with the command's exit code, or with 125 when
 //! RabbitMQ or the command could not be started. SIGINT or SIGTERM ends first the command, then
@@ -46,7 +46,7 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> io::Result<u8> {
     let mut signals = Signals::new()?;
     let rabbitmq = tokio::select! {
-        started = RabbitMq::start_with(CONFIGURATION, &[]) => started?,
+        started = RabbitMq::start_managed(CONFIGURATION) => started?,
         kind = signals.recv() => return Ok(ended_by(kind.as_raw_value())),
     };
     let mut child = spawn(command, &rabbitmq)?;
