@@ -1,5 +1,6 @@
 //! Runs a command while a private RabbitMQ runs, which the command's tests find as
-//! `tests::Node::shared()`, with RabbitMQ's management and metrics. It is that of the folder `AMQP_TEST_RABBITMQ_ROOT`, if that is set.
+//! `tests::Node::shared()`, with RabbitMQ's management and metrics. It is that of the folder
+//! `AMQP_TEST_RABBITMQ_ROOT`, if that is set.
 //!
 //! `with-rabbitmq COMMAND [ARGUMENT...]` ends with the command's exit code, or with 125 when
 //! RabbitMQ or the command could not be started. SIGINT or SIGTERM ends first the command, then

@@ -157,7 +157,7 @@ impl Answer {
     pub(super) fn allows_only(self, allowed: &str) -> Self {
         let answer = self.is(405);
         let allow = answer.header("allow");
-        assert!(allow.split(", ").any(|method| method == allowed), "{answer}: {allow}");
+        assert!(allow.split(',').any(|method| method.trim() == allowed), "{answer}: {allow}");
         answer
     }
 

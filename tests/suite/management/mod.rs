@@ -22,6 +22,7 @@ mod metrics;
 mod page;
 mod policies;
 mod queues;
+mod tools;
 mod users;
 mod vhosts;
 
