@@ -148,7 +148,7 @@ impl Answer {
     }
 
     #[track_caller]
-    pub(super) fn is_not_found(self) -> Self {
+    pub(super) fn not_found(self) -> Self {
         self.refuses(404, "Object Not Found", "Not Found")
     }
 

@@ -51,8 +51,8 @@ async fn one_is_told_and_closed(broker: Managed) {
     let closed = within(connection.closed()).await.to_string();
     assert!(closed.contains("for a test"), "{closed}");
     broker.eventually(&format!("/api/vhosts/{vhost}/connections"), |list| *list == json!([])).await;
-    api.get(&path).await.is_not_found();
-    api.delete(&path).await.is_not_found();
+    api.get(&path).await.not_found();
+    api.delete(&path).await.not_found();
 }
 
 async fn channels_and_consumers_are_told(broker: Managed) {
@@ -98,7 +98,7 @@ async fn channels_and_consumers_are_told(broker: Managed) {
     drop((consumer, publisher));
     within(connection.close()).await.unwrap();
     broker.eventually(&format!("/api/consumers/{vhost}"), |list| *list == json!([])).await;
-    api.get(&format!("/api/channels/{}", segment(&name))).await.is_not_found();
+    api.get(&format!("/api/channels/{}", segment(&name))).await.not_found();
 }
 
 async fn what_is_not_there_is_not_found(broker: Managed) {
@@ -109,9 +109,9 @@ async fn what_is_not_there_is_not_found(broker: Managed) {
         "/api/vhosts/management-nowhere/channels",
         "/api/consumers/management-nowhere",
     ] {
-        broker.api.get(path).await.is_not_found();
+        broker.api.get(path).await.not_found();
     }
-    broker.api.delete("/api/connections/nothing").await.is_not_found();
+    broker.api.delete("/api/connections/nothing").await.not_found();
     broker.api.post("/api/connections/nothing", json!({})).await.allows_only("DELETE");
 }
 

@@ -28,8 +28,8 @@ async fn exchanges_are_declared_told_and_deleted(broker: Managed) {
         .await
         .has(&json!({ "name": "", "type": "direct" }));
     api.delete(&path).await.is(204);
-    api.delete(&path).await.is_not_found();
-    api.get(&path).await.is_not_found();
+    api.delete(&path).await.not_found();
+    api.get(&path).await.not_found();
 }
 
 async fn a_declaration_has_defaults(broker: Managed) {
@@ -53,7 +53,7 @@ async fn wrong_exchanges_are_refused(broker: Managed) {
     );
     api.put(&at("e"), json!({ "type": 5 })).await.is(400);
     api.put(&at("e"), json!({ "durable": "maybe" })).await.refuses(400, "bad_request", "not_boolean");
-    api.get(&at("e")).await.is_not_found();
+    api.get(&at("e")).await.not_found();
     for name in ["amq.own", "amq.default"] {
         api.put(&at(name), json!({ "type": "direct" })).await.refuses(
             401,
@@ -69,7 +69,7 @@ async fn wrong_exchanges_are_refused(broker: Managed) {
         "not_found",
         "vhost_not_found",
     );
-    api.get("/api/exchanges/management-nowhere").await.is_not_found();
+    api.get("/api/exchanges/management-nowhere").await.not_found();
 }
 
 async fn one_in_use_is_kept(broker: Managed) {
@@ -127,7 +127,7 @@ async fn bindings_are_made_told_and_taken_away(broker: Managed) {
     for binding in bindings {
         let one = format!("{path}/{}", segment(binding["properties_key"].as_str().unwrap()));
         api.delete(&one).await.is(204);
-        api.delete(&one).await.is_not_found();
+        api.delete(&one).await.not_found();
     }
     api.get(&path).await.has(&json!([]));
 }
@@ -152,9 +152,9 @@ async fn wrong_bindings_are_refused(broker: Managed) {
     let answer = api.call("POST", &at("e/amq.topic/q/q"), Some("x".into())).await;
     assert!(answer.status == 400 || (broker.is_rabbitmq() && answer.status == 500), "{answer}");
     api.get(&at("e/amq.topic/q/nowhere")).await.has(&json!([]));
-    api.get(&at("x/amq.topic/q/q")).await.is_not_found();
-    api.get(&at("e/amq.topic/q/q/~")).await.is_not_found();
-    api.delete(&at("e/amq.topic/q/q/~")).await.is_not_found();
+    api.get(&at("x/amq.topic/q/q")).await.not_found();
+    api.get(&at("e/amq.topic/q/q/~")).await.not_found();
+    api.delete(&at("e/amq.topic/q/q/~")).await.not_found();
     api.put(&at("e/amq.topic/q/q/~"), json!({})).await.allows_only("DELETE");
     api.get(&at("e/amq.default/q/q")).await.has(&json!([{ "routing_key": "q", "properties_key": "q" }]));
 }

@@ -108,7 +108,7 @@ async fn a_broker_that_is_well_says_so(broker: Managed) {
         "bad_request",
         "Invalid expiration value",
     );
-    api.get("/api/health/checks/zzz").await.is_not_found();
+    api.get("/api/health/checks/zzz").await.not_found();
     api.post("/api/health/checks/alarms", json!({})).await.allows_only("GET");
 }
 
@@ -117,7 +117,7 @@ async fn a_virtual_host_is_alive(broker: Managed) {
     for _ in 0..2 {
         api.get(&format!("/api/aliveness-test/{vhost}")).await.has(&json!({ "status": "ok" }));
     }
-    api.get("/api/aliveness-test/management-nowhere").await.is_not_found();
+    api.get("/api/aliveness-test/management-nowhere").await.not_found();
     let user = broker.user("management-not-alive", "management").await;
     broker.permit("management-not-alive", &vhost, ["^$"; 3]).await;
     let refused = user.get(&format!("/api/aliveness-test/{vhost}")).await;

@@ -108,7 +108,7 @@ async fn bodies_are_bounded() {
         arguments = json!({ "t": arguments });
     }
     broker.api.put("/api/queues/%2F/nested", json!({ "arguments": arguments })).await.is(400);
-    broker.api.get("/api/queues/%2F/nested").await.is_not_found();
+    broker.api.get("/api/queues/%2F/nested").await.not_found();
 }
 
 #[tokio::test(start_paused = true)]

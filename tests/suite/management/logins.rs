@@ -208,7 +208,7 @@ async fn tags_tell_what_may_be_changed(broker: Managed) {
         send(broker.api.login("guest", "wrong")).await.is(401);
         send(users.tagless.clone()).await.refuses(401, "not_authorised", MANAGEMENT);
         let monitoring = send(users.monitoring.clone()).await;
-        monitoring.refuses(401, "not_authorised", if reason.is_none() { VHOST } else { reason.unwrap() });
+        monitoring.refuses(401, "not_authorised", reason.unwrap_or(VHOST));
         let management = send(users.management.clone()).await;
         match reason {
             Some(reason) => drop(management.refuses(401, "not_authorised", reason)),
@@ -286,7 +286,7 @@ async fn wrong_logins_are_refused(broker: Managed) {
         let refused = api.without_login().header("authorization", header).get("/api/whoami").await;
         assert!(refused.status == 401 || (broker.is_rabbitmq() && refused.status == 400), "{refused}");
     }
-    api.without_login().get("/api/nothing").await.is_not_found();
+    api.without_login().get("/api/nothing").await.not_found();
     api.get("/api/whoami").await.has(&json!({ "name": "guest", "tags": ["administrator"] }));
 }
 
@@ -299,7 +299,7 @@ async fn methods_and_types_are_checked(broker: Managed) {
     api.call("PATCH", "/api/overview", None).await.allows_only("GET");
     api.put("/api/whoami", json!({})).await.allows_only("GET");
     for path in ["/api/nothing", "/api/queues//q", "/api/overview/nothing"] {
-        api.get(path).await.is_not_found();
+        api.get(path).await.not_found();
     }
     api.header("accept", "*/*").get("/api/whoami").await.is(200);
     // A browser sends this to any host without asking it first.

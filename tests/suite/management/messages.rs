@@ -232,7 +232,7 @@ async fn a_queue_is_purged(broker: Managed) {
     }
     place.api.delete(&contents).await.is(204);
     place.get(get(1, "ack_requeue_true")).await.has(&json!([]));
-    place.api.delete("/api/queues/management-purged/nowhere/contents").await.is_not_found();
+    place.api.delete("/api/queues/management-purged/nowhere/contents").await.not_found();
     place.api.get(&contents).await.allows_only("DELETE");
     let stream = json!({ "durable": true, "arguments": { "x-queue-type": "stream" } });
     place.api.put("/api/queues/management-purged/stream", stream).await.is(201);

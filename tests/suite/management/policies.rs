@@ -29,11 +29,11 @@ async fn policies_are_set_told_and_cleared(broker: Managed) {
         broker.eventually(&queue, acts).await;
         for name in ["high", "low"] {
             api.delete(&at(name)).await.is(204);
-            api.delete(&at(name)).await.is_not_found();
-            api.get(&at(name)).await.is_not_found();
+            api.delete(&at(name)).await.not_found();
+            api.get(&at(name)).await.not_found();
         }
         broker.eventually(&queue, |queue| queue[of_queue].is_null()).await;
-        api.get(&format!("/api/{kind}/management-nowhere")).await.is_not_found();
+        api.get(&format!("/api/{kind}/management-nowhere")).await.not_found();
     }
 }
 
@@ -68,7 +68,7 @@ async fn wrong_policies_are_refused(broker: Managed) {
         api.call("PUT", &path, Some("x".into())).await.refuses(400, "bad_request", "not_json");
         let answer = api.put(&path, json!({ "pattern": "x", "definition": "x" })).await;
         assert!(answer.status == 400 || (broker.is_rabbitmq() && answer.status == 500), "{answer}");
-        api.get(&path).await.is_not_found();
+        api.get(&path).await.not_found();
     }
     let alternate = json!({ "pattern": "x", "definition": { "alternate-exchange": "e" } });
     api.put(&format!("/api/operator-policies/{vhost}/p"), alternate.clone()).await.refuses(
@@ -143,7 +143,7 @@ async fn limits_of_virtual_hosts_act(broker: Managed) {
         "not_found",
         "vhost_not_found",
     );
-    api.get("/api/vhost-limits/management-nowhere").await.is_not_found();
+    api.get("/api/vhost-limits/management-nowhere").await.not_found();
 }
 
 async fn limits_of_users_are_kept(broker: Managed) {
@@ -170,7 +170,7 @@ async fn limits_of_users_are_kept(broker: Managed) {
         "bad_request",
         "no_such_user",
     );
-    api.get("/api/user-limits/management-nobody").await.is_not_found();
+    api.get("/api/user-limits/management-nobody").await.not_found();
     api.delete("/api/users/management-limited").await.is(204);
 }
 

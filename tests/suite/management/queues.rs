@@ -37,8 +37,8 @@ async fn they_are_declared_told_and_deleted(broker: Managed) {
     }]);
     api.get(&format!("{path}/bindings")).await.has(&binding);
     api.delete(&path).await.is(204);
-    api.delete(&path).await.is_not_found();
-    api.get(&path).await.is_not_found();
+    api.delete(&path).await.not_found();
+    api.get(&path).await.not_found();
     // A slash at the end changes nothing.
     api.get(&format!("/api/queues/{vhost}/")).await.has(&json!([]));
     let vhosts = api.get("/api/queues/").await.is(200).column("vhost");
@@ -88,15 +88,15 @@ async fn wrong_declarations_are_refused(broker: Managed) {
         api.put(&path, body).await.refuses(400, "bad_request", reason);
     }
     api.call("PUT", &path, Some("not json".into())).await.refuses(400, "bad_request", "not_json");
-    api.get(&path).await.is_not_found();
+    api.get(&path).await.not_found();
     api.put(&format!("/api/queues/{vhost}/amq.own"), json!({})).await.refuses(
         401,
         "not_authorised",
         "Access refused",
     );
     api.put("/api/queues/management-nowhere/q", json!({})).await.refuses(404, "not_found", "vhost_not_found");
-    api.delete("/api/queues/management-nowhere/q").await.is_not_found();
-    api.get("/api/queues/management-nowhere").await.is_not_found();
+    api.delete("/api/queues/management-nowhere/q").await.not_found();
+    api.get("/api/queues/management-nowhere").await.not_found();
     let long = |length: usize| format!("/api/queues/{vhost}/{}", "n".repeat(length));
     api.put(&long(255), json!({})).await.is(201);
     api.put(&long(256), json!({})).await.is(400);

@@ -30,8 +30,8 @@ async fn they_are_made_changed_and_deleted(broker: Managed) {
     let without = api.get("/api/users/without-permissions").await.is(200).column("name");
     assert!(without.contains(&"management-made".to_owned()), "{without:?}");
     api.delete(path).await.is(204);
-    api.delete(path).await.is_not_found();
-    api.get(path).await.is_not_found();
+    api.delete(path).await.not_found();
+    api.get(path).await.not_found();
     api.login("management-made", "two").get("/api/whoami").await.is(401);
 }
 
@@ -102,7 +102,7 @@ async fn wrong_requests_are_refused(broker: Managed) {
         let answer = api.put(path, body).await;
         assert!(answer.status == 400 || (broker.is_rabbitmq() && answer.status == 500), "{answer}");
     }
-    api.get(path).await.is_not_found();
+    api.get(path).await.not_found();
     api.post(path, json!({})).await.allows_only("PUT");
 }
 
@@ -113,7 +113,7 @@ async fn several_are_deleted_at_once(broker: Managed) {
     }
     broker.api.post("/api/users/bulk-delete", json!({ "users": names })).await.is(204);
     for name in names {
-        broker.api.get(&format!("/api/users/{name}")).await.is_not_found();
+        broker.api.get(&format!("/api/users/{name}")).await.not_found();
     }
 }
 
@@ -121,7 +121,7 @@ async fn permissions_are_given_and_taken(broker: Managed) {
     let (api, vhost) = (&broker.api, broker.vhost("management-permissions").await);
     broker.user("management-permitted", "").await;
     let path = format!("/api/permissions/{vhost}/management-permitted");
-    api.get(&path).await.is_not_found();
+    api.get(&path).await.not_found();
     api.put(&path, json!({ "configure": "^c", "write": "^w", "read": "^r" })).await.is(201);
     let told = json!({ "user": "management-permitted", "vhost": vhost, "configure": "^c", "write": "^w", "read": "^r" });
     api.get(&path).await.has(&told);
@@ -131,7 +131,7 @@ async fn permissions_are_given_and_taken(broker: Managed) {
         |list: &Json| list.as_array().is_some_and(|list| list.iter().any(|entry| entry["vhost"] == vhost));
     assert!(is_told(&api.get("/api/permissions").await.is(200).json()));
     api.delete(&path).await.is(204);
-    api.delete(&path).await.is_not_found();
+    api.delete(&path).await.not_found();
     for (body, reason) in [
         (json!({ "configure": ".*", "write": ".*" }), "{key_missing,read}"),
         (json!({ "configure": "[", "write": ".*", "read": "" }), "invalid_regexp"),
@@ -144,8 +144,8 @@ async fn permissions_are_given_and_taken(broker: Managed) {
         "/api/permissions/management-nowhere/guest".into(),
     ] {
         api.put(&path, all()).await.refuses(400, "bad_request", "vhost_or_user_not_found");
-        api.get(&path).await.is_not_found();
-        api.delete(&path).await.is_not_found();
+        api.get(&path).await.not_found();
+        api.delete(&path).await.not_found();
     }
     api.delete("/api/users/management-permitted").await.is(204);
 }
@@ -154,7 +154,7 @@ async fn topic_permissions_are_given_and_taken(broker: Managed) {
     let (api, vhost) = (&broker.api, broker.vhost("management-topics").await);
     broker.user("management-topic", "").await;
     let path = format!("/api/topic-permissions/{vhost}/management-topic");
-    api.get(&path).await.is_not_found();
+    api.get(&path).await.not_found();
     let topics = json!({ "exchange": "amq.topic", "write": "^a", "read": "^b" });
     api.put(&path, topics.clone()).await.is(201);
     api.put(&path, topics).await.is(204);
@@ -169,7 +169,7 @@ async fn topic_permissions_are_given_and_taken(broker: Managed) {
         api.put(&path, body).await.refuses(400, "bad_request", reason);
     }
     api.delete(&path).await.is(204);
-    api.delete(&path).await.is_not_found();
+    api.delete(&path).await.not_found();
     api.delete("/api/users/management-topic").await.is(204);
 }
 

@@ -8,7 +8,7 @@ async fn they_are_made_changed_and_deleted(broker: Managed) {
     let api = &broker.api;
     let path = "/api/vhosts/management%2Fmade";
     api.delete(path).await;
-    api.get(path).await.is_not_found();
+    api.get(path).await.not_found();
     api.put(path, json!({ "description": "first", "tags": "a,b" })).await.is(201);
     api.put(path, json!({ "description": "second", "tags": "a,b" })).await.is(204);
     let told =
@@ -28,9 +28,9 @@ async fn they_are_made_changed_and_deleted(broker: Managed) {
         closed.to_string().contains("320") || closed.to_string().contains("CONNECTION_FORCED"),
         "{closed}"
     );
-    api.delete(path).await.is_not_found();
-    api.get(path).await.is_not_found();
-    api.get("/api/queues/management%2Fmade").await.is_not_found();
+    api.delete(path).await.not_found();
+    api.get(path).await.not_found();
+    api.get("/api/queues/management%2Fmade").await.not_found();
 }
 
 async fn what_is_in_them_goes_with_them(broker: Managed) {
@@ -42,7 +42,7 @@ async fn what_is_in_them_goes_with_them(broker: Managed) {
     api.put(&format!("/api/policies/{vhost}/p"), policy).await.is(201);
     let vhost = broker.vhost(&vhost).await;
     api.get(&format!("/api/queues/{vhost}")).await.has(&json!([]));
-    api.get(&format!("/api/exchanges/{vhost}/e")).await.is_not_found();
+    api.get(&format!("/api/exchanges/{vhost}/e")).await.not_found();
     api.get(&format!("/api/policies/{vhost}")).await.has(&json!([]));
 }
 
@@ -51,11 +51,11 @@ async fn wrong_requests_are_refused(broker: Managed) {
     let path = "/api/vhosts/management-wrong";
     api.delete(path).await;
     api.call("PUT", path, Some("no json".into())).await.refuses(400, "bad_request", "not_json");
-    api.get(path).await.is_not_found();
+    api.get(path).await.not_found();
     api.call("PUT", path, None).await.is(201);
     api.post(path, json!({})).await.allows_only("PUT");
     api.delete(path).await.is(204);
-    api.get("/api/vhosts/management-wrong/permissions").await.is_not_found();
+    api.get("/api/vhosts/management-wrong/permissions").await.not_found();
 }
 
 on_both!(they_are_made_changed_and_deleted, what_is_in_them_goes_with_them, wrong_requests_are_refused,);
