@@ -5,16 +5,18 @@ pub(crate) mod password;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
 
 use self::password::Password;
 use crate::core::rabbitmq::access::{
     Access, Permissions,
     tags::UserTag,
+    tally::{Counted, Tally},
     topics::{TopicPermissions, Topics},
 };
 use crate::sync::{
-    RwLock,
+    Mutex, RwLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -22,10 +24,18 @@ use crate::sync::{
 /// and nobody can log in as this user.
 pub(crate) const INTERNAL_USER: &str = "rmq-internal";
 
+/// The names of the limits that a user may have.
+pub(crate) const MAX_CONNECTIONS: &str = "max-connections";
+pub(crate) const MAX_CHANNELS: &str = "max-channels";
+#[cfg(feature = "management")]
+pub(crate) const USER_LIMITS: [&str; 2] = [MAX_CHANNELS, MAX_CONNECTIONS];
+
 /// The users of a broker.
 #[derive(Default)]
 pub(crate) struct Users {
     all: RwLock<BTreeMap<String, User>>,
+    /// What is counted of those who have connected.
+    tallies: Mutex<BTreeMap<String, Arc<Tally>>>,
     changes: AtomicU64,
 }
 
@@ -41,6 +51,8 @@ pub(crate) struct User {
     /// The permissions on routing keys by virtual host and exchange.
     pub(crate) topics: BTreeMap<String, BTreeMap<String, TopicPermissions>>,
     pub(crate) tags: BTreeSet<UserTag>,
+    /// The limits by name; a negative one is none.
+    pub(crate) limits: BTreeMap<String, i64>,
     /// Set for a user whom the settings name: it goes when they name it no longer.
     is_configured: bool,
 }
@@ -155,9 +167,26 @@ impl Users {
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut BTreeMap<String, User>) -> R) -> R {
-        let result = change(&mut self.all.write());
+        let mut all = self.all.write();
+        let result = change(&mut all);
+        for (name, tally) in self.tallies.lock().iter() {
+            bound(tally, all.get(name));
+        }
+        drop(all);
         self.changes.fetch_add(1, Ordering::AcqRel);
         result
+    }
+
+    /// What is counted of a user, with its limits.
+    pub(crate) fn tally(&self, name: &str) -> Arc<Tally> {
+        let all = self.all.read();
+        let mut tallies = self.tallies.lock();
+        let tally = tallies.entry(name.to_owned()).or_insert_with(|| {
+            let tally = Tally::of(name);
+            bound(&tally, all.get(name));
+            Arc::new(tally)
+        });
+        Arc::clone(tally)
     }
 
     /// The number of changes. What was read after it is still valid while the number stays the
@@ -193,6 +222,13 @@ impl Users {
         };
         let (topics, tags) = (user.topics_of(name, vhost), user.tags.clone());
         Some(Access { user: name.to_owned(), permissions, topics, tags })
+    }
+}
+
+/// Gives what is counted of a user the limits of the user.
+fn bound(tally: &Tally, user: Option<&User>) {
+    for (counted, name) in [(Counted::Connections, MAX_CONNECTIONS), (Counted::Channels, MAX_CHANNELS)] {
+        tally.limit(counted, user.and_then(|user| user.limits.get(name)).copied());
     }
 }
 
@@ -238,6 +274,17 @@ impl Users {
         });
     }
 
+    /// Sets a limit of a user, or removes it. What is open stays so.
+    pub(crate) fn limit(&self, user: &str, name: &str, most: Option<i64>) {
+        self.change(|users| {
+            let Some(user) = users.get_mut(user) else { return };
+            match most {
+                Some(most) => drop(user.limits.insert(name.to_owned(), most)),
+                None => drop(user.limits.remove(name)),
+            }
+        });
+    }
+
     /// Removes what concerns a virtual host that is deleted.
     pub(crate) fn forget_vhost(&self, vhost: &str) {
         self.change(|users| {
@@ -254,7 +301,11 @@ impl Users {
 /// A clone is independent: later changes of one do not affect the other.
 impl Clone for Users {
     fn clone(&self) -> Self {
-        Users { all: RwLock::new(self.all.read().clone()), changes: AtomicU64::new(0) }
+        Users {
+            all: RwLock::new(self.all.read().clone()),
+            tallies: Mutex::default(),
+            changes: AtomicU64::new(0),
+        }
     }
 }
 

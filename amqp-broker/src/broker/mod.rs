@@ -2,6 +2,8 @@
 
 pub(crate) mod accounts;
 pub(crate) mod inspection;
+#[cfg(feature = "management")]
+mod limits;
 pub(crate) mod memory;
 pub(crate) mod policies;
 #[cfg(feature = "management")]

@@ -1,27 +1,49 @@
-//! The names of the virtual hosts, which may change while the broker runs.
+//! The virtual hosts and their settings, which may change while the broker runs.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeMap, fmt};
 
 use crate::sync::RwLock;
 
-/// The names of the virtual hosts.
+/// The names of the limits that a virtual host may have.
+#[cfg(feature = "management")]
+pub(crate) const VHOST_LIMITS: [&str; 2] = [MAX_CONNECTIONS, MAX_QUEUES];
+
+pub(crate) const MAX_CONNECTIONS: &str = "max-connections";
+#[cfg(feature = "management")]
+pub(crate) const MAX_QUEUES: &str = "max-queues";
+
+/// What is set of a virtual host.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct VhostSettings {
+    #[cfg(feature = "management")]
+    pub(crate) description: String,
+    #[cfg(feature = "management")]
+    pub(crate) tags: Vec<String>,
+    /// The limits by name; a negative one is none.
+    pub(crate) limits: BTreeMap<String, i64>,
+}
+
+/// The virtual hosts by name.
 #[derive(Default)]
-pub(crate) struct Vhosts(RwLock<BTreeSet<String>>);
+pub(crate) struct Vhosts(RwLock<BTreeMap<String, VhostSettings>>);
 
 impl Vhosts {
     /// Adds a name; returns whether it is new.
     pub(crate) fn add(&self, name: String) -> bool {
-        self.0.write().insert(name)
+        let mut all = self.0.write();
+        let is_new = !all.contains_key(&name);
+        all.entry(name).or_default();
+        is_new
     }
 
     /// Removes a name; returns whether it was there.
     #[cfg(feature = "management")]
     pub(crate) fn remove(&self, name: &str) -> bool {
-        self.0.write().remove(name)
+        self.0.write().remove(name).is_some()
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.read().contains(name)
+        self.0.read().contains_key(name)
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -30,7 +52,27 @@ impl Vhosts {
 
     /// All names, in order.
     pub(crate) fn all(&self) -> Vec<String> {
-        self.0.read().iter().cloned().collect()
+        self.0.read().keys().cloned().collect()
+    }
+
+    /// The most connections that a virtual host may have by its own limit.
+    pub(crate) fn most_connections(&self, name: &str) -> usize {
+        let all = self.0.read();
+        let most = all.get(name).and_then(|settings| settings.limits.get(MAX_CONNECTIONS));
+        most.and_then(|most| usize::try_from(*most).ok()).unwrap_or(usize::MAX)
+    }
+
+    #[cfg(feature = "management")]
+    pub(crate) fn settings(&self, name: &str) -> Option<VhostSettings> {
+        self.0.read().get(name).cloned()
+    }
+
+    /// Changes the settings of a virtual host, if it is there.
+    #[cfg(feature = "management")]
+    pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut VhostSettings)) {
+        if let Some(settings) = self.0.write().get_mut(name) {
+            change(settings);
+        }
     }
 }
 
@@ -43,6 +85,6 @@ impl Clone for Vhosts {
 
 impl fmt::Debug for Vhosts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.read().fmt(f)
+        f.debug_set().entries(self.0.read().keys()).finish()
     }
 }

@@ -10,8 +10,17 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{host::since_1970, origin::Origin};
 use crate::{
-    core::{entities::ids::ConnectionId, rabbitmq::refusal::Refusal},
-    session::{command::Command, handshake::Introduction},
+    core::{
+        entities::ids::ConnectionId,
+        rabbitmq::{
+            access::tally::{Counted, Place, Tally},
+            refusal::Refusal,
+        },
+    },
+    session::{
+        command::Command,
+        handshake::{Full, Introduction},
+    },
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -77,6 +86,8 @@ pub(crate) struct ClientEntry {
     pub(crate) client: Arc<Client>,
     /// The virtual host it is in.
     inside: OnceLock<String>,
+    /// It counts among its user's.
+    counted: OnceLock<Place>,
 }
 
 impl Clients {
@@ -90,7 +101,15 @@ impl Clients {
         let client =
             Arc::new(Client { number, name, is_near, since, commands: sender, login: OnceLock::new() });
         clients.all.lock().insert(number, Arc::clone(&client));
-        (ClientEntry { clients: Arc::clone(clients), client, inside: OnceLock::new() }, commands)
+        (
+            ClientEntry {
+                clients: Arc::clone(clients),
+                client,
+                inside: OnceLock::new(),
+                counted: OnceLock::new(),
+            },
+            commands,
+        )
     }
 
     /// The connected clients, in the order of their arrival.
@@ -165,13 +184,22 @@ impl Client {
 }
 
 impl ClientEntry {
-    /// Enters a virtual host, which at most so many may be in; tells whether there was room.
-    pub(crate) fn enter(&self, vhost: &str, most: usize) -> bool {
+    /// Enters a virtual host, which at most so many may be in.
+    ///
+    /// # Errors
+    /// When there is no room, there or for the user.
+    pub(crate) fn enter(&self, vhost: &str, most: usize, user: &Arc<Tally>) -> Result<(), Full> {
         let mut inside = self.clients.inside.lock();
         let count = inside.entry(vhost.to_owned()).or_default();
-        let enters = *count < most && self.inside.set(vhost.to_owned()).is_ok();
-        *count += usize::from(enters);
-        enters
+        if *count >= most {
+            return Err(Full::Vhost(most));
+        }
+        let place = Tally::take(user, Counted::Connections).map_err(Full::User)?;
+        // A client enters once, so neither can fail.
+        if self.inside.set(vhost.to_owned()).is_ok() && self.counted.set(place).is_ok() {
+            *count += 1;
+        }
+        Ok(())
     }
 
     /// Removes the client, except for its stream, which it has not closed yet.

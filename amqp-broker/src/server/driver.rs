@@ -117,6 +117,7 @@ impl<S> Driver<S> {
         let client_name = agreed.client_name.as_deref().map(Arc::from);
         let (tune, introduction) = (agreed.tune, agreed.introduction);
         let client_name_given = agreed.client_name;
+        let tally = broker.config.users.tally(&user);
         place.client.logged_in(Login {
             user,
             vhost,
@@ -132,6 +133,7 @@ impl<S> Driver<S> {
             blocked_notify: agreed.blocked_notify,
             name: place.client.name.clone(),
             client_name,
+            tally,
         };
         Driver {
             stream,

@@ -84,6 +84,9 @@ pub(crate) struct Instance {
     /// Where it listens.
     #[cfg(feature = "management")]
     pub(crate) listening: crate::sockets::listening::Listening,
+    /// Global parameters by name, which have no meaning here and are kept.
+    #[cfg(feature = "management")]
+    pub(crate) parameters: crate::sync::Mutex<std::collections::BTreeMap<String, serde_json::Value>>,
     /// When it began.
     #[cfg(feature = "management")]
     pub(crate) began: Instant,
@@ -112,6 +115,8 @@ impl Instance {
             store: crate::sync::Mutex::new(None),
             #[cfg(feature = "management")]
             listening: Default::default(),
+            #[cfg(feature = "management")]
+            parameters: Default::default(),
             #[cfg(feature = "management")]
             began: Instant::now(),
         }
@@ -175,6 +180,8 @@ impl Instance {
             store: crate::sync::Mutex::new(Some(store)),
             #[cfg(feature = "management")]
             listening: Default::default(),
+            #[cfg(feature = "management")]
+            parameters: Default::default(),
             #[cfg(feature = "management")]
             began: Instant::now(),
         })

@@ -46,6 +46,7 @@ use crate::{
     },
     sockets::{Socket, Sockets},
     sync::spawn,
+    users::INTERNAL_USER,
 };
 
 /// Accepts TLS connections.
@@ -194,7 +195,14 @@ where
     let Admitted { place, cut, mut commands, mut ending, socket: _socket, broker } = admitted;
     let mut stream = Wire::new(stream, cut);
     let mut input = BytesMut::new();
-    let enter = |vhost: &str| place.enter(vhost, broker.config.max_connections);
+    let enter = |vhost: &str, user: &str| {
+        let config = &broker.config;
+        let most = match user {
+            INTERNAL_USER => usize::MAX,
+            _ => config.max_connections.min(config.vhosts.most_connections(vhost)),
+        };
+        place.enter(vhost, most, &config.users.tally(user))
+    };
     let changes = broker.config.users.changes();
     let handshake = Handshake::new(&broker.config, &enter, external, place.client.is_near);
     let login = shake_hands(&mut stream, &mut input, handshake, &broker);

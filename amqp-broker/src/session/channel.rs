@@ -15,6 +15,7 @@ use amqp_codec::ShortString;
 use crate::core::{
     collections::segments::Segments,
     entities::ids::ChannelId,
+    rabbitmq::access::tally::Place,
     vhost::operations::publish::Route,
     work::{Work, publishing::Prepared, removal::Removal},
 };
@@ -46,6 +47,8 @@ pub(crate) struct ChannelSession {
     unpublished: u64,
     /// The client's name for the connection.
     connection: ClientName,
+    /// It counts among its user's.
+    _place: Place,
 }
 
 /// How publishes on the channel are answered.
@@ -76,7 +79,7 @@ struct Pending {
 }
 
 impl ChannelSession {
-    pub(crate) fn new(number: u16, key: ChannelId, connection: ClientName) -> Self {
+    pub(crate) fn new(number: u16, key: ChannelId, connection: ClientName, place: Place) -> Self {
         ChannelSession {
             number,
             key: Some(key),
@@ -89,6 +92,7 @@ impl ChannelSession {
             answered: 0,
             unpublished: 0,
             connection,
+            _place: place,
         }
     }
 

@@ -8,9 +8,14 @@ mod pausing;
 mod receiving;
 mod weight;
 
+use std::sync::Arc;
+
 use amqp_codec::MethodId;
 
-use crate::core::{entities::ids::ConnectionId, rabbitmq::refusal::Refusal};
+use crate::core::{
+    entities::ids::ConnectionId,
+    rabbitmq::{access::tally::Tally, refusal::Refusal},
+};
 
 use super::{
     channel::{ChannelSession, ClientName},
@@ -31,6 +36,8 @@ pub(crate) struct ConnectionTerms {
     pub(crate) name: String,
     /// The client's name for the connection.
     pub(crate) client_name: ClientName,
+    /// What its user may have open.
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// What the connection waits for.

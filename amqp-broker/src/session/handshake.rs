@@ -86,11 +86,21 @@ pub(crate) enum Refused {
     Silent,
 }
 
+/// Why there is no room for a connection: the limit that is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    Vhost(usize),
+    User(i64),
+}
+
+/// Enters a client into a virtual host as a user, if there is room.
+pub(crate) type Enter<'a> = &'a (dyn Fn(&str, &str) -> Result<(), Full> + Sync);
+
 /// A connection before it is open.
 pub(crate) struct Handshake<'a> {
     config: &'a Config,
     /// Enters the client into a virtual host, if there is room.
-    enter: &'a (dyn Fn(&str) -> bool + Sync),
+    enter: Enter<'a>,
     /// The user that the client's certificate names.
     external: Option<String>,
     /// Set when the client is on this machine.
@@ -116,12 +126,7 @@ enum Stage {
 }
 
 impl<'a> Handshake<'a> {
-    pub(crate) fn new(
-        config: &'a Config,
-        enter: &'a (dyn Fn(&str) -> bool + Sync),
-        external: Option<String>,
-        is_near: bool,
-    ) -> Self {
+    pub(crate) fn new(config: &'a Config, enter: Enter<'a>, external: Option<String>, is_near: bool) -> Self {
         let tune = config.tune();
         Handshake {
             config,
@@ -383,11 +388,18 @@ impl<'a> Handshake<'a> {
             self.stage = Stage::Open0_8;
             return Ok(None);
         }
-        if !(self.enter)(&vhost) {
-            let (user, limit) = (&self.user, self.config.max_connections);
-            let text = format!(
-                "access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached"
-            );
+        if let Err(full) = (self.enter)(&vhost, &self.user) {
+            let user = &self.user;
+            let text = match full {
+                Full::Vhost(limit) => format!(
+                    "access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached"
+                ),
+                Full::User(limit) => {
+                    format!(
+                        "connection refused for user '{user}': user connection limit ({limit}) is reached"
+                    )
+                }
+            };
             return Err(self.closed(output, ReplyCode::NOT_ALLOWED, &text, connection::Open::ID));
         }
         Ok(Some(Agreed {

@@ -3,6 +3,7 @@
 
 pub(crate) mod pattern;
 pub(crate) mod tags;
+pub(crate) mod tally;
 pub(crate) mod topics;
 
 use std::collections::BTreeSet;

@@ -150,6 +150,10 @@ pub(crate) enum Refusal {
     UnimplementedMethod,
     #[error("number of channels opened ({0}) has reached the negotiated channel_max ({0})")]
     TooManyChannels(u16),
+    #[error(
+        "number of channels opened for user '{user}' has reached the maximum allowed user limit of ({limit})"
+    )]
+    TooManyOfUser { user: String, limit: i64 },
     /// RabbitMQ has no such limit, and so no text for it.
     #[error("a body is larger than the memory limit ({limit} bytes)")]
     TooMuchUnpublished { limit: u64 },
@@ -211,9 +215,10 @@ impl Refusal {
             | Refusal::NoPrefetch(_)
             | Refusal::NotServerNamed(_)
             | Refusal::MessageTooLarge { .. } => ReplyCode::PRECONDITION_FAILED,
-            Refusal::ConsumerTagReused(_) | Refusal::TooManyChannels(_) | Refusal::TooManyConsumers(_) => {
-                ReplyCode::NOT_ALLOWED
-            }
+            Refusal::ConsumerTagReused(_)
+            | Refusal::TooManyChannels(_)
+            | Refusal::TooManyOfUser { .. }
+            | Refusal::TooManyConsumers(_) => ReplyCode::NOT_ALLOWED,
             Refusal::UnknownExchangeType { code, .. } => *code,
             Refusal::UnimplementedMethod => ReplyCode::COMMAND_INVALID,
             Refusal::NotImplemented(_) => ReplyCode::NOT_IMPLEMENTED,

@@ -210,6 +210,12 @@ impl Vhost {
             + self.entities_weight
     }
 
+    /// Limits the queues; what there is stays.
+    #[cfg(feature = "management")]
+    pub(crate) fn limit_queues(&mut self, most: usize) {
+        self.limits.queues = most;
+    }
+
     /// Checks that there is memory for a declaration or a binding.
     fn check_memory(&self, more: u64) -> Result<(), Refusal> {
         let limit = self.limits.memory;

@@ -215,10 +215,10 @@ impl Direct {
 fn refusal_of(frame: &Frame) -> Result<(), ApiError> {
     match frame {
         Frame::Method(_, Method::Channel(channel::Method::Close(close))) => {
-            Err(ApiError::refused(ReplyCode(close.reply_code), &close.reply_text.to_text()))
+            Err(ApiError::Refused(ReplyCode(close.reply_code), close.reply_text.to_text().into_owned()))
         }
         Frame::Method(_, Method::Connection(connection::Method::Close(close))) => {
-            Err(ApiError::refused(ReplyCode(close.reply_code), &close.reply_text.to_text()))
+            Err(ApiError::Refused(ReplyCode(close.reply_code), close.reply_text.to_text().into_owned()))
         }
         _ => Ok(()),
     }

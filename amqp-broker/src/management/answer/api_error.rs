@@ -1,6 +1,6 @@
 //! Errors of the management API, with RabbitMQ's codes and texts.
 
-use amqp_codec::ReplyCode;
+use amqp_codec::{ReplyCode, Scope};
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -21,10 +21,14 @@ pub(crate) enum ApiError {
     BadRequest(Value),
     /// Something that the request names is not there; what.
     Missing(String),
+    /// The broker has refused a method; its code and text.
+    Refused(ReplyCode, String),
     /// The error's own name, and why.
     Named(&'static str, String),
     Timeout,
     TooLarge,
+    /// The body is not of a type that is read here.
+    MediaType,
     /// A page of another origin asks for a change.
     ForeignOrigin,
     /// The broker cannot answer now; why.
@@ -32,9 +36,9 @@ pub(crate) enum ApiError {
 }
 
 impl ApiError {
-    /// The error of a method that the broker has refused: RabbitMQ repeats its text without the
+    /// The error of a method that declares, binds or deletes: RabbitMQ repeats its text without the
     /// code's name.
-    pub(crate) fn refused(code: ReplyCode, text: &str) -> Self {
+    fn of_refusal(code: ReplyCode, text: &str) -> Self {
         let reason = text.split_once(" - ").map_or(text, |(_, reason)| reason);
         match code {
             ReplyCode::NOT_FOUND => ApiError::Missing(reason.to_owned()),
@@ -43,6 +47,27 @@ impl ApiError {
                 ApiError::Unavailable(reason.to_owned())
             }
             _ => ApiError::bad(reason),
+        }
+    }
+
+    /// The error of a publish: RabbitMQ repeats the whole text with its code.
+    pub(crate) fn of_publish(self) -> Self {
+        match self {
+            ApiError::Refused(code, text) if code.scope() == Some(Scope::Channel) => {
+                ApiError::bad(format!("{} {text}", code.0))
+            }
+            error => error,
+        }
+    }
+
+    /// The error of a fetch, with the whole text too.
+    pub(crate) fn of_get(self) -> Self {
+        match self {
+            ApiError::Refused(ReplyCode::NOT_FOUND, text) => ApiError::Missing(text),
+            ApiError::Refused(ReplyCode::ACCESS_REFUSED, text) => ApiError::NotAuthorised(text),
+            ApiError::Refused(ReplyCode::CONNECTION_FORCED | ReplyCode::INTERNAL_ERROR, _) => self,
+            ApiError::Refused(code, text) => ApiError::bad(format!("{} {text}", code.0)),
+            error => error,
         }
     }
 
@@ -83,6 +108,7 @@ impl ApiError {
             ApiError::BadLogin => (StatusCode::UNAUTHORIZED, "not_authorized", "Login failed".into()),
             ApiError::NotAuthorised(why) => (StatusCode::UNAUTHORIZED, "not_authorised", why.into()),
             ApiError::NotFound => (StatusCode::NOT_FOUND, "Object Not Found", "Not Found".into()),
+            ApiError::Refused(code, text) => ApiError::of_refusal(code, &text).parts(),
             ApiError::Missing(what) => (StatusCode::NOT_FOUND, "not_found", what.into()),
             ApiError::BadRequest(why) => (StatusCode::BAD_REQUEST, "bad_request", why),
             ApiError::Named(name, why) => (StatusCode::BAD_REQUEST, name, why.into()),
@@ -93,6 +119,7 @@ impl ApiError {
                 let why = "the body exceeds the limit of this listener";
                 (StatusCode::BAD_REQUEST, "bad_request", why.into())
             }
+            ApiError::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "", Value::Null),
             ApiError::ForeignOrigin => {
                 let why = "a page of another origin may change nothing";
                 (StatusCode::FORBIDDEN, "forbidden", why.into())

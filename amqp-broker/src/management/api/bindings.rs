@@ -56,7 +56,7 @@ async fn of(service: &Service, vhost: &str) -> Vec<BindingInfo> {
 
 async fn all(State(service): State<Service>, caller: Caller, query: Query) -> Answer {
     let mut shown = Vec::new();
-    for vhost in caller.visible_vhosts(&service) {
+    for vhost in caller.entered_vhosts(&service) {
         shown.extend(of(&service, &vhost).await.iter().map(|own| binding(&vhost, own)));
     }
     list(shown, &query, service.options.max_page_size)
@@ -68,7 +68,7 @@ async fn of_vhost(
     Names(vhost): Names<String>,
     query: Query,
 ) -> Answer {
-    caller.must_see(&service, &vhost)?;
+    caller.must_enter(&service, &vhost)?;
     let shown = of(&service, &vhost).await.iter().map(|own| binding(&vhost, own)).collect();
     list(shown, &query, service.options.max_page_size)
 }
@@ -116,7 +116,7 @@ async fn between(
     query: Query,
 ) -> Answer {
     let ends = Ends::new(vhost, source, &kind, destination)?;
-    caller.must_see(&service, &ends.vhost)?;
+    caller.must_enter(&service, &ends.vhost)?;
     let all = ends.bindings(&service).await;
     list(all.iter().map(|own| binding(&ends.vhost, own)).collect(), &query, service.options.max_page_size)
 }
@@ -128,7 +128,7 @@ async fn single(
     query: Query,
 ) -> Answer {
     let ends = Ends::new(vhost, source, &kind, destination)?;
-    caller.must_see(&service, &ends.vhost)?;
+    caller.must_enter(&service, &ends.vhost)?;
     let found = ends.find(&service, &key).await?;
     Ok(one(binding(&ends.vhost, &found), &query))
 }

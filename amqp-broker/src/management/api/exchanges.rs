@@ -43,7 +43,7 @@ async fn shown(service: &Service, vhosts: &[String]) -> Vec<Value> {
 }
 
 async fn all(State(service): State<Service>, caller: Caller, query: Query) -> Answer {
-    let all = shown(&service, &caller.visible_vhosts(&service)).await;
+    let all = shown(&service, &caller.entered_vhosts(&service)).await;
     list(all, &query, service.options.max_page_size)
 }
 
@@ -53,7 +53,7 @@ async fn of_vhost(
     Names(vhost): Names<String>,
     query: Query,
 ) -> Answer {
-    caller.must_see(&service, &vhost)?;
+    caller.must_enter(&service, &vhost)?;
     list(shown(&service, &[vhost]).await, &query, service.options.max_page_size)
 }
 
@@ -74,7 +74,7 @@ async fn single(
     Names((vhost, name)): Names<(String, String)>,
     query: Query,
 ) -> Answer {
-    caller.must_see(&service, &vhost)?;
+    caller.must_enter(&service, &vhost)?;
     let mut shown = find(&service, &vhost, &name).await?;
     shown.insert("incoming".to_owned(), json!([]));
     shown.insert("outgoing".to_owned(), json!([]));
@@ -111,7 +111,7 @@ async fn put(
 /// Over HTTP RabbitMQ has other words for an unknown type than over AMQP.
 fn unknown_type(error: ApiError, kind: &str) -> ApiError {
     match &error {
-        ApiError::BadRequest(Value::String(why)) if why.starts_with("unknown exchange type") => {
+        ApiError::Refused(_, why) if why.contains("unknown exchange type") => {
             ApiError::bad(format!("invalid exchange type '{kind}'"))
         }
         _ => error,
@@ -161,7 +161,7 @@ async fn bindings(
     query: &Query,
     are_from: bool,
 ) -> Answer {
-    caller.must_see(service, vhost)?;
+    caller.must_enter(service, vhost)?;
     find(service, vhost, name).await?;
     let host = walk::host(&service.broker, vhost).ok_or(ApiError::NotFound)?;
     let all: Vec<Value> = match name == DEFAULT {

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Request},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use serde::de::DeserializeOwned;
@@ -38,16 +38,42 @@ impl FromRequest<Service> for Object {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, service: &Service) -> Result<Self, ApiError> {
-        let options = &service.options;
-        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        // What is too long by its own account is not read.
-        if length.and_then(|length| length.parse::<usize>().ok()).is_some_and(|most| most > options.max_body)
-        {
-            return Err(ApiError::TooLarge);
-        }
-        let body = read_body(request.into_body(), options.max_body, options.body_timeout).await?;
-        object(&body).map(Object)
+        object(&body(request, service).await?).map(Object)
     }
+}
+
+/// A body that is an object in JSON, and that its header says is JSON: a page elsewhere cannot send
+/// that without asking first.
+pub(in crate::management) struct StrictObject(pub(in crate::management) Map<String, Value>);
+
+impl FromRequest<Service> for StrictObject {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, service: &Service) -> Result<Self, ApiError> {
+        match media_type(request.headers()).as_str() {
+            "application/json" => {
+                Object::from_request(request, service).await.map(|body| StrictObject(body.0))
+            }
+            _ => Err(ApiError::MediaType),
+        }
+    }
+}
+
+/// The type of a body, without parameters.
+pub(in crate::management) fn media_type(headers: &HeaderMap) -> String {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Reads a body, unless it is too long by its own account.
+pub(in crate::management) async fn body(request: Request, service: &Service) -> Result<Vec<u8>, ApiError> {
+    let options = &service.options;
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|most| most > options.max_body as u64)
+    {
+        return Err(ApiError::TooLarge);
+    }
+    read_body(request.into_body(), options.max_body, options.body_timeout).await
 }
 
 /// Answers a change: something new is there, or something is as it was asked for.

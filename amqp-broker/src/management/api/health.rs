@@ -54,9 +54,11 @@ async fn single_node(_: Caller) -> Answer {
 async fn aliveness(State(service): State<Service>, caller: Caller, Names(vhost): Names<String>) -> Answer {
     caller.must_enter(&service, &vhost)?;
     let mut direct = Direct::open(&service.broker, &caller.user, &vhost).await?;
-    direct.call(queue::Declare { queue: short(ALIVENESS)?, ..Default::default() }).await?;
-    direct.publish("", ALIVENESS, &Properties::default(), b"test_message").await?;
-    let got = direct.get(ALIVENESS, true).await?;
+    let declare = queue::Declare { queue: short(ALIVENESS)?, ..Default::default() };
+    direct.call(declare).await.map_err(ApiError::of_get)?;
+    let published = direct.publish("", ALIVENESS, &Properties::default(), b"test_message").await;
+    published.map_err(ApiError::of_publish)?;
+    let got = direct.get(ALIVENESS, true).await.map_err(ApiError::of_get)?;
     direct.close().await;
     match got {
         Some(_) => Ok(ok()),

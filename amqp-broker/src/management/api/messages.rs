@@ -27,6 +27,14 @@ pub(super) fn routes() -> Router<Service> {
         .route("/queues/{vhost}/{queue}/get", post(get))
 }
 
+/// Where there is no virtual host, RabbitMQ 3.10 says that access is refused.
+fn no_vhost(error: ApiError) -> ApiError {
+    match error {
+        ApiError::NotFound => ApiError::NotAuthorised("Access refused.".to_owned()),
+        error => error,
+    }
+}
+
 async fn publish(
     State(service): State<Service>,
     caller: Caller,
@@ -53,7 +61,7 @@ async fn publish_to(
     exchange: &str,
     body: &Map<String, Value>,
 ) -> Answer {
-    caller.must_enter(service, vhost)?;
+    caller.must_enter(service, vhost).map_err(no_vhost)?;
     demand(body, &["routing_key", "properties", "payload", "payload_encoding"])?;
     let key = match body.get("routing_key") {
         Some(Value::String(key)) => key.clone(),
@@ -79,11 +87,8 @@ async fn publish_to(
     let properties = message::properties(properties)?;
     let mut direct = Direct::open(&service.broker, &caller.user, vhost).await?;
     // RabbitMQ, too, answers 400 where the exchange is not there.
-    let refused = |error| match error {
-        ApiError::Missing(what) => ApiError::bad(format!("404 NOT_FOUND - {what}")),
-        error => error,
-    };
-    let routed = direct.publish(exchange, &key, &properties, &payload).await.map_err(refused)?;
+    let routed = direct.publish(exchange, &key, &properties, &payload).await;
+    let routed = routed.map_err(ApiError::of_publish)?;
     direct.close().await;
     Ok(json_of(&json!({ "routed": routed })))
 }
@@ -101,7 +106,7 @@ async fn get(
     Names((vhost, queue)): Names<(String, String)>,
     Object(body): Object,
 ) -> Answer {
-    caller.must_enter(&service, &vhost)?;
+    caller.must_enter(&service, &vhost).map_err(no_vhost)?;
     demand(&body, &["ackmode", "count", "encoding"])?;
     let mode = match body.get("ackmode").and_then(Value::as_str) {
         Some("ack_requeue_false") => AckMode::Ack,
@@ -126,7 +131,10 @@ async fn get(
     let mut direct = Direct::open(&service.broker, &caller.user, &vhost).await?;
     let (mut shown, mut last, mut bytes) = (Vec::new(), None, 0);
     for _ in 0..count {
-        let Some(got) = direct.get(&queue, matches!(mode, AckMode::Ack)).await? else { break };
+        let Some(got) = direct.get(&queue, matches!(mode, AckMode::Ack)).await.map_err(ApiError::of_get)?
+        else {
+            break;
+        };
         last = Some(got.tag);
         bytes += got.body.len().min(truncate.unwrap_or(usize::MAX));
         shown.push(message::message(&got, as_base64, truncate));

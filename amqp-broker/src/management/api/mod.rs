@@ -5,7 +5,7 @@ mod clients;
 mod exchanges;
 pub(super) mod extract;
 mod health;
-mod limits;
+pub(super) mod limits;
 mod messages;
 mod overview;
 pub(super) mod permissions;

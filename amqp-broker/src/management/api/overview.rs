@@ -38,7 +38,13 @@ pub(super) fn routes() -> Router<Service> {
             "/auth",
             get(async || json_of(&json!({ "enable_uaa": false, "uaa_client_id": "", "uaa_location": "" }))),
         )
-        .route("/feature-flags", get(async |_: Caller| json_of(&json!([]))))
+        .route("/feature-flags", get(feature_flags))
+}
+
+/// There are none: everything that is here is on.
+async fn feature_flags(caller: Caller) -> Answer {
+    caller.must_administrate()?;
+    Ok(json_of(&json!([])))
 }
 
 async fn whoami(caller: Caller) -> Answer {

@@ -26,8 +26,7 @@ pub(in crate::management) fn routes() -> Router<Service> {
 fn of_kind(path: &str, is_of_operator: bool) -> Router<Service> {
     let all = async move |State(service): State<Service>, caller: Caller, query: Query| {
         let mut shown = Vec::new();
-        let may_see = caller.must_make_policies().is_ok();
-        for vhost in caller.visible_vhosts(&service).into_iter().filter(|_| may_see) {
+        for vhost in caller.entered_vhosts(&service) {
             shown.extend(listed(&service, &vhost, is_of_operator));
         }
         list(shown, &query, service.options.max_page_size)
@@ -43,6 +42,10 @@ fn of_kind(path: &str, is_of_operator: bool) -> Router<Service> {
                              caller: Caller,
                              Names((vhost, name)): Names<(String, String)>,
                              query: Query| {
+        if is_of_operator {
+            caller.must_enter(&service, &vhost)?;
+            caller.must_administrate()?;
+        }
         may_read(&service, &caller, &vhost)?;
         let found = find(&service, &vhost, &name, is_of_operator).ok_or(ApiError::NotFound)?;
         Ok::<_, ApiError>(one(shown(&vhost, &found), &query))
@@ -79,15 +82,19 @@ fn unauthorised() -> ApiError {
 
 /// Checks that the caller may see a virtual host's policies.
 fn may_read(service: &Service, caller: &Caller, vhost: &str) -> Result<(), ApiError> {
-    caller.must_see(service, vhost)?;
+    caller.must_enter(service, vhost)?;
     caller.must_make_policies().map_err(|_| unauthorised())
 }
 
 /// Checks that the caller may change a virtual host's policies; those of operators are changed by
 /// administrators.
 fn may_write(service: &Service, caller: &Caller, vhost: &str, is_of_operator: bool) -> Result<(), ApiError> {
-    may_read(service, caller, vhost)?;
-    if is_of_operator { caller.must_administrate() } else { caller.must_enter(service, vhost) }
+    if is_of_operator {
+        caller.must_administrate()?;
+    } else {
+        caller.must_make_policies().map_err(|_| unauthorised())?;
+    }
+    caller.must_enter(service, vhost)
 }
 
 /// A policy as RabbitMQ shows it.

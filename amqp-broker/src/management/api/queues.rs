@@ -77,7 +77,7 @@ fn add_owner(
 }
 
 async fn all(State(service): State<Service>, caller: Caller, query: Query) -> Answer {
-    listed(&service, &caller.visible_vhosts(&service), &query).await
+    listed(&service, &caller.entered_vhosts(&service), &query).await
 }
 
 async fn of_vhost(
@@ -86,7 +86,7 @@ async fn of_vhost(
     Names(vhost): Names<String>,
     query: Query,
 ) -> Answer {
-    caller.must_see(&service, &vhost)?;
+    caller.must_enter(&service, &vhost)?;
     listed(&service, &[vhost], &query).await
 }
 
@@ -103,7 +103,7 @@ async fn single(
     Names((vhost, name)): Names<(String, String)>,
     query: Query,
 ) -> Answer {
-    caller.must_see(&service, &vhost)?;
+    caller.must_enter(&service, &vhost)?;
     let queue = find(&service, &vhost, &name)?;
     let all = connections(&service.broker).await;
     let mut shown = shape::queue(&vhost, &queue, &service.samples);
@@ -186,7 +186,7 @@ async fn bindings(
     Names((vhost, name)): Names<(String, String)>,
     query: Query,
 ) -> Answer {
-    caller.must_see(&service, &vhost)?;
+    caller.must_enter(&service, &vhost)?;
     find(&service, &vhost, &name)?;
     let mut all = vec![binding::binding(&vhost, &binding::default_binding(&name))];
     if let Some(host) = walk::host(&service.broker, &vhost) {

@@ -7,6 +7,7 @@ use axum::{
     extract::State,
     routing::{get, post},
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value};
 
 use super::extract::{Answer, Names, Object, deleted, put_answer};
@@ -91,6 +92,9 @@ pub(in crate::management) fn password(object: &Map<String, Value>) -> Result<Opt
             let name = text(object, "hashing_algorithm")?.unwrap_or(HashAlgorithm::Sha256.name());
             let algorithm =
                 HashAlgorithm::named(name).ok_or(ApiError::unfit("unknown_hashing_algorithm", name))?;
+            if BASE64_STANDARD.decode(hash).is_err() {
+                return Err(ApiError::unfit("not_base64", "password_hash"));
+            }
             // The hash is not repeated: an answer may be logged.
             let password = Password::from_hash(algorithm, hash);
             password.map(Some).ok_or(ApiError::bad(format!("password_hash is none of {name}")))

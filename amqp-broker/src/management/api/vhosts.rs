@@ -1,14 +1,14 @@
 //! Virtual hosts.
 
 use axum::{Router, extract::State, routing::get};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::extract::{Answer, Names, Object, deleted, put_answer};
 use crate::management::{
     answer::{
         api_error::ApiError,
         listing::{list, one},
-        query::Query,
+        query::{Query, text},
     },
     login::caller::Caller,
     observed::walk,
@@ -22,14 +22,16 @@ pub(super) fn routes() -> Router<Service> {
 }
 
 async fn shown(service: &Service, vhost: &str) -> Value {
-    let description = if vhost == "/" { "Default virtual host" } else { "" };
+    let settings = service.broker.inner.config.vhosts.settings(vhost).unwrap_or_default();
+    let is_default = vhost == "/" && settings.description.is_empty();
+    let description = if is_default { "Default virtual host" } else { &settings.description };
     let mut shown = json!({
         "cluster_state": { NODE: "running" },
         "default_queue_type": "undefined",
         "description": description,
-        "metadata": { "description": description, "tags": [] },
+        "metadata": { "description": description, "tags": settings.tags },
         "name": vhost,
-        "tags": [],
+        "tags": settings.tags,
         "tracing": false,
     });
     if let (Some(object), Some(host)) = (shown.as_object_mut(), walk::host(&service.broker, vhost)) {
@@ -77,15 +79,36 @@ async fn single(
     Ok(one(shown(&service, &vhost).await, &query))
 }
 
+/// The tags that an object names, as text with commas or as a list.
+fn tags(object: &Map<String, Value>) -> Result<Option<Vec<String>>, ApiError> {
+    let unfit = || ApiError::unfit("not_tags", "tags");
+    let parted = |text: &String| text.split(',').map(|tag| tag.trim().to_owned()).collect::<Vec<_>>();
+    let tags = match object.get("tags") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) => parted(text),
+        Some(Value::Array(names)) => names
+            .iter()
+            .map(|name| name.as_str().map(str::to_owned).ok_or_else(unfit))
+            .collect::<Result<_, _>>()?,
+        Some(_) => return Err(unfit()),
+    };
+    Ok(Some(tags.into_iter().filter(|tag| !tag.is_empty()).collect()))
+}
+
 async fn put(
     State(service): State<Service>,
     caller: Caller,
     Names(vhost): Names<String>,
-    _: Object,
+    Object(body): Object,
 ) -> Answer {
     caller.must_administrate()?;
+    let (description, tags) = (text(&body, "description")?.map(str::to_owned), tags(&body)?);
     let created = service.broker.create_vhost(&vhost).await;
     let is_new = created.map_err(|error| ApiError::bad(error.to_string()))?;
+    service.broker.inner.config.vhosts.change(&vhost, |settings| {
+        settings.description = description.unwrap_or(std::mem::take(&mut settings.description));
+        settings.tags = tags.unwrap_or(std::mem::take(&mut settings.tags));
+    });
     if is_new {
         // As in RabbitMQ, who creates it may do everything there.
         let users = &service.broker.inner.config.users;

@@ -3,6 +3,7 @@
 use amqp_codec::method::{exchange, queue};
 use serde_json::{Map, Value};
 
+use super::parameters;
 use crate::{
     management::{
         amqp::direct::{Direct, short},
@@ -11,11 +12,11 @@ use crate::{
             query::{boolean, text},
             table::table,
         },
-        api::{permissions, policies, users},
+        api::{limits, permissions, policies, users},
         observed::walk,
         service::Service,
     },
-    users::INTERNAL_USER,
+    users::{INTERNAL_USER, USER_LIMITS},
 };
 
 /// The entries of a list in definitions.
@@ -36,7 +37,13 @@ pub(super) async fn all(service: &Service, body: &Map<String, Value>) -> Result<
     let broker = &service.broker;
     for user in entries(body, "users") {
         let (tags, password) = (users::tags(user)?, users::password(user)?);
-        broker.inner.config.users.put(name_of(user, "name")?.to_owned(), password, tags);
+        let (name, users) = (name_of(user, "name")?, &broker.inner.config.users);
+        users.put(name.to_owned(), password, tags);
+        if let Some(Value::Object(all)) = user.get("limits") {
+            for (limit, most) in limits::limits(&USER_LIMITS, all, "user-limits").map_err(ApiError::bad)? {
+                users.limit(name, &limit, Some(most));
+            }
+        }
     }
     for vhost in entries(body, "vhosts") {
         let created = broker.create_vhost(name_of(vhost, "name")?).await;
@@ -52,6 +59,10 @@ pub(super) async fn all(service: &Service, body: &Map<String, Value>) -> Result<
         permissions::known(service, vhost, user)?;
         let (exchange, topics) = permissions::topic_permissions(entry)?;
         broker.set_topic_permissions(user, vhost, exchange, topics);
+    }
+    for entry in entries(body, "global_parameters") {
+        let value = entry.get("value").cloned().unwrap_or_default();
+        broker.inner.parameters.lock().insert(name_of(entry, "name")?.to_owned(), value);
     }
     topology(service, body, None).await
 }
@@ -75,13 +86,7 @@ pub(super) async fn topology(
         service.broker.set_policy(&place(entry)?, policy).map_err(policies::invalid)?;
     }
     for entry in entries(body, "parameters") {
-        if name_of(entry, "component")? != "operator_policy" {
-            continue;
-        }
-        let value =
-            entry.get("value").and_then(Value::as_object).ok_or(ApiError::bad("[{key_missing,value}]"))?;
-        let policy = policies::policy(name_of(entry, "name")?, value, true)?;
-        service.broker.set_policy(&place(entry)?, policy).map_err(policies::invalid)?;
+        parameters::set(service, &place(entry)?, entry)?;
     }
     let mut importer = Importer { service, open: None };
     for entry in entries(body, "queues") {

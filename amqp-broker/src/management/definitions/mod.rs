@@ -2,6 +2,7 @@
 
 pub(crate) mod file;
 mod import;
+mod parameters;
 mod routes;
 
 pub(super) use self::routes::routes;

@@ -2,14 +2,14 @@
 
 use axum::{
     Router,
-    extract::State,
+    extract::{FromRequest, Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde_json::{Map, Value, json};
 
-use super::import;
+use super::{import, parameters};
 use crate::{
     core::vhost::observe::QueueState,
     management::{
@@ -19,7 +19,7 @@ use crate::{
             table::table_json,
         },
         api::{
-            extract::{Answer, Names, Object},
+            extract::{Answer, Names, body, media_type},
             permissions, policies,
         },
         login::caller::Caller,
@@ -33,6 +33,49 @@ pub(in crate::management) fn routes() -> Router<Service> {
     Router::new()
         .route("/definitions", get(export).post(import))
         .route("/definitions/{vhost}", get(export_vhost).post(import_vhost))
+        .merge(parameters::routes())
+}
+
+/// Definitions in a body: in JSON, or in a form with a file, as browsers upload it.
+struct Definitions(Map<String, Value>);
+
+impl FromRequest<Service> for Definitions {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, service: &Service) -> Result<Self, ApiError> {
+        let kind = media_type(request.headers());
+        let content = match kind.as_str() {
+            "application/json" => body(request, service).await?,
+            "multipart/form-data" => {
+                let form = body(request, service).await?;
+                file_of(&form).ok_or(ApiError::bad("failed_to_parse_json"))?.to_vec()
+            }
+            _ => return Err(ApiError::MediaType),
+        };
+        match serde_json::from_slice(&content) {
+            Ok(Value::Object(definitions)) => Ok(Definitions(definitions)),
+            _ if content.is_empty() => Ok(Definitions(Map::new())),
+            _ => Err(ApiError::bad("failed_to_parse_json")),
+        }
+    }
+}
+
+/// The content of the part `file` of a form (RFC 7578). The form's first line is its boundary.
+fn file_of(form: &[u8]) -> Option<&[u8]> {
+    let find = |text: &[u8], wanted: &[u8]| text.windows(wanted.len()).position(|found| found == wanted);
+    let boundary = form.get(..find(form, b"\r\n")?)?;
+    let mut rest = form.get(boundary.len() + 2..)?;
+    loop {
+        let head = find(rest, b"\r\n\r\n")?;
+        let end = [b"\r\n", boundary].concat();
+        // A part may be empty, and then its end begins within the end of its head.
+        let length = find(rest.get(head + 2..)?, &end)?.saturating_sub(2);
+        let (head, content) = (rest.get(..head)?, rest.get(head + 4..head + 4 + length)?);
+        if find(head, b"name=\"file\"").is_some() {
+            return Some(content);
+        }
+        rest = rest.get(head.len() + 4 + length + end.len()..)?;
+    }
 }
 
 /// What is declared in a virtual host, which each entry names if `with_vhost` is set. Exclusive
@@ -81,17 +124,7 @@ async fn topology(service: &Service, vhost: &str, with_vhost: bool) -> Map<Strin
         }
     }
     let policies = policies::listed(service, vhost, false).into_iter().map(named).collect::<Vec<_>>();
-    // RabbitMQ has operator policies among the parameters.
-    let operator_policies = policies::listed(service, vhost, true).into_iter().map(|policy| {
-        let name = policy.get("name").cloned().unwrap_or_default();
-        let mut value = policy;
-        if let Some(value) = value.as_object_mut() {
-            value.remove("name");
-            value.remove("vhost");
-        }
-        named(json!({ "component": "operator_policy", "name": name, "value": value }))
-    });
-    let parameters: Vec<Value> = operator_policies.collect();
+    let parameters = parameters::of(service, vhost).into_iter().map(named).collect::<Vec<_>>();
     [
         ("bindings", bindings),
         ("exchanges", exchanges),
@@ -124,7 +157,7 @@ async fn export(State(service): State<Service>, caller: Caller, query: Query) ->
     let vhosts = config.vhosts.all();
     let users = config.users.list();
     let mut all = Map::new();
-    all.insert("global_parameters".to_owned(), json!([]));
+    all.insert("global_parameters".to_owned(), parameters::global_parameters(&service).into());
     all.insert(
         "permissions".to_owned(),
         permissions::shown(&service, user_shape::permissions, &vhosts).into(),
@@ -167,7 +200,7 @@ async fn export_vhost(
     Ok(answer(&all.into(), &query))
 }
 
-async fn import(State(service): State<Service>, caller: Caller, Object(body): Object) -> Answer {
+async fn import(State(service): State<Service>, caller: Caller, Definitions(body): Definitions) -> Answer {
     caller.must_administrate()?;
     import::all(&service, &body).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -177,7 +210,7 @@ async fn import_vhost(
     State(service): State<Service>,
     caller: Caller,
     Names(vhost): Names<String>,
-    Object(body): Object,
+    Definitions(body): Definitions,
 ) -> Answer {
     caller.must_administrate()?;
     if !service.broker.inner.config.vhosts.has(&vhost) {

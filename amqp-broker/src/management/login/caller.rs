@@ -115,6 +115,12 @@ impl Caller {
         }
     }
 
+    /// The virtual hosts that the caller may work in, by name.
+    pub(crate) fn entered_vhosts(&self, service: &Service) -> Vec<String> {
+        let vhosts = service.broker.inner.config.vhosts.all();
+        vhosts.into_iter().filter(|vhost| self.enters(service, vhost)).collect()
+    }
+
     /// The virtual hosts that the caller may see, by name.
     pub(crate) fn visible_vhosts(&self, service: &Service) -> Vec<String> {
         let vhosts = service.broker.inner.config.vhosts.all();

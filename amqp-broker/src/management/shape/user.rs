@@ -10,7 +10,7 @@ pub(crate) fn user(name: &str, user: &User) -> Value {
     let tags: Vec<_> = user.tags.iter().map(|tag| tag.name()).collect();
     json!({
         "hashing_algorithm": hash.as_ref().map_or("rabbit_password_hashing_sha256", |(_, by)| by.name()),
-        "limits": {},
+        "limits": user.limits,
         "name": name,
         "password_hash": hash.map_or_else(String::new, |(hash, _)| hash),
         "tags": tags,

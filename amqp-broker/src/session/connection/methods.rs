@@ -9,7 +9,13 @@ use bytes::Bytes;
 
 use super::{ConnectionSession, Failure, Phase};
 use crate::{
-    core::{rabbitmq::refusal::Refusal, work::Work},
+    core::{
+        rabbitmq::{
+            access::tally::{Counted, Tally},
+            refusal::Refusal,
+        },
+        work::Work,
+    },
     session::{
         channel::ChannelSession,
         frames::settling::settlement,
@@ -121,12 +127,17 @@ impl ConnectionSession {
         if self.open_channels >= usize::from(self.terms.channel_max) {
             return Err(Refusal::TooManyChannels(self.terms.channel_max));
         }
+        let place = Tally::take(&self.terms.tally, Counted::Channels).map_err(|limit| {
+            let user = self.terms.tally.user().to_owned();
+            Refusal::TooManyOfUser { user, limit }
+        })?;
         if self.channels.len() <= index {
             self.channels.resize_with(index + 1, || None);
         }
         let key = op.shared.vhost.open_channel(self.id, number);
         if let Some(slot) = self.channels.get_mut(index) {
-            *slot = Some(Box::new(ChannelSession::new(number, key, self.terms.client_name.clone())));
+            let name = self.terms.client_name.clone();
+            *slot = Some(Box::new(ChannelSession::new(number, key, name, place)));
             self.open_channels += 1;
         }
         op.shared.outboxes.send(self.id, number, &channel::OpenOk::default());

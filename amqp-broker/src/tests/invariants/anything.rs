@@ -178,6 +178,7 @@ pub(super) fn client(shared: &mut Shared) -> ConnectionSession {
         blocked_notify: true,
         name: "test".to_owned(),
         client_name: None,
+        tally: Default::default(),
     };
     let mut client = ConnectionSession::new(id, terms);
     for number in 1..3 {

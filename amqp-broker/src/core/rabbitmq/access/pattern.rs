@@ -7,6 +7,8 @@ use regex::bytes::Regex;
 pub(crate) enum Pattern {
     All,
     None,
+    /// Only the empty name: what the empty expression stands for in RabbitMQ.
+    Empty,
     Matching(Regex),
 }
 
@@ -44,8 +46,7 @@ impl Pattern {
     }
 
     fn compile(text: &str) -> Result<Self, regex::Error> {
-        // In RabbitMQ, too, the empty expression matches the empty name only.
-        Regex::new(if text.is_empty() { "^$" } else { text }).map(Pattern::Matching)
+        if text.is_empty() { Ok(Pattern::Empty) } else { Regex::new(text).map(Pattern::Matching) }
     }
 
     /// The regular expression.
@@ -53,8 +54,7 @@ impl Pattern {
     pub(super) fn text(&self) -> &str {
         match self {
             Pattern::All => ".*",
-            Pattern::None => "",
-            Pattern::Matching(regex) if regex.as_str() == "^$" => "",
+            Pattern::None | Pattern::Empty => "",
             Pattern::Matching(regex) => regex.as_str(),
         }
     }
@@ -64,6 +64,7 @@ impl Pattern {
         match self {
             Pattern::All => true,
             Pattern::None => false,
+            Pattern::Empty => name.is_empty(),
             Pattern::Matching(regex) => regex.is_match(name),
         }
     }
