@@ -8,6 +8,8 @@ use std::ops::AddAssign;
 pub(crate) struct MessageCounters {
     /// Publishes on the channel, or messages that came into the queue.
     pub(crate) published: u64,
+    /// Those of them that are to be confirmed.
+    pub(crate) published_to_confirm: u64,
     /// Publishes that were confirmed.
     pub(crate) confirmed: u64,
     /// Mandatory publishes that no queue took, and others.
@@ -47,9 +49,18 @@ impl MessageCounters {
 impl AddAssign for MessageCounters {
     fn add_assign(&mut self, other: Self) {
         let MessageCounters { published, confirmed, returned, dropped, delivered, .. } = other;
-        let MessageCounters { delivered_no_ack, got, got_no_ack, got_nothing, redelivered, acked, .. } =
-            other;
+        let MessageCounters {
+            published_to_confirm,
+            delivered_no_ack,
+            got,
+            got_no_ack,
+            got_nothing,
+            redelivered,
+            acked,
+            ..
+        } = other;
         self.published += published;
+        self.published_to_confirm += published_to_confirm;
         self.confirmed += confirmed;
         self.returned += returned;
         self.dropped += dropped;

@@ -220,7 +220,7 @@ async fn answers_are_no_pages() {
 async fn connections_are_bounded() {
     let broker = Managed::embedded().await;
     let mut idle = Vec::new();
-    for _ in 0..3000 {
+    for _ in 0..1200 {
         match TcpStream::connect(broker.api.authority()).await {
             Ok(stream) => idle.push(stream),
             // This process has no more descriptors.

@@ -29,6 +29,7 @@ impl Vhost {
     pub(super) fn count_publish(&mut self, channel: ChannelId) {
         if let Some(channel) = self.channels.get_mut(channel) {
             channel.counters.published += 1;
+            channel.counters.published_to_confirm += u64::from(channel.mode == ChannelMode::Confirm);
         }
     }
 

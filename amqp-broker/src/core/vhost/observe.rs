@@ -37,6 +37,8 @@ pub(crate) struct QueueState {
     pub(crate) counters: MessageCounters,
     pub(crate) policy: Option<String>,
     pub(crate) operator_policy: Option<String>,
+    /// The definitions of both, if there are any.
+    pub(crate) definitions: [Option<Table>; 2],
     /// The tags of the consumer with exclusive access, and of the single active one.
     pub(crate) exclusive_consumer: Option<ShortString>,
     pub(crate) active_consumer: Option<ShortString>,
@@ -98,6 +100,8 @@ impl Vhost {
         self.budget.spend(self.policy_units());
         let applied = self.policies_of(id)?;
         let named = |policy: Option<&Policy>| policy.map(|policy| policy.name.to_string());
+        let defined = |policy: Option<&Policy>| policy.map(|policy| policy.definition.clone());
+        let definitions = [defined(applied.policy), defined(applied.operator_policy)];
         let (policy, operator_policy) = (named(applied.policy), named(applied.operator_policy));
         let queue = self.queues.get_mut(id)?;
         queue.prune(now, &mut self.messages, &mut self.dead_letters, &mut self.budget);
@@ -121,6 +125,7 @@ impl Vhost {
             counters: queue.counters,
             policy,
             operator_policy,
+            definitions,
             exclusive_consumer: queue.exclusive_consumer.and_then(tag),
             active_consumer: active.and_then(tag),
         })

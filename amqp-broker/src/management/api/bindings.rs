@@ -8,7 +8,7 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::extract::{Answer, Names, Object, deleted};
@@ -31,6 +31,9 @@ use crate::{
         },
     },
 };
+
+/// What a segment of a path has in its encoded form only (RFC 3986, 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 pub(super) fn routes() -> Router<Service> {
     Router::new()
@@ -174,7 +177,7 @@ async fn bind(
         }
     }
     direct.close().await;
-    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let encoded = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
     let location = format!("{}/{}", encoded(&ends.destination), encoded(&properties_key(&info)));
     let location = HeaderValue::from_str(&location).map_err(|error| ApiError::bad(error.to_string()))?;
     Ok((StatusCode::CREATED, [(header::LOCATION, location)]).into_response())

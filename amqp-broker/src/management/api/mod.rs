@@ -17,10 +17,12 @@ mod vhosts;
 use axum::{
     Router,
     extract::Request,
-    http::{HeaderMap, Method, header},
+    http::{HeaderMap, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+
+use percent_encoding::percent_decode_str;
 
 use super::{answer::api_error::ApiError, service::Service};
 
@@ -40,8 +42,36 @@ pub(super) fn routes(further: Router<Service>) -> Router<Service> {
         .merge(limits::routes())
         .merge(health::routes())
         .fallback(async || ApiError::NotFound)
-        .layer(middleware::from_fn(refuse_foreign));
+        .layer(middleware::from_fn(tell_methods))
+        .layer(middleware::from_fn(refuse_foreign))
+        .layer(middleware::from_fn(refuse_unreadable));
     Router::new().nest("/api", api)
+}
+
+/// Refuses a path whose names are no text.
+async fn refuse_unreadable(request: Request, next: Next) -> Response {
+    match is_readable(request.uri().path()) {
+        true => next.run(request).await,
+        false => ApiError::bad("a name in the path is not encoded UTF-8").into_response(),
+    }
+}
+
+/// Tells whether each percent sign begins an octet (RFC 3986, 2.1), and all of them are UTF-8.
+fn is_readable(path: &str) -> bool {
+    let mut parts = path.split('%').skip(1);
+    let is_octet =
+        |part: &str| part.len() >= 2 && part.bytes().take(2).all(|digit| digit.is_ascii_hexdigit());
+    parts.all(is_octet) && percent_decode_str(path).decode_utf8().is_ok()
+}
+
+/// Answers OPTIONS with the methods of a path, which another answer tells as a refusal.
+async fn tell_methods(request: Request, next: Next) -> Response {
+    let is_asked = request.method() == Method::OPTIONS;
+    let mut response = next.run(request).await;
+    if is_asked && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        *response.status_mut() = StatusCode::OK;
+    }
+    response
 }
 
 /// Refuses changes that a page of another origin asks for: a browser sends the login that it
@@ -69,6 +99,16 @@ fn is_own(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_encoded_text() {
+        for path in ["/queues/%2F/a b", "/queues/%c3%A4", "/"] {
+            assert!(is_readable(path), "{path}");
+        }
+        for path in ["/queues/%zz", "/queues/%", "/queues/%2", "/queues/%FF"] {
+            assert!(!is_readable(path), "{path}");
+        }
+    }
 
     #[test]
     fn only_pages_of_this_listener_and_no_pages_may_change_something() {

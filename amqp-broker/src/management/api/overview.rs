@@ -17,14 +17,11 @@ use crate::{
         },
         login::caller::Caller,
         observed::{connections::connections, process::ProcessState, walk},
-        samples::counts::{Counts, NAMES, READY, UNACKED},
+        samples::counts::Counts,
         service::{CLUSTER, NODE, Service},
-        shape::stats,
+        shape::{history::add_history, stats},
     },
 };
-
-/// The most samples of one value in an answer.
-const MOST_SAMPLES: u64 = 1000;
 
 pub(super) fn routes() -> Router<Service> {
     Router::new()
@@ -116,7 +113,8 @@ async fn overview(State(service): State<Service>, caller: Caller, query: Query) 
     stats::add_depth(&mut queue_totals, &counts, &rates);
     let mut message_stats = stats::message_stats(&counts, &rates);
     if caller.monitors() {
-        add_history(&mut message_stats, &mut queue_totals, &service, &query);
+        let history = |age, step| service.samples.history(age, step);
+        add_history(&mut message_stats, &mut queue_totals, &query, history);
     }
     let mut shown = json!({
         "churn_rates": churn_rates(&totals.churn),
@@ -184,44 +182,6 @@ fn churn_rates(churn: &Churn) -> Map<String, Value> {
     rates
 }
 
-/// Adds samples, as many as the query asks for.
-fn add_history(
-    message_stats: &mut Map<String, Value>,
-    queue_totals: &mut Map<String, Value>,
-    service: &Service,
-    query: &Query,
-) {
-    let asked = |name: &str| {
-        let seconds = |what: &str| query.get(&format!("{name}_{what}"))?.parse::<u64>().ok();
-        let (age, step) = (seconds("age")?, seconds("incr")?.max(1));
-        Some((age.min(step.saturating_mul(MOST_SAMPLES)) * 1000, step.saturating_mul(1000)))
-    };
-    let samples_of = |history: &[(u64, Counts)], value: &dyn Fn(&Counts) -> u64| -> Value {
-        let samples = history.iter();
-        samples.map(|(at, counts)| json!({ "sample": value(counts), "timestamp": at })).collect()
-    };
-    let put = |object: &mut Map<String, Value>, name: &str, samples: Value| {
-        if let Some(Value::Object(details)) = object.get_mut(&format!("{name}_details")) {
-            details.insert("samples".to_owned(), samples);
-        }
-    };
-    if let Some((age, step)) = asked("msg_rates") {
-        let history = service.samples.history(age, step);
-        for (place, name) in NAMES.iter().enumerate() {
-            put(message_stats, name, samples_of(&history, &|counts| counts.at(place)));
-        }
-        let delivered = |counts: &Counts| (4..8).map(|place| counts.at(place)).sum();
-        put(message_stats, "deliver_get", samples_of(&history, &delivered));
-    }
-    if let Some((age, step)) = asked("lengths") {
-        let history = service.samples.history(age, step);
-        let all = |counts: &Counts| counts.at(READY) + counts.at(UNACKED);
-        put(queue_totals, "messages", samples_of(&history, &all));
-        put(queue_totals, "messages_ready", samples_of(&history, &|counts| counts.at(READY)));
-        put(queue_totals, "messages_unacknowledged", samples_of(&history, &|counts| counts.at(UNACKED)));
-    }
-}
-
 async fn node_json(service: &Service) -> Value {
     let instance = &service.broker.inner;
     let (config, process) = (&instance.config, ProcessState::now());
@@ -240,6 +200,7 @@ async fn node_json(service: &Service) -> Value {
         "auth_mechanisms": mechanisms,
         "cluster_links": [],
         "contexts": [],
+        "disk_free": process.disk_free,
         "disk_free_alarm": is_any(crate::session::alarm::Alarm::is_low_on_disk),
         "disk_free_limit": config.disk_free_limit,
         "enabled_plugins": ["rabbitmq_management", "rabbitmq_prometheus"],

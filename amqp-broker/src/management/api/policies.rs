@@ -5,7 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::extract::{Names, Object, deleted, put_answer};
 use crate::{
-    core::rabbitmq::policies::policy::{Policy, PolicyInfo, PolicyTarget},
+    core::rabbitmq::policies::{
+        invalid_policy::InvalidPolicy,
+        policy::{Policy, PolicyInfo, PolicyTarget},
+    },
     management::{
         answer::{
             api_error::ApiError,
@@ -131,7 +134,12 @@ pub(in crate::management) fn policy(
     let pattern = text(object, "pattern")?.unwrap_or_default();
     let definition = table(object.get("definition"))?;
     let create = if is_of_operator { Policy::for_operators } else { Policy::new };
-    let mut policy = create(name.to_owned(), pattern, definition).map_err(invalid)?;
+    let mut policy = create(name.to_owned(), pattern, definition).map_err(|error| match error {
+        InvalidPolicy::InvalidPattern(why) => {
+            failed(&format!("pattern should be regular expression but is invalid: {why}"))
+        }
+        other => invalid(other),
+    })?;
     match text(object, "apply-to")? {
         None | Some("") => {}
         Some(target) => {

@@ -25,7 +25,7 @@ use crate::{
             walk,
         },
         service::Service,
-        shape::{binding, client, queue as shape},
+        shape::{binding, client, history::add_history, queue as shape},
     },
 };
 
@@ -119,6 +119,13 @@ async fn single(
         }
     }
     shown.insert("consumer_details".to_owned(), consumers.into());
+    let stats = shown.remove("message_stats");
+    let mut message_stats = stats.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+    let history = |age, step| service.samples.queue_history(&vhost, &queue.name, age, step);
+    add_history(&mut message_stats, &mut shown, &query, history);
+    if stats.is_some() {
+        shown.insert("message_stats".to_owned(), message_stats.into());
+    }
     shown.insert("deliveries".to_owned(), json!([]));
     shown.insert("incoming".to_owned(), json!([]));
     Ok(one(shown.into(), &query))

@@ -193,7 +193,7 @@ async fn export_vhost(
 ) -> Answer {
     caller.must_administrate()?;
     if !service.broker.inner.config.vhosts.has(&vhost) {
-        return Err(ApiError::Missing("vhost_not_found".to_owned()));
+        return Err(ApiError::bad("vhost_not_found"));
     }
     let mut all = topology(&service, &vhost, false).await;
     all.insert("rabbit_version".to_owned(), service.broker.inner.config.product_version().into());

@@ -69,6 +69,13 @@ const OF_CHANNELS: &[CountedMetric] = &[
     ),
     (
         counter(
+            "global_messages_received_confirm_total",
+            "Total number of messages received from publishers using confirms",
+        ),
+        |counters| counters.published_to_confirm,
+    ),
+    (
+        counter(
             "global_messages_unroutable_dropped_total",
             "Total number of messages published as non-mandatory into an exchange and dropped as unroutable",
         ),

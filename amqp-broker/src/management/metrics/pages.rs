@@ -116,7 +116,8 @@ async fn detailed(State(service): State<Service>, query: Query, headers: HeaderM
             true => Snapshot::default(),
             false => Snapshot::take(&service.broker, &vhosts).await,
         };
-        node::write_identity(&mut writer.page, &service);
+        // RabbitMQ, too, has these under their usual names.
+        writer.page.prefixed("rabbitmq_", |page| node::write_identity(page, &service));
         let churns = [
             ("connection_churn_metrics", "connection"),
             ("channel_churn_metrics", "channel"),

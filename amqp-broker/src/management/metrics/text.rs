@@ -101,6 +101,13 @@ impl Page {
         self.sample(family, labels, value);
     }
 
+    /// Writes some metrics under another prefix.
+    pub(super) fn prefixed(&mut self, prefix: &'static str, write: impl FnOnce(&mut Page)) {
+        let own = std::mem::replace(&mut self.prefix, prefix);
+        write(self);
+        self.prefix = own;
+    }
+
     pub(super) fn len(&self) -> usize {
         self.text.len()
     }

@@ -19,6 +19,7 @@ pub(crate) struct ConnectionState {
     /// Whether it is held back because it publishes.
     pub(crate) is_blocked: bool,
     pub(crate) channels: usize,
+    pub(crate) is_tls: bool,
 }
 
 /// How many connections are observed before other tasks go first.
@@ -28,13 +29,18 @@ impl ConnectionState {
     fn of(broker: &Broker, client: &Arc<Client>) -> Option<Self> {
         let login = client.login()?;
         let client = Arc::clone(client);
+        let is_tls =
+            client.name.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).is_some_and(|port| {
+                let listening = broker.inner.listening.all();
+                listening.iter().any(|(at, protocol)| at.port() == port && *protocol == "amqp/ssl")
+            });
         let (Some(host), Some(id)) = (broker.inner.host(&login.vhost), login.id) else {
-            return Some(ConnectionState { client, traffic: [0; 2], is_blocked: false, channels: 0 });
+            return Some(ConnectionState { client, traffic: [0; 2], is_blocked: false, channels: 0, is_tls });
         };
         host.with(|_, shared| {
             let traffic = shared.holdings.traffic(id).unwrap_or_default();
             let channels = shared.vhost.channels_of(id).len();
-            Some(ConnectionState { client, traffic, is_blocked: shared.alarm.holds(id), channels })
+            Some(ConnectionState { client, traffic, is_blocked: shared.alarm.holds(id), channels, is_tls })
         })
     }
 

@@ -9,6 +9,8 @@ pub(crate) struct ProcessState {
     pub(crate) processors: usize,
     /// How many bytes of memory it uses.
     pub(crate) memory: Option<u64>,
+    /// How many bytes are free where it works.
+    pub(crate) disk_free: Option<u64>,
 }
 
 impl ProcessState {
@@ -19,9 +21,15 @@ impl ProcessState {
             open_files: std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count),
             most_files: files.and_then(|line| line.split_whitespace().next()?.parse().ok()),
             memory: memory(),
+            disk_free: disk_free(),
             processors: std::thread::available_parallelism().map_or(1, Into::into),
         }
     }
+}
+
+fn disk_free() -> Option<u64> {
+    let of = rustix::fs::statvfs(".").ok()?;
+    Some(of.f_bavail.saturating_mul(of.f_frsize))
 }
 
 fn memory() -> Option<u64> {

@@ -27,6 +27,12 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 /// How many samples of everything together are kept: an hour of them.
 const KEPT: usize = 720;
 
+/// How many samples of a queue are kept: a minute of them.
+const KEPT_OF_QUEUE: usize = 13;
+
+/// Samples, the oldest first, with their times in milliseconds since 1970.
+type History = VecDeque<(u64, Counts)>;
+
 /// A sample, and the rates since the sample before.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sampled {
@@ -46,6 +52,7 @@ pub(crate) struct SampledTraffic {
 struct SampledVhost {
     all: Sampled,
     queues: HashMap<ShortString, Sampled>,
+    histories: HashMap<ShortString, History>,
     channels: HashMap<ChannelId, Sampled>,
 }
 
@@ -57,9 +64,8 @@ struct Last {
     churn: Churn,
     vhosts: HashMap<String, SampledVhost>,
     traffic: HashMap<u64, SampledTraffic>,
-    /// Samples of everything together, the oldest first, with their times in milliseconds since
-    /// 1970.
-    history: VecDeque<(u64, Counts)>,
+    /// Samples of everything together.
+    history: History,
 }
 
 /// The samples of a broker.
@@ -103,18 +109,36 @@ impl Samples {
     /// The samples of everything together in the last so many milliseconds, the newest first, with
     /// so many milliseconds between them.
     pub(crate) fn history(&self, age: u64, step: u64) -> Vec<(u64, Counts)> {
-        let last = self.0.lock();
-        let Some((newest, _)) = last.history.back() else { return Vec::new() };
-        let oldest = newest.saturating_sub(age);
-        let (mut next, mut chosen) = (*newest, Vec::new());
-        for (at, counts) in last.history.iter().rev().take_while(|(at, _)| *at >= oldest) {
-            if *at <= next {
-                chosen.push((*at, *counts));
-                next = at.saturating_sub(step.max(1));
-            }
-        }
-        chosen
+        chosen(&self.0.lock().history, age, step)
     }
+
+    /// The samples of a queue in the last so many milliseconds, at most a minute, as
+    /// [`history`](Self::history) has them.
+    pub(crate) fn queue_history(
+        &self,
+        vhost: &str,
+        name: &ShortString,
+        age: u64,
+        step: u64,
+    ) -> Vec<(u64, Counts)> {
+        let last = self.0.lock();
+        let history = last.vhosts.get(vhost).and_then(|vhost| vhost.histories.get(name));
+        history.map(|history| chosen(history, age, step)).unwrap_or_default()
+    }
+}
+
+/// Chooses samples by their age and the time between them.
+fn chosen(history: &History, age: u64, step: u64) -> Vec<(u64, Counts)> {
+    let Some((newest, _)) = history.back() else { return Vec::new() };
+    let oldest = newest.saturating_sub(age);
+    let (mut next, mut chosen) = (*newest, Vec::new());
+    for (at, counts) in history.iter().rev().take_while(|(at, _)| *at >= oldest) {
+        if *at <= next {
+            chosen.push((*at, *counts));
+            next = at.saturating_sub(step.max(1));
+        }
+    }
+    chosen
 }
 
 async fn run(broker: Broker, samples: Weak<Samples>) {
@@ -188,11 +212,24 @@ impl Last {
                 }
             }
         }
+        let now = since_1970();
+        for (name, vhost) in &mut taken.vhosts {
+            let mut before = self.vhosts.get_mut(name).map(|vhost| std::mem::take(&mut vhost.histories));
+            for (queue, sampled) in &vhost.queues {
+                let history = before.as_mut().and_then(|before| before.remove(queue));
+                let mut history = history.unwrap_or_default();
+                if history.len() >= KEPT_OF_QUEUE {
+                    history.pop_front();
+                }
+                history.push_back((now, sampled.counts));
+                vhost.histories.insert(queue.clone(), history);
+            }
+        }
         taken.history = std::mem::take(&mut self.history);
         if taken.history.len() >= KEPT {
             taken.history.pop_front();
         }
-        taken.history.push_back((since_1970(), taken.all.counts));
+        taken.history.push_back((now, taken.all.counts));
         *self = taken;
     }
 }

@@ -41,6 +41,7 @@ pub(crate) fn connection(connection: &ConnectionState, samples: &Samples) -> Val
         "send_oct": sent,
         "send_oct_details": { "rate": rates[1] },
         "send_pend": 0,
+        "ssl": connection.is_tls,
         "state": if connection.is_blocked { "blocked" } else { "running" },
         "timeout": login.tune.heartbeat,
         "type": if peer_port == 0 { "direct" } else { "network" },
@@ -67,6 +68,8 @@ pub(crate) fn channel(
         ChannelMode::Confirm => channel.counters.published.saturating_sub(channel.counters.confirmed),
         _ => 0,
     };
+    // What a transaction has published is not known here.
+    let uncommitted = if channel.mode == ChannelMode::Transaction { Value::Null } else { 0.into() };
     let shown = json!({
         "acks_uncommitted": channel.uncommitted_acks,
         "confirm": channel.mode == ChannelMode::Confirm,
@@ -78,6 +81,7 @@ pub(crate) fn channel(
         "consumer_count": channel.consumers,
         "global_prefetch_count": channel.shared_prefetch,
         "messages_unacknowledged": channel.unacked,
+        "messages_uncommitted": uncommitted,
         "messages_unconfirmed": unconfirmed,
         "name": channel_name(connection, channel.number),
         "node": NODE,

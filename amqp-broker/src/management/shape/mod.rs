@@ -3,6 +3,7 @@
 pub(crate) mod binding;
 pub(crate) mod client;
 pub(crate) mod exchange;
+pub(crate) mod history;
 pub(crate) mod message;
 pub(crate) mod queue;
 pub(crate) mod stats;

@@ -1,5 +1,6 @@
 //! Queues.
 
+use amqp_codec::Table;
 use serde_json::{Map, Value, json};
 
 use super::stats;
@@ -22,6 +23,23 @@ pub(crate) fn declaration(queue: &QueueState) -> Map<String, Value> {
     shown
 }
 
+/// What the policy and the operator policy together define: of two numbers the smaller one, and
+/// otherwise what the operator's says.
+fn effective(definitions: &[Option<Table>; 2]) -> Map<String, Value> {
+    let mut merged = Map::new();
+    for definition in definitions.iter().flatten() {
+        let Value::Object(own) = table_json(definition) else { continue };
+        for (key, value) in own {
+            let before = merged.get(&key).and_then(Value::as_i64);
+            let is_less = before.zip(value.as_i64()).is_none_or(|(before, now)| now < before);
+            if is_less {
+                merged.insert(key, value);
+            }
+        }
+    }
+    merged
+}
+
 /// A queue in a list.
 pub(crate) fn queue(vhost: &str, queue: &QueueState, samples: &Samples) -> Map<String, Value> {
     let mut shown = declaration(queue);
@@ -32,7 +50,7 @@ pub(crate) fn queue(vhost: &str, queue: &QueueState, samples: &Samples) -> Map<S
         "consumer_capacity": capacity,
         "consumer_utilisation": capacity,
         "consumers": queue.consumers,
-        "effective_policy_definition": {},
+        "effective_policy_definition": effective(&queue.definitions),
         "exclusive": queue.owner.is_some(),
         "exclusive_consumer_tag": queue.exclusive_consumer.as_ref().map(|tag| tag.to_text()),
         "memory": ready_bytes + unacked_bytes,
