@@ -70,7 +70,12 @@ async fn of_user(State(service): State<Service>, _: Caller, Names(name): Names<S
 ///
 /// # Errors
 /// When there is no limit of this name, or it is no number, in RabbitMQ's words.
-pub(in crate::management) fn checked(names: &[&str], name: &str, value: &Value, kind: &str) -> Result<i64, String> {
+pub(in crate::management) fn checked(
+    names: &[&str],
+    name: &str,
+    value: &Value,
+    kind: &str,
+) -> Result<i64, String> {
     let term = match value {
         Value::String(text) => format!("<<\"{text}\">>"),
         value => value.to_string(),

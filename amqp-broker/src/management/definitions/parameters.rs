@@ -7,14 +7,14 @@ use serde_json::{Map, Value, json};
 use crate::{
     config::vhosts::VHOST_LIMITS,
     management::{
+        answer::{
+            api_error::{ApiError, json_of},
+            query::demand,
+        },
         api::{
             extract::{Answer, Names, Object, deleted, put_answer},
             limits::{self, vhost_limits},
             policies,
-        },
-        answer::{
-            api_error::{ApiError, json_of},
-            query::demand,
         },
         login::caller::Caller,
         service::Service,
