@@ -44,13 +44,14 @@ async fn what_a_user_may_do_depends_on_its_tags() {
 }
 
 #[tokio::test]
-async fn a_virtual_host_is_closed_to_those_without_permissions_and_monitors_only_look() {
+async fn a_virtual_host_is_closed_to_those_without_permissions_monitors_included() {
     let served = Served::start().await;
     let put = r#"{"password":"mon","tags":"monitoring"}"#;
     assert_eq!(served.call("PUT", "/api/users/mon", put).await.status, 201);
-    assert_eq!(served.as_user("mon", "GET", "/api/queues/%2F", "").await.status, 200);
-    let answer = served.as_user("mon", "PUT", "/api/queues/%2F/q", "{}").await;
-    assert_eq!(answer.refusal(), (401, json!("User not authorised to access virtual host")));
+    for (method, path) in [("GET", "/api/queues/%2F"), ("PUT", "/api/queues/%2F/q")] {
+        let answer = served.as_user("mon", method, path, "{}").await;
+        assert_eq!(answer.refusal(), (401, json!("User not authorised to access virtual host")));
+    }
     let put = r#"{"configure":"^a","write":"","read":""}"#;
     assert_eq!(served.call("PUT", "/api/permissions/%2F/mon", put).await.status, 201);
     assert_eq!(served.as_user("mon", "PUT", "/api/queues/%2F/a", "{}").await.status, 201);
