@@ -81,17 +81,20 @@ impl TransportOptions {
         self
     }
 
-    /// Sets how long [`Transport::close`] waits for publishes to be confirmed; default 5 s.
+    /// Sets how long [`Transport::close`](crate::Transport::close) waits for publishes to be
+    /// confirmed; default 5 s.
     #[must_use]
     pub fn drain_timeout(mut self, deadline: Duration) -> Self {
         self.drain = Some(deadline);
         self
     }
 
-    /// Sets for how long an exclusive queue, or the [exclusive](ConsumerBuilder::exclusive) use of
-    /// a queue, is tried again after a lost connection. The broker may still keep it for the lost
-    /// connection, or somebody else may have it. After this time the consumer, worker, server or
-    /// listener ends with [`Error::QueueTaken`] or [`Error::ConsumerEnded`]. Default 5 minutes.
+    /// Sets for how long an exclusive queue, or the
+    /// [exclusive](crate::ConsumerBuilder::exclusive) use of a queue, is tried again after a lost
+    /// connection. The broker may still keep it for the lost connection, or somebody else may have
+    /// it. After this time the consumer, worker, server or listener ends with
+    /// [`Error::QueueTaken`](crate::Error::QueueTaken) or
+    /// [`Error::ConsumerEnded`](crate::Error::ConsumerEnded). Default 5 minutes.
     #[must_use]
     pub fn wait_for_release(mut self, deadline: Duration) -> Self {
         self.wait_for_release = Some(deadline);
@@ -100,8 +103,9 @@ impl TransportOptions {
 
     /// Sets the largest body in either direction, in bytes; default 64 MiB. Publishing a larger one
     /// is refused. When a larger one arrives, its body is dropped: see
-    /// [`WorkerBuilder::max_message_size`], which overrides this for one queue. Servers and
-    /// listeners treat such a message like one that cannot be decoded.
+    /// [`WorkerBuilder::max_message_size`](crate::WorkerBuilder::max_message_size), which overrides
+    /// this for one queue. Servers and listeners treat such a message like one that cannot be
+    /// decoded.
     #[must_use]
     pub fn max_message_size(mut self, bytes: u64) -> Self {
         self.max_message_size = Some(bytes);
