@@ -5,6 +5,7 @@
 //! installs and starts everything.
 
 pub mod chaos;
+mod chromium;
 mod cluster;
 mod command_proxy;
 pub mod disk;
@@ -39,6 +40,7 @@ pub mod soak;
 mod tls;
 mod usage;
 
+pub use chromium::Chromium;
 pub use cluster::Cluster;
 pub use command_proxy::{Chosen, CommandProxy, Until};
 pub use embedded::EmbeddedBroker;

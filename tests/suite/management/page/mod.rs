@@ -1,3 +1,4 @@
 //! The management page.
 
+mod browsing;
 mod files;
