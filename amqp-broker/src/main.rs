@@ -58,7 +58,7 @@ struct Arguments {
     sources: Sources,
 }
 
-/// What else than serving the program does.
+/// The commands of the program besides serving.
 #[derive(Subcommand)]
 enum Command {
     /// Checks the settings, the files that they name and the addresses to listen at, and ends: with

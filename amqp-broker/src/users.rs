@@ -34,7 +34,7 @@ pub(crate) const USER_LIMITS: [&str; 2] = [MAX_CHANNELS, MAX_CONNECTIONS];
 #[derive(Default)]
 pub(crate) struct Users {
     all: RwLock<BTreeMap<String, User>>,
-    /// What is counted of those who have connected.
+    /// The counts of those who have connected.
     tallies: Mutex<BTreeMap<String, Arc<Tally>>>,
     changes: AtomicU64,
 }
@@ -177,7 +177,7 @@ impl Users {
         result
     }
 
-    /// What is counted of a user, with its limits.
+    /// Returns the counts of a user, with its limits.
     pub(crate) fn tally(&self, name: &str) -> Arc<Tally> {
         let all = self.all.read();
         let mut tallies = self.tallies.lock();

@@ -39,15 +39,15 @@ struct Arguments {
     /// The address for /healthz and /readyz.
     #[arg(long, default_value = "127.0.0.1:8080")]
     http: String,
-    /// How many orders are handled at once.
+    /// The number of orders that are handled at once.
     #[arg(long, default_value_t = 8)]
     concurrency: u16,
-    /// How long an order takes, in milliseconds.
+    /// The time that an order takes, in milliseconds.
     #[arg(long, default_value_t = 0)]
     takes: u64,
 }
 
-/// What the probes look at.
+/// The state that the probes look at.
 #[derive(Clone)]
 struct Probed {
     transport: Transport,

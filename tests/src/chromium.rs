@@ -115,7 +115,7 @@ impl Chromium {
         }
     }
 
-    /// What the page's console, its policy and its scripts have complained of so far, and the
+    /// The complaints of the page's console, its policy and its scripts so far, and the
     /// dialogs that it opened.
     #[must_use]
     pub fn complaints(&self) -> &[String] {

@@ -12,7 +12,7 @@ pub(crate) const MAX_CONNECTIONS: &str = "max-connections";
 #[cfg(feature = "management")]
 pub(crate) const MAX_QUEUES: &str = "max-queues";
 
-/// What is set of a virtual host.
+/// The settings of a virtual host.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct VhostSettings {
     #[cfg(feature = "management")]

@@ -1,9 +1,9 @@
-//! What happened to messages and entities, counted with plain additions under the lock that is held
+//! Counts of messages and entities, made with plain additions under the lock that is held
 //! anyway.
 
 use std::ops::AddAssign;
 
-/// What happened to the messages of a queue, or of a channel.
+/// Counts of the messages of a queue, or of a channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MessageCounters {
     /// Publishes on the channel, or messages that came into the queue.
@@ -23,7 +23,7 @@ pub(crate) struct MessageCounters {
     pub(crate) got: u64,
     pub(crate) got_no_ack: u64,
     pub(crate) got_nothing: u64,
-    /// How many of those delivered and fetched had been so before.
+    /// The number of those delivered and fetched that had been so before.
     pub(crate) redelivered: u64,
     pub(crate) acked: u64,
 }
@@ -74,7 +74,7 @@ impl AddAssign for MessageCounters {
     }
 }
 
-/// What came and went in a virtual host.
+/// Counts of the entities that came and went in a virtual host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Churn {
     pub(crate) connections_opened: u64,
@@ -99,12 +99,12 @@ impl AddAssign for Churn {
     }
 }
 
-/// What a virtual host counts besides what its queues and channels do.
+/// The counts of a virtual host besides those of its queues and channels.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct VhostCounters {
     pub(crate) churn: Churn,
-    /// What queues that are deleted have counted, by their type: classic, quorum, stream.
+    /// The counts of deleted queues, by their type: classic, quorum, stream.
     pub(crate) deleted_queues: [MessageCounters; 3],
-    /// What channels that are closed have counted.
+    /// The counts of closed channels.
     pub(crate) closed_channels: MessageCounters,
 }

@@ -112,7 +112,7 @@ impl Broker {
     }
 }
 
-/// What is served, with the headers that every answer has.
+/// Returns the routes, with the headers that every answer has.
 fn router(service: Service) -> Router {
     Router::new()
         .merge(health::routes())

@@ -9,7 +9,7 @@ use axum::{
 
 use super::service::Service;
 
-/// What a browser may load for the page: files of this listener, and nothing that is written into
+/// The policy of the page: a browser loads files of this listener, and nothing that is written into
 /// the page itself.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -32,7 +32,7 @@ impl Sources {
     }
 }
 
-/// What a reload replaces.
+/// The parts of the program that a reload replaces.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reloaded<'a> {
     pub(crate) broker: &'a Broker,

@@ -1,4 +1,4 @@
-//! What the program tells the service manager that started it.
+//! Messages of the program to the service manager that started it.
 
 use amqp_broker::Report;
 use sd_notify::NotifyState;

@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// How long clients may take to leave a virtual host, and the pause between two looks.
+/// The time in which clients leave a virtual host, and the pause between two looks.
 #[cfg(feature = "management")]
 const LONGEST_LEAVE: std::time::Duration = std::time::Duration::from_secs(15);
 #[cfg(feature = "management")]
@@ -70,7 +70,7 @@ pub(crate) struct Login {
     pub(crate) client_name: Option<String>,
     /// Its connection, in a virtual host of the embedded broker.
     pub(crate) id: Option<ConnectionId>,
-    /// What both ends have agreed on.
+    /// The values that both ends have agreed on.
     #[cfg_attr(not(feature = "management"), allow(dead_code))]
     pub(crate) tune: Tune,
     #[cfg_attr(not(feature = "management"), allow(dead_code))]

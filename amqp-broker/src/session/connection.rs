@@ -36,7 +36,7 @@ pub(crate) struct ConnectionTerms {
     pub(crate) name: String,
     /// The client's name for the connection.
     pub(crate) client_name: ClientName,
-    /// What its user may have open.
+    /// The numbers that its user may have open.
     pub(crate) tally: Arc<Tally>,
 }
 

@@ -58,7 +58,7 @@ pub(crate) struct Agreed {
     pub(crate) introduction: Introduction,
 }
 
-/// How a client has introduced itself.
+/// The introduction of a client.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Introduction {
     #[cfg_attr(not(feature = "management"), allow(dead_code))]

@@ -168,7 +168,7 @@ impl Holdings {
         }
     }
 
-    /// How many octets were read from a connection and written to it.
+    /// The numbers of octets that were read from a connection and written to it.
     #[cfg(feature = "management")]
     pub(crate) fn traffic(&self, id: ConnectionId) -> Option<[u64; 2]> {
         let holding = self.slots.get(id.index())?.as_ref()?;

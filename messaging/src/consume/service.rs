@@ -31,7 +31,7 @@ pub(crate) struct Service {
     progress: Progress,
 }
 
-/// What is known of a service from elsewhere.
+/// The status of a service, seen from elsewhere.
 #[derive(Clone)]
 pub(crate) struct Progress {
     stop: watch::Sender<bool>,

@@ -1,4 +1,4 @@
-//! What is known of a worker.
+//! The status of a worker.
 
 use std::{fmt, time::SystemTime};
 
@@ -7,7 +7,7 @@ use crate::{
     consume::service::Progress,
 };
 
-/// What is known of a worker at one moment; see [`Worker::status`](crate::Worker::status).
+/// The status of a worker at one moment; see [`Worker::status`](crate::Worker::status).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerStatus {

@@ -1,4 +1,4 @@
-//! What telemetry costs, printed in nanoseconds a message. It is no check, because times vary:
+//! The costs of telemetry, printed in nanoseconds a message. It is no check, because times vary:
 //!
 //! `cargo test -p messaging --release --no-default-features --features memory,opentelemetry --lib
 //! telemetry::costs -- --ignored --nocapture`

@@ -28,7 +28,7 @@ pub(crate) struct Destination {
     /// one.
     pub(super) entity: Option<Arc<str>>,
     pub(super) is_temporary: bool,
-    /// Whether somebody other than the user chose the name.
+    /// Set when somebody other than the user chose the name.
     pub(super) is_anonymous: bool,
     /// The attributes of the metrics of operations that succeed, by the operation.
     pub(super) measured: [OnceLock<Box<[KeyValue]>>; OPERATIONS],

@@ -1,4 +1,4 @@
-//! What observes the operations of a transport.
+//! The observer of a transport's operations.
 
 use std::{
     sync::Arc,

@@ -35,7 +35,7 @@ pub(crate) struct Operation(Option<Arc<Active>>);
 struct Active {
     sinks: Arc<Sinks>,
     what: What,
-    /// What it is performed on; a call of RPC has none.
+    /// The destination that it is performed on; a call of RPC has none.
     destination: Option<Arc<Destination>>,
     /// The context in which it runs, with its own span if that exists.
     context: Context,
@@ -43,7 +43,7 @@ struct Active {
     /// The position in a trace at which its message was created.
     creation: Option<SpanContext>,
     begun: Instant,
-    /// How many messages it is about.
+    /// The number of messages that it is about.
     messages: AtomicU64,
     has_ended: AtomicBool,
 }
@@ -121,7 +121,7 @@ impl Operation {
         }
     }
 
-    /// Whether it has a span, so that what it does belongs to that.
+    /// Tells whether it has a span, so that its work belongs to that.
     pub(crate) fn has_span(&self) -> bool {
         self.0.as_ref().is_some_and(|active| active.has_span)
     }

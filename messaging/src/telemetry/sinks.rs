@@ -15,7 +15,7 @@ pub(super) struct Sinks {
     /// The tracer, unless it does nothing.
     pub(super) tracer: Option<Arc<dyn Start>>,
     pub(super) instruments: Instruments,
-    /// Whether the span of a handler continues the trace of its message.
+    /// Set when the span of a handler continues the trace of its message.
     pub(super) continues: bool,
     /// The broker, if there is only one.
     pub(super) server: Option<Server>,

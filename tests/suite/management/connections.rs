@@ -11,7 +11,7 @@ async fn named(broker: &Managed, vhost: &str, name: &str) -> Connection {
     within(ConnectOptions::new().name(name).connect(&uri)).await.unwrap()
 }
 
-/// What is told of the one connection of a virtual host.
+/// Returns the one connection of a virtual host.
 async fn told(broker: &Managed, vhost: &str) -> Json {
     let path = format!("/api/vhosts/{vhost}/connections");
     let is_told = |list: &Json| list[0]["state"] == "running" && list[0]["user_provided_name"].is_string();

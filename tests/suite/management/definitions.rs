@@ -195,7 +195,7 @@ async fn wrong_ones_are_refused(broker: Managed) {
     api.delete("/api/users/management-no-definitions").await.is(204);
 }
 
-/// What RabbitMQ exports, the broker imports and exports, and RabbitMQ imports again.
+/// RabbitMQ's definitions are imported and exported by the broker, and imported by RabbitMQ again.
 #[tokio::test]
 async fn those_of_a_rabbitmq_go_through_the_broker_and_back() {
     let test = concat!(module_path!(), "::those_of_a_rabbitmq_go_through_the_broker_and_back");

@@ -125,7 +125,7 @@ async fn a_virtual_host_is_alive(broker: Managed) {
     api.delete("/api/users/management-not-alive").await.is(204);
 }
 
-/// What orchestrators ask without a login, which RabbitMQ does not have.
+/// The probes of orchestrators, without a login, which RabbitMQ does not have.
 #[tokio::test]
 async fn anybody_may_ask_whether_the_broker_is_well() {
     let broker = Managed::embedded().await;

@@ -1,4 +1,4 @@
-//! What somebody might try with the API of the broker.
+//! Attacks that somebody might try on the API of the broker.
 
 use std::time::Duration;
 

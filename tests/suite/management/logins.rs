@@ -1,4 +1,4 @@
-//! Who may ask for what: logins, tags and permissions.
+//! Rights of callers: logins, tags and permissions.
 
 use serde_json::{Value as Json, json};
 
@@ -45,7 +45,7 @@ impl Users {
     }
 }
 
-/// What is read, with `VHOST` for the users' own.
+/// The paths that are read, with `VHOST` for the users' own.
 const READ: [&str; 27] = [
     "overview",
     "whoami",
@@ -139,8 +139,8 @@ async fn what_is_read_is_what_may_be_seen(broker: Managed) {
     users.delete(&broker).await;
 }
 
-/// What changes something, its body, and why a user with the tag management, who may do anything in
-/// the virtual host, may not do it.
+/// The requests for changes, their bodies, and why a user with the tag management, who may do
+/// anything in the virtual host, may not do it.
 fn changes() -> Vec<(&'static str, &'static str, Json, Option<&'static str>)> {
     let permissions = json!({ "configure": "", "write": "", "read": "" });
     let get = json!({ "count": 1, "ackmode": "ack_requeue_true", "encoding": "auto" });

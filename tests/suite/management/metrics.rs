@@ -1,4 +1,4 @@
-//! What Prometheus reads.
+//! The pages that Prometheus reads.
 
 use std::collections::BTreeMap;
 

@@ -54,7 +54,7 @@ use on_both;
 struct Managed {
     host: Host,
     api: Api,
-    /// What serves `/metrics`.
+    /// The address of `/metrics`.
     metrics: Api,
     /// The version of RabbitMQ that it is or is like.
     is_4: bool,

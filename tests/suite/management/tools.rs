@@ -10,7 +10,7 @@ use tests::{Python, leave_out};
 
 use super::{Managed, within};
 
-/// What people do every day, with a part of what it says.
+/// The commands of every day, with a part of their output.
 const COMMANDS: [(&str, &str); 29] = [
     ("show overview", "rabbitmq_version"),
     ("declare vhost name=tools", "vhost declared"),

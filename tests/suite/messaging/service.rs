@@ -20,10 +20,10 @@ use super::{
     fixture::{Broker, within},
 };
 
-/// How many orders are published around each signal, and how many receipts are seen before it.
+/// The numbers of orders around each signal, and of receipts that are seen before it.
 const ORDERS: u64 = 100;
 const SEEN: u64 = 50;
-/// How often the service is ended.
+/// The number of times that the service is ended.
 const SIGNALS: usize = 3;
 
 /// The running service, and the address of its probes.

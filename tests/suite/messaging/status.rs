@@ -1,4 +1,4 @@
-//! What transports and workers tell of themselves without asking the broker.
+//! The status of transports and workers, without asking the broker.
 
 use std::{sync::Arc, time::SystemTime};
 

@@ -123,7 +123,7 @@ impl<T, K> Arena<T, K> {
         self.slots.iter().filter_map(|slot| slot.value.as_ref())
     }
 
-    /// How many values there are.
+    /// Returns the number of values.
     #[cfg(any(test, feature = "management"))]
     pub(crate) fn len(&self) -> usize {
         self.slots.len() - self.free.len()

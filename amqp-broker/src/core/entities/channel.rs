@@ -50,7 +50,7 @@ pub(crate) struct Channel {
     pub(crate) is_ending: bool,
 }
 
-/// What a client wants to hear of its publishes.
+/// The answers that a client wants to its publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChannelMode {
     Plain,

@@ -42,7 +42,7 @@ pub(crate) struct Queue {
     pub(crate) stream: Option<Box<Stream>>,
     /// How many messages are delivered and not acknowledged.
     pub(crate) unacked: usize,
-    /// How many bytes their bodies have.
+    /// The bytes of their bodies.
     pub(crate) unacked_bytes: u64,
     pub(crate) counters: MessageCounters,
     /// All consumers, in the order of their arrival.

@@ -11,7 +11,7 @@ use crate::core::{
 };
 
 impl Vhost {
-    /// What is counted besides what queues and channels count.
+    /// Returns the counts besides those of queues and channels.
     #[cfg(feature = "management")]
     pub(crate) fn counters(&self) -> &VhostCounters {
         &self.counters

@@ -28,11 +28,11 @@ pub(crate) struct QueueState {
     pub(crate) arguments: Table,
     pub(crate) ready: usize,
     pub(crate) unacked: usize,
-    /// How many bytes the bodies of either have.
+    /// The bytes of the bodies of either.
     pub(crate) ready_bytes: u64,
     pub(crate) unacked_bytes: u64,
     pub(crate) consumers: usize,
-    /// Whether one of its consumers waits for messages.
+    /// Set when one of its consumers waits for messages.
     pub(crate) has_able_consumer: bool,
     pub(crate) counters: MessageCounters,
     pub(crate) policy: Option<String>,
@@ -178,12 +178,12 @@ impl Vhost {
         states
     }
 
-    /// How many exchanges there are, the default exchange included.
+    /// Returns the number of exchanges, the default exchange included.
     pub(crate) fn exchange_count(&self) -> usize {
         self.exchange_names.len() + 1
     }
 
-    /// How many connections, channels, consumers and queues there are.
+    /// Returns the numbers of connections, channels, consumers and queues.
     pub(crate) fn entity_counts(&self) -> [usize; 4] {
         [self.connections.len(), self.channels.len(), self.consumers.len(), self.queue_names.len()]
     }

@@ -26,7 +26,7 @@ const FRAME_MAX: usize = 131_072;
 /// The one channel of a connection.
 const CHANNEL: u16 = 1;
 
-/// How long the broker may take for one answer, for example while the disk is busy.
+/// The time that the broker may take for one answer, for example while the disk is busy.
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// The size of the buffer of the stream in each direction, in octets.
@@ -224,7 +224,7 @@ fn refusal_of(frame: &Frame) -> Result<(), ApiError> {
     }
 }
 
-/// What the broker hears of this client.
+/// The properties of this client, which the broker shows.
 fn properties() -> Result<Table, amqp_codec::Error> {
     let mut capabilities = Table::new();
     capabilities.insert("authentication_failure_close", true)?;

@@ -10,7 +10,7 @@ pub(crate) struct GotMessage {
     pub(crate) redelivered: bool,
     pub(crate) exchange: String,
     pub(crate) routing_key: String,
-    /// How many messages are left in the queue.
+    /// The number of messages that are left in the queue.
     pub(crate) remaining: u32,
     pub(crate) properties: Properties,
     pub(crate) body: Bytes,

@@ -129,7 +129,7 @@ impl ApiError {
     }
 }
 
-/// What cannot be said in AMQP is a bad request.
+/// A request that cannot be said in AMQP is a bad one.
 impl From<amqp_codec::Error> for ApiError {
     fn from(error: amqp_codec::Error) -> Self {
         ApiError::bad(error.to_string())

@@ -105,7 +105,7 @@ fn page_of(query: &Query, most: usize) -> Result<Option<(usize, usize)>, ApiErro
     Ok(Some((page, size)))
 }
 
-/// What matches the names that the query wants, if it wants some only: those that contain a text,
+/// Matches the names that the query wants, if it wants some only: those that contain a text,
 /// or match a regular expression.
 fn wanted_name(query: &Query) -> Result<Option<Regex>, ApiError> {
     let Some(name) = query.get("name").filter(|name| !name.is_empty()) else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! What a request asks: the parameters of its query, and its body in JSON.
+//! The contents of a request: the parameters of its query, and its body in JSON.
 
 use std::{convert::Infallible, time::Duration};
 

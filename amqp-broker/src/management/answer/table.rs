@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value};
 
 use super::api_error::ApiError;
 
-/// How deep JSON may be nested that becomes a table.
+/// The depth to which JSON may be nested that becomes a table.
 const DEEPEST: usize = 30;
 
 /// A table as an object.

@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// What a segment of a path has in its encoded form only (RFC 3986, 2.3).
+/// The octets that a segment of a path has in encoded form only (RFC 3986, 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 pub(super) fn routes() -> Router<Service> {

@@ -1,4 +1,4 @@
-//! What handlers take of a request, and what they answer.
+//! The parts of a request that handlers take, and their answers.
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Path, Request},
@@ -16,7 +16,7 @@ use crate::management::{
     service::Service,
 };
 
-/// What a handler answers.
+/// The answer of a handler.
 pub(in crate::management) type Answer = Result<Response, ApiError>;
 
 /// The names in a path, decoded. One that is not UTF-8 names nothing.

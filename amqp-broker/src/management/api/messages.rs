@@ -93,7 +93,7 @@ async fn publish_to(
     Ok(json_of(&json!({ "routed": routed })))
 }
 
-/// How fetched messages are settled.
+/// The ways in which fetched messages are settled.
 enum AckMode {
     Ack,
     Requeue,

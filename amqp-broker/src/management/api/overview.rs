@@ -165,7 +165,7 @@ fn listeners(service: &Service) -> Value {
     shown.collect()
 }
 
-/// What came and went; rates of that are not sampled.
+/// Counts of entities that came and went, whose rates are not sampled.
 fn churn_rates(churn: &Churn) -> Map<String, Value> {
     let mut rates = Map::new();
     for (name, value) in [

@@ -34,7 +34,7 @@ pub(in crate::management) fn routes() -> Router<Service> {
 /// A way to show what a user may do in some virtual hosts.
 type Show = fn(&str, &User, &[String]) -> Vec<Value>;
 
-/// What all users may do in these virtual hosts.
+/// Returns the permissions of all users in these virtual hosts.
 pub(in crate::management) fn shown(service: &Service, show: Show, vhosts: &[String]) -> Vec<Value> {
     let users = service.broker.inner.config.users.list();
     users.iter().flat_map(|(name, user)| show(name, user, vhosts)).collect()
@@ -103,7 +103,7 @@ async fn topics_of_user(
     listed_of_user(&service, &caller, shape::topic_permissions, &name, &query)
 }
 
-/// What a user may do in a virtual host; both have to be there.
+/// Returns a user's permissions in a virtual host; both have to be there.
 fn find(service: &Service, show: Show, vhost: &str, name: &str) -> Result<Vec<Value>, ApiError> {
     let config = &service.broker.inner.config;
     let user = config.users.get(name).filter(|_| config.vhosts.has(vhost)).ok_or(ApiError::NotFound)?;

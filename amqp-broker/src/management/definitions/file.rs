@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What RabbitMQ exports as definitions: users, virtual hosts, permissions, policies, queues,
+/// Definitions as RabbitMQ exports them: users, virtual hosts, permissions, policies, queues,
 /// exchanges and bindings (<https://www.rabbitmq.com/docs/definitions>). With the feature
 /// `management`.
 #[derive(Clone, Debug)]

@@ -78,7 +78,7 @@ fn file_of(form: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What is declared in a virtual host, which each entry names if `with_vhost` is set. Exclusive
+/// Returns the entities of a virtual host, which each entry names if `with_vhost` is set. Exclusive
 /// queues belong to their connections, and predeclared exchanges to every virtual host.
 async fn topology(service: &Service, vhost: &str, with_vhost: bool) -> Map<String, Value> {
     let named = |mut entry: Value| {

@@ -30,7 +30,7 @@ use crate::{
 /// The pause after accepting failed, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long an answer may take that is under way when the broker ends.
+/// The time for an answer that is under way when the broker ends.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
 /// The most bytes of a request's line and headers.

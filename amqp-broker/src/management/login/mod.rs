@@ -1,3 +1,3 @@
-//! Who asks, and what it may do.
+//! The caller of the API, and its rights.
 
 pub(crate) mod caller;

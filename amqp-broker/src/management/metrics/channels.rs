@@ -34,7 +34,7 @@ pub(super) const STATE: &[ChannelMetric] = &[
     ),
 ];
 
-/// What channels published.
+/// Metrics of the publishes of channels.
 pub(super) const PUBLISHED: &[CountedMetric] = &[
     (
         counter(
@@ -66,7 +66,7 @@ pub(super) const PUBLISHED: &[CountedMetric] = &[
     ),
 ];
 
-/// What was delivered and acknowledged on channels.
+/// Metrics of deliveries and acknowledgements on channels.
 pub(super) const DELIVERED: &[CountedMetric] = &[
     (
         counter(

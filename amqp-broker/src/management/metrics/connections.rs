@@ -18,6 +18,6 @@ pub(super) const COARSE: &[ConnectionMetric] = &[
     ),
 ];
 
-/// What else a connection has.
+/// Further metrics of a connection.
 pub(super) const FINE: &[ConnectionMetric] =
     &[(gauge("connection_channels", "Channels on a connection"), |connection| connection.channels as u64)];

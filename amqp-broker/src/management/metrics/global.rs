@@ -6,7 +6,7 @@ use super::{
     text::{Page, counter, gauge, labels},
 };
 
-/// What was delivered, by the type of the queue.
+/// Metrics of deliveries, by the type of the queue.
 const BY_TYPE: &[CountedMetric] = &[
     (
         counter("global_messages_acknowledged_total", "Total number of messages acknowledged by consumers"),
@@ -57,7 +57,7 @@ const BY_TYPE: &[CountedMetric] = &[
     ),
 ];
 
-/// What was published.
+/// Metrics of publishes.
 const OF_CHANNELS: &[CountedMetric] = &[
     (
         counter("global_messages_confirmed_total", "Total number of messages confirmed to publishers"),

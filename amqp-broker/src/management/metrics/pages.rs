@@ -32,7 +32,7 @@ use crate::{
     management::{answer::query::Query, login::caller::Caller, service::Service},
 };
 
-/// How much of a page is made before it is sent, in bytes.
+/// The size of the parts in which a page is sent, in bytes.
 const PART: usize = 64 << 10;
 
 /// The parts of a page that wait to be sent.
@@ -195,7 +195,7 @@ struct PageWriter {
 }
 
 impl PageWriter {
-    /// What concerns the process and the broker as a whole.
+    /// The metrics of the process and of the broker as a whole.
     fn whole(&mut self, service: &Service, snapshot: &Snapshot) {
         node::write_identity(&mut self.page, service);
         node::write_alarms(&mut self.page, snapshot);

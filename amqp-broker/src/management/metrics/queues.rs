@@ -6,7 +6,7 @@ use crate::core::vhost::observe::QueueState;
 /// A metric of a queue, and its value.
 pub(super) type QueueMetric = (Family, fn(&QueueState) -> u64);
 
-/// How many messages there are.
+/// Metrics of the numbers of messages.
 pub(super) const COARSE: &[QueueMetric] = &[
     (gauge("queue_messages_ready", "Messages ready to be delivered to consumers"), |queue| {
         queue.ready as u64
@@ -17,7 +17,7 @@ pub(super) const COARSE: &[QueueMetric] = &[
     (gauge("queue_messages", "Sum of ready and unacknowledged messages - total queue depth"), messages),
 ];
 
-/// What else a queue is. Everything is in memory, whatever is on disk besides.
+/// Further metrics of a queue. Everything is in memory, whatever is on disk besides.
 pub(super) const FINE: &[QueueMetric] = &[
     (gauge("queue_consumers", "Consumers on a queue"), |queue| queue.consumers as u64),
     (gauge("queue_consumer_capacity", "Consumer capacity"), capacity),
@@ -41,7 +41,7 @@ pub(super) const FINE: &[QueueMetric] = &[
 pub(super) const CONSUMERS: &[QueueMetric] =
     &[(gauge("queue_consumers", "Consumers on a queue"), |queue| queue.consumers as u64)];
 
-/// What came into a queue and was delivered from it, which RabbitMQ 4.0 counts by queue too.
+/// Metrics of publishes and deliveries by queue, which RabbitMQ 4.0 has too.
 pub(super) const DELIVERY: &[QueueMetric] = &[
     (
         counter(
@@ -94,7 +94,7 @@ pub(super) const DELIVERY: &[QueueMetric] = &[
     ),
 ];
 
-/// What came into queues.
+/// Metrics of the messages that came into queues.
 pub(super) const PUBLISHED: &[QueueMetric] =
     &[(counter("queue_messages_published_total", "Total number of messages published to queues"), |queue| {
         queue.counters.published

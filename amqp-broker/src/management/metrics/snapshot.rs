@@ -1,4 +1,4 @@
-//! What a page of metrics is made from.
+//! The state that a page of metrics is made from.
 
 use std::collections::HashMap;
 
@@ -75,14 +75,14 @@ impl Snapshot {
         self.vhosts.iter().flat_map(|vhost| &vhost.channels)
     }
 
-    /// What came and went.
+    /// Counts of the entities that came and went.
     pub(super) fn churn(&self) -> Churn {
         let mut all = Churn::default();
         self.vhosts.iter().for_each(|vhost| all += vhost.counters.churn);
         all
     }
 
-    /// What all channels have counted, closed ones included.
+    /// The counts of all channels, closed ones included.
     pub(super) fn all_channels(&self) -> MessageCounters {
         let mut all = MessageCounters::default();
         self.vhosts.iter().for_each(|vhost| all += vhost.counters.closed_channels);
@@ -90,7 +90,7 @@ impl Snapshot {
         all
     }
 
-    /// What all queues of a type have counted, deleted ones included.
+    /// The counts of all queues of a type, deleted ones included.
     pub(super) fn all_queues(&self, kind: QueueType) -> MessageCounters {
         let mut all = MessageCounters::default();
         for vhost in &self.vhosts {

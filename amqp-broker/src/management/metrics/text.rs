@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Untyped,
 }
 
-/// What a metric is: its name without the prefix, its type and its explanation.
+/// A metric: its name without the prefix, its type and its explanation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Family {
     pub(super) name: &'static str,

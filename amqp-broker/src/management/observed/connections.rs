@@ -14,15 +14,15 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionState {
     pub(crate) client: Arc<Client>,
-    /// How many octets were read from it and written to it.
+    /// The numbers of octets that were read from it and written to it.
     pub(crate) traffic: [u64; 2],
-    /// Whether it is held back because it publishes.
+    /// Set when it is held back because it publishes.
     pub(crate) is_blocked: bool,
     pub(crate) channels: usize,
     pub(crate) is_tls: bool,
 }
 
-/// How many connections are observed before other tasks go first.
+/// The number of connections that are observed before other tasks go first.
 const AT_ONCE: usize = 256;
 
 impl ConnectionState {
@@ -44,7 +44,7 @@ impl ConnectionState {
         })
     }
 
-    /// What is known since the login; there is always one.
+    /// Its state since the login; there is always one.
     pub(crate) fn login(&self) -> Option<&Login> {
         self.client.login()
     }

@@ -1,4 +1,4 @@
-//! What is observed of the broker, in turns between which clients continue.
+//! Observing the broker, in turns between which clients continue.
 
 pub(crate) mod connections;
 pub(crate) mod process;

@@ -1,15 +1,15 @@
-//! What the process uses, where the system tells.
+//! The resources that the process uses, where the system tells.
 
-/// What the process uses.
+/// The resources that the process uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProcessState {
     pub(crate) open_files: usize,
     /// The limit of open files.
     pub(crate) most_files: Option<u64>,
     pub(crate) processors: usize,
-    /// How many bytes of memory it uses.
+    /// The bytes of memory that it uses.
     pub(crate) memory: Option<u64>,
-    /// How many bytes are free where it works.
+    /// The bytes that are free on the disk where it works.
     pub(crate) disk_free: Option<u64>,
 }
 

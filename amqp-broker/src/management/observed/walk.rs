@@ -61,7 +61,7 @@ pub(crate) async fn bindings(host: &Host) -> Vec<BindingInfo> {
     all(host, |vhost, _, cursor| vhost.binding_infos(cursor)).await
 }
 
-/// What the virtual host itself counts.
+/// The counts of the virtual host itself.
 pub(crate) fn counters(host: &Host) -> VhostCounters {
     host.with(|_, shared| shared.vhost.counters().clone())
 }

@@ -1,8 +1,8 @@
-//! What a sample contains.
+//! The contents of a sample.
 
 use crate::core::counters::MessageCounters;
 
-/// How many values a sample has.
+/// The number of values of a sample.
 pub(crate) const VALUES: usize = 13;
 
 /// The names of the values in `message_stats`, except for the last two, which are how many messages
@@ -56,7 +56,7 @@ impl Counts {
         self.0.iter_mut().zip(other.0).for_each(|(own, other)| *own += other);
     }
 
-    /// How much each value has changed in a second.
+    /// The change of each value in a second.
     pub(crate) fn rates_since(&self, before: &Counts, seconds: f64) -> Rates {
         let mut rates = Rates::default();
         let changes = self.0.iter().zip(before.0);

@@ -24,10 +24,10 @@ use crate::{
 /// The time between two samples.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 
-/// How many samples of everything together are kept: an hour of them.
+/// The number of samples of everything together that are kept: an hour of them.
 const KEPT: usize = 720;
 
-/// How many samples of a queue are kept: a minute of them.
+/// The number of samples of a queue that are kept: a minute of them.
 const KEPT_OF_QUEUE: usize = 13;
 
 /// Samples, the oldest first, with their times in milliseconds since 1970.
@@ -47,7 +47,7 @@ pub(crate) struct SampledTraffic {
     pub(crate) rates: [f64; 2],
 }
 
-/// What a virtual host has.
+/// The samples of a virtual host.
 #[derive(Clone, Debug, Default)]
 struct SampledVhost {
     all: Sampled,
@@ -156,7 +156,7 @@ async fn run(broker: Broker, samples: Weak<Samples>) {
     }
 }
 
-/// What is counted now, without rates.
+/// The counts of now, without rates.
 async fn sample(broker: &Broker) -> Last {
     let mut taken = Last { at: Some(Instant::now()), ..Last::default() };
     for name in broker.inner.config.vhosts.all() {

@@ -1,4 +1,4 @@
-//! What all requests of a listener share.
+//! The state that all requests of a listener share.
 
 pub(crate) mod options;
 
@@ -12,7 +12,7 @@ use crate::broker::Broker;
 pub(crate) const NODE: &str = "rabbit@localhost";
 pub(crate) const CLUSTER: &str = "rabbit@localhost";
 
-/// What all requests of a listener share.
+/// The state that all requests of a listener share.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     pub(crate) broker: Broker,

@@ -48,7 +48,7 @@ impl HttpOptions {
         HttpOptions { has_management: false, ..HttpOptions::default() }
     }
 
-    /// Whether metrics demand the login of a user with the tag `monitoring` or `administrator`.
+    /// Set when metrics demand the login of a user with the tag `monitoring` or `administrator`.
     /// Default: they do not, as in RabbitMQ.
     pub fn metrics_need_login(mut self, is_needed: bool) -> Self {
         self.metrics_need_login = is_needed;

@@ -23,8 +23,8 @@ pub(crate) fn declaration(queue: &QueueState) -> Map<String, Value> {
     shown
 }
 
-/// What the policy and the operator policy together define: of two numbers the smaller one, and
-/// otherwise what the operator's says.
+/// Merges the policy and the operator policy: of two numbers the smaller one holds, and
+/// otherwise the operator's value.
 fn effective(definitions: &[Option<Table>; 2]) -> Map<String, Value> {
     let mut merged = Map::new();
     for definition in definitions.iter().flatten() {

@@ -168,7 +168,7 @@ struct SentinelArguments {
     ssl_ca_data: Option<String>,
     ssl_certfile: Option<String>,
     ssl_keyfile: Option<String>,
-    /// What is none of these: its name is told, and its value, which might be a password, is not
+    /// All others: their names are told, and their values, which might be passwords, are not
     /// even read.
     #[serde(flatten)]
     others: BTreeMap<String, IgnoredAny>,

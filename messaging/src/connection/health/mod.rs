@@ -1,4 +1,4 @@
-//! Whether the broker answers, and what is known of connections and workers without asking it.
+//! The probe of the broker, and the status of connections and workers without asking it.
 
 pub(crate) mod check;
 pub(crate) mod status;

@@ -1,4 +1,4 @@
-//! What is known of a transport's connections without asking the broker.
+//! The status of a transport's connections, without asking the broker.
 
 use std::time::SystemTime;
 
@@ -8,7 +8,7 @@ use crate::connection::{
     state::{ConnectionState, Role},
 };
 
-/// What is known of a transport at one moment; see [`Transport::status`](crate::Transport::status).
+/// The status of a transport at one moment; see [`Transport::status`](crate::Transport::status).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TransportStatus {
@@ -16,7 +16,7 @@ pub struct TransportStatus {
     pub connections: Vec<ConnectionStatus>,
 }
 
-/// What is known of a connection at one moment.
+/// The status of a connection at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConnectionStatus {

@@ -1,4 +1,4 @@
-//! What settles a message, and the operation that the message is handled in.
+//! Settling a message within the operation that it is handled in.
 
 use amqp_client::Result;
 

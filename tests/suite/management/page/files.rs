@@ -1,5 +1,5 @@
-//! What the page's files promise, as far as it can be read off them: they are small, complete, and
-//! leave no way to take what a peer wrote for markup or code.
+//! The promises of the page's files, as far as they can be read off them: they are small, complete,
+//! and leave no way to take what a peer wrote for markup or code.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,7 @@ use std::{
 
 const MOST_BYTES: usize = 60_000;
 
-/// What makes markup or code of text, keeps a login, or gets something from elsewhere.
+/// The words that make markup or code of text, keep a login, or get something from elsewhere.
 const FORBIDDEN: [&str; 18] = [
     "innerHTML",
     "outerHTML",

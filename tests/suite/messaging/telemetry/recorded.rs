@@ -126,7 +126,7 @@ fn points(metric: &Metric) -> Vec<(f64, Vec<KeyValue>)> {
     }
 }
 
-/// What tests want to know of a span.
+/// The parts of a span that tests look at.
 pub(super) trait Shown {
     /// The attribute of this name, as text.
     fn text(&self, name: &str) -> Option<String>;

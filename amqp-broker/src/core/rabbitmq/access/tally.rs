@@ -1,11 +1,11 @@
-//! How many connections and channels a user has, and may have
+//! The numbers of connections and channels that a user has, and may have
 //! (<https://www.rabbitmq.com/docs/user-limits>).
 
 use std::sync::Arc;
 
 use crate::sync::Mutex;
 
-/// What is counted of a user.
+/// The entities of a user that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Counted {
     Connections,
@@ -19,7 +19,7 @@ struct Bounded {
     most: Option<i64>,
 }
 
-/// How many connections and channels a user has, and may have.
+/// The connections and channels that a user has, and may have.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     user: String,

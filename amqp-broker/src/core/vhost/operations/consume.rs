@@ -31,7 +31,7 @@ pub(crate) struct Got {
     message: Message,
     /// The content header, if it differs from the published one.
     header: Option<Vec<u8>>,
-    /// How many messages are left in the queue.
+    /// The number of messages that are left in the queue.
     pub(crate) remaining: u32,
 }
 
