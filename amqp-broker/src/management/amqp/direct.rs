@@ -76,6 +76,22 @@ impl Direct {
         Ok(direct)
     }
 
+    /// Calls a method on a connection of its own.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or when the broker refuses the method.
+    pub(crate) async fn once<R: Request>(
+        broker: &Broker,
+        user: &str,
+        vhost: &str,
+        request: R,
+    ) -> Result<R::Reply, ApiError> {
+        let mut direct = Direct::open(broker, user, vhost).await?;
+        let reply = direct.call(request).await?;
+        direct.close().await;
+        Ok(reply)
+    }
+
     /// Calls a method, and awaits its answer.
     ///
     /// # Errors

@@ -53,6 +53,21 @@ async fn visible(service: &Service, caller: &Caller) -> Vec<ConnectionState> {
     all
 }
 
+/// Returns those of a virtual host.
+///
+/// # Errors
+/// When the caller may not see what is in it.
+async fn visible_in(
+    service: &Service,
+    caller: &Caller,
+    vhost: &str,
+) -> Result<Vec<ConnectionState>, ApiError> {
+    caller.must_see(service, vhost)?;
+    let mut all = visible(service, caller).await;
+    all.retain(|connection| connection.vhost() == vhost);
+    Ok(all)
+}
+
 fn listed(service: &Service, connections: &[ConnectionState], query: &Query) -> Answer {
     let shown = connections.iter().map(|connection| shape::connection(connection, &service.samples));
     list(shown.collect(), query, service.options.max_page_size)
@@ -68,9 +83,7 @@ async fn connections_of_vhost(
     Names(vhost): Names<String>,
     query: Query,
 ) -> Answer {
-    caller.must_see(&service, &vhost)?;
-    let mut all = visible(&service, &caller).await;
-    all.retain(|connection| connection.vhost() == vhost);
+    let all = visible_in(&service, &caller, &vhost).await?;
     listed(&service, &all, &query)
 }
 
@@ -172,9 +185,7 @@ async fn channels_of_vhost(
     Names(vhost): Names<String>,
     query: Query,
 ) -> Answer {
-    caller.must_see(&service, &vhost)?;
-    let mut all = visible(&service, &caller).await;
-    all.retain(|connection| connection.vhost() == vhost);
+    let all = visible_in(&service, &caller, &vhost).await?;
     list(channels(&service, &all).await, &query, service.options.max_page_size)
 }
 

@@ -102,9 +102,8 @@ async fn put(
         ..Default::default()
     };
     let is_new = find(&service, &vhost, &name).await.is_err();
-    let mut direct = Direct::open(&service.broker, &caller.user, &vhost).await?;
-    direct.call(declare).await.map_err(|error| unknown_type(error, kind))?;
-    direct.close().await;
+    let declared = Direct::once(&service.broker, &caller.user, &vhost, declare).await;
+    declared.map_err(|error| unknown_type(error, kind))?;
     Ok(put_answer(is_new))
 }
 
@@ -129,10 +128,9 @@ async fn delete(
     if name == DEFAULT {
         return Err(ApiError::NotAuthorised("Access refused.".to_owned()));
     }
-    let mut direct = Direct::open(&service.broker, &caller.user, &vhost).await?;
     let if_unused = query.is("if-unused");
-    direct.call(exchange::Delete { exchange: short(&name)?, if_unused, ..Default::default() }).await?;
-    direct.close().await;
+    let delete = exchange::Delete { exchange: short(&name)?, if_unused, ..Default::default() };
+    Direct::once(&service.broker, &caller.user, &vhost, delete).await?;
     deleted(true)
 }
 

@@ -146,9 +146,7 @@ async fn put(
         ..Default::default()
     };
     let is_new = find(&service, &vhost, &name).is_err();
-    let mut direct = Direct::open(&service.broker, &caller.user, &vhost).await?;
-    direct.call(declare).await?;
-    direct.close().await;
+    Direct::once(&service.broker, &caller.user, &vhost, declare).await?;
     Ok(put_answer(is_new))
 }
 
@@ -167,10 +165,9 @@ async fn delete(
 ) -> Answer {
     caller.must_enter(&service, &vhost)?;
     find(&service, &vhost, &name)?;
-    let mut direct = Direct::open(&service.broker, &caller.user, &vhost).await?;
     let (if_unused, if_empty) = (query.is("if-unused"), query.is("if-empty"));
-    direct.call(queue::Delete { queue: short(&name)?, if_unused, if_empty, ..Default::default() }).await?;
-    direct.close().await;
+    let delete = queue::Delete { queue: short(&name)?, if_unused, if_empty, ..Default::default() };
+    Direct::once(&service.broker, &caller.user, &vhost, delete).await?;
     deleted(true)
 }
 
@@ -181,9 +178,8 @@ async fn purge(
 ) -> Answer {
     caller.must_enter(&service, &vhost)?;
     find(&service, &vhost, &name)?;
-    let mut direct = Direct::open(&service.broker, &caller.user, &vhost).await?;
-    direct.call(queue::Purge { queue: short(&name)?, ..Default::default() }).await?;
-    direct.close().await;
+    let purge = queue::Purge { queue: short(&name)?, ..Default::default() };
+    Direct::once(&service.broker, &caller.user, &vhost, purge).await?;
     deleted(true)
 }
 
