@@ -1,5 +1,7 @@
 //! The settings of a broker.
 
+#[cfg(feature = "management")]
+pub(crate) mod parameters;
 pub(crate) mod vhosts;
 
 use std::{
@@ -148,11 +150,10 @@ impl Config {
 
     /// Adds the defaults: user `guest` with password `guest`, virtual host `/`.
     pub(crate) fn fill_in(&mut self) {
-        if self.users.is_empty() {
-            self.users.add(DEFAULT_USER.to_owned(), Some(DEFAULT_USER.to_owned()));
-            self.users.tag_untagged(DEFAULT_USER, UserTag::Administrator);
-        }
         self.users.are_configured();
+        if self.users.is_empty() {
+            self.users.add_default(DEFAULT_USER, DEFAULT_USER, UserTag::Administrator);
+        }
         if self.vhosts.count() == 0 {
             self.add_vhost("/".to_owned());
         }

@@ -42,8 +42,8 @@ pub(crate) struct Users {
 /// A user.
 #[derive(Clone, Default)]
 pub(crate) struct User {
-    /// Whether the user was added, and did not only get permissions.
-    is_added: bool,
+    /// Set for a user who was added, and did not only get permissions.
+    pub(crate) is_added: bool,
     /// The password; without one nobody can log in by password.
     pub(crate) password: Option<Password>,
     /// The permissions by virtual host; `None` allows everything everywhere.
@@ -53,8 +53,22 @@ pub(crate) struct User {
     pub(crate) tags: BTreeSet<UserTag>,
     /// The limits by name; a negative one is none.
     pub(crate) limits: BTreeMap<String, i64>,
-    /// Set for a user whom the settings name: it goes when they name it no longer.
-    is_configured: bool,
+    pub(crate) origin: Origin,
+}
+
+/// Who a user comes from, and so with whom it goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The program that the broker is a part of, while it runs.
+    #[default]
+    Program,
+    /// The settings: it goes when they name it no longer.
+    Settings,
+    /// Nobody: the settings name no user.
+    Default,
+    /// An administrator, over HTTP: the broker's folder keeps it.
+    #[cfg(feature = "management")]
+    Administrator,
 }
 
 impl User {
@@ -138,32 +152,42 @@ impl Users {
 
     /// Notes that the users of now are those of the settings.
     pub(crate) fn are_configured(&self) {
-        self.all.write().values_mut().for_each(|user| user.is_configured = true);
+        self.all.write().values_mut().for_each(|user| user.origin = Origin::Settings);
     }
 
-    /// Makes the settings' users those of other settings. What was added otherwise, and these do
-    /// not name, stays. Returns the names of the users that may have changed.
-    pub(crate) fn reload(&self, settings: &Users) -> BTreeSet<String> {
-        settings.are_configured();
-        let named = settings.all.read().clone();
+    /// Adds the user who is there when the settings add none. What they say of this user, such as
+    /// permissions, holds.
+    pub(crate) fn add_default(&self, name: &str, password: &str, tag: UserTag) {
+        let password = Password::new(password.to_owned());
         self.change(|users| {
-            let mut changed: BTreeSet<String> = named.keys().cloned().collect();
-            users.retain(|name, user| {
-                let stays = !user.is_configured || named.contains_key(name);
-                stays || !changed.insert(name.clone())
-            });
-            users.extend(named);
-            changed
-        })
-    }
-
-    /// Gives a user without tags this one.
-    pub(crate) fn tag_untagged(&self, user: &str, tag: UserTag) {
-        self.change(|users| {
-            if let Some(user) = users.get_mut(user).filter(|user| user.tags.is_empty()) {
+            let user =
+                users.entry(name.to_owned()).or_insert(User { origin: Origin::Default, ..User::default() });
+            (user.is_added, user.password) = (true, Some(password));
+            if user.tags.is_empty() {
                 user.tags.insert(tag);
             }
         });
+    }
+
+    /// Makes the settings' users those of other settings. What was added otherwise, and these do
+    /// not name, stays. The default user comes again only where settings named users before:
+    /// otherwise it is there already, or somebody has deleted it. Returns the names of the users
+    /// that may have changed.
+    pub(crate) fn reload(&self, settings: &Users) -> BTreeSet<String> {
+        let mut named = settings.all.read().clone();
+        self.change(|users| {
+            let had_named = users.values().any(|user| user.origin == Origin::Settings && user.is_added);
+            let mut changed = BTreeSet::new();
+            users.retain(|name, user| {
+                let goes = matches!(user.origin, Origin::Settings | Origin::Default);
+                let stays = !goes || named.contains_key(name);
+                stays || !changed.insert(name.clone())
+            });
+            named.retain(|_, user| user.origin != Origin::Default || had_named);
+            changed.extend(named.keys().cloned());
+            users.extend(named);
+            changed
+        })
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut BTreeMap<String, User>) -> R) -> R {
@@ -259,9 +283,34 @@ impl Users {
             if is_new {
                 user.permissions.get_or_insert_default();
             }
+            if !user.is_added || user.origin != Origin::Settings {
+                user.origin = Origin::Administrator;
+            }
             (user.is_added, user.password, user.tags) = (true, password, tags);
             is_new
         })
+    }
+
+    /// Adds users whom a folder has kept. The default user is one of those, or was deleted. The
+    /// settings take precedence: those whom they name are as they say, and where they add any,
+    /// there is no default user.
+    pub(crate) fn restore(&self, kept: BTreeMap<String, User>) {
+        self.change(|users| {
+            users.retain(|_, user| user.origin != Origin::Default);
+            let any_added = users.values().any(|user| user.is_added);
+            for (name, user) in kept {
+                if any_added && user.origin == Origin::Default {
+                    continue;
+                }
+                let own = users.entry(name).or_insert_with(|| user.clone());
+                // The settings may have permissions of a user whom they do not add.
+                if !own.is_added {
+                    let (permissions, topics) = (own.permissions.take(), std::mem::take(&mut own.topics));
+                    *own = User { permissions: permissions.or(user.permissions.clone()), ..user };
+                    own.topics.extend(topics);
+                }
+            }
+        });
     }
 
     /// Sets a user's permissions in a virtual host; who may do everything everywhere keeps that in
@@ -395,6 +444,7 @@ mod tests {
         users.add("visitor".to_owned(), Some("old".to_owned()));
         settings.add("stays".to_owned(), Some("new".to_owned()));
         settings.add("comes".to_owned(), Some("new".to_owned()));
+        settings.are_configured();
         let changed = users.reload(&settings);
         assert_eq!(changed, ["comes", "goes", "stays"].map(str::to_owned).into());
         assert!(users.may_log_in("stays", "new") && users.may_log_in("comes", "new"));

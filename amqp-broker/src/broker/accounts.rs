@@ -55,8 +55,9 @@ impl BrokerBuilder {
     }
 }
 
-/// Users and permissions. Changes also apply to open connections, except for tags. They are not
-/// stored in `data_dir`.
+/// Users and permissions. Changes also apply to open connections, except for tags. Users that the
+/// settings or these methods add are not stored in `data_dir`: they are there when they are added.
+/// Those that administrators add over HTTP are, with what they may do.
 impl Broker {
     /// Adds a user with this password, or changes the password of an existing one, whose
     /// connections stay open. A new user may do everything everywhere until
@@ -184,8 +185,8 @@ impl Broker {
     /// Makes the users, their permissions and their tags those of other settings, as after a change
     /// to a file of settings, all at once. A user whom the settings until now name, and these do
     /// not, is deleted, as by [`delete_user`](Self::delete_user); one that was added while the
-    /// broker runs, and these do not name, stays as it is. Without any user there is again `guest`.
-    /// All else that the builder has is disregarded.
+    /// broker runs, and these do not name, stays as it is. Where the settings name users no longer,
+    /// there is again `guest`. All else that the builder has is disregarded.
     ///
     /// ```
     /// use amqp_broker::Broker;
@@ -202,6 +203,12 @@ impl Broker {
         for user in self.inner.config.users.reload(&config.users) {
             self.apply(&user);
         }
+    }
+
+    /// Keeps what administrators have set, for which there is no folder in this build.
+    #[cfg(all(feature = "management", not(feature = "durable")))]
+    pub(crate) async fn keep_administration(&self) -> Result<(), String> {
+        Ok(())
     }
 
     /// Applies a user's changed permissions to its connections.

@@ -2,6 +2,8 @@
 
 pub(crate) mod accounts;
 pub(crate) mod inspection;
+#[cfg(all(feature = "durable", feature = "management"))]
+mod kept;
 #[cfg(feature = "management")]
 mod limits;
 pub(crate) mod memory;
@@ -537,7 +539,10 @@ impl DurableBrokerBuilder {
     pub fn build(self) -> Result<Broker, DataError> {
         let DurableBrokerBuilder { mut config, gateways, path, repairs } = self;
         config.fill_in();
-        Ok(Broker { inner: Arc::new(Instance::restored(config, gateways, (&path, repairs))?) })
+        let broker = Broker { inner: Arc::new(Instance::restored(config, gateways, (&path, repairs))?) };
+        #[cfg(feature = "management")]
+        broker.restore_administration()?;
+        Ok(broker)
     }
 }
 

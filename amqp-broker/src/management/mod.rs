@@ -118,7 +118,7 @@ fn router(service: Service) -> Router {
         .merge(health::routes())
         .merge(metrics::routes(&service))
         .merge(match service.options.has_management {
-            true => api::routes(definitions::routes()).merge(page::routes()),
+            true => api::routes(&service, definitions::routes()).merge(page::routes()),
             false => Router::new(),
         })
         .fallback(async || ApiError::NotFound)

@@ -84,9 +84,11 @@ pub(crate) struct Instance {
     /// Where it listens.
     #[cfg(feature = "management")]
     pub(crate) listening: crate::sockets::listening::Listening,
-    /// Global parameters by name, which have no meaning here and are kept.
     #[cfg(feature = "management")]
-    pub(crate) parameters: crate::sync::Mutex<std::collections::BTreeMap<String, serde_json::Value>>,
+    pub(crate) parameters: crate::config::parameters::GlobalParameters,
+    /// The number of changes by administrators that the folder has; held while it is written.
+    #[cfg(all(feature = "durable", feature = "management"))]
+    pub(crate) kept_changes: crate::sync::Mutex<u64>,
     /// When it began.
     #[cfg(feature = "management")]
     pub(crate) began: Instant,
@@ -117,6 +119,8 @@ impl Instance {
             listening: Default::default(),
             #[cfg(feature = "management")]
             parameters: Default::default(),
+            #[cfg(all(feature = "durable", feature = "management"))]
+            kept_changes: Default::default(),
             #[cfg(feature = "management")]
             began: Instant::now(),
         }
@@ -145,6 +149,8 @@ impl Instance {
             all.push((host, writer, restored));
         }
         store.is_whole()?;
+        #[cfg(not(feature = "management"))]
+        store.warn_of_administration();
         let restored: Vec<_> = all.iter().map(|(_, _, restored)| *restored).collect();
         for (host, writer, _) in all {
             start_writer(writer, &host, (&clients, &failure), folder)?;
@@ -182,6 +188,8 @@ impl Instance {
             listening: Default::default(),
             #[cfg(feature = "management")]
             parameters: Default::default(),
+            #[cfg(feature = "management")]
+            kept_changes: Default::default(),
             #[cfg(feature = "management")]
             began: Instant::now(),
         })
@@ -265,7 +273,7 @@ impl Instance {
     #[cfg(feature = "management")]
     fn open_host(&self, name: &str) -> Result<Arc<Host>, InvalidVhost> {
         #[cfg(feature = "durable")]
-        if let Some(store) = self.store.lock().clone() {
+        if let Some(store) = self.folder() {
             let open = || {
                 let (host, writer, _) = open_kept(&store, name, &self.config, &self.faults)?;
                 start_writer(writer, &host, (&self.clients, &self.failure), store.path())?;
@@ -309,9 +317,7 @@ impl Instance {
         self.hosts.write().remove(name);
         host.close().await;
         #[cfg(feature = "durable")]
-        let store = self.store.lock().clone();
-        #[cfg(feature = "durable")]
-        if let Some(store) = store {
+        if let Some(store) = self.folder() {
             let wanted = name.to_owned();
             let forgotten = tokio::task::spawn_blocking(move || store.vhost_deleted(&wanted)).await;
             let folder = |why: String| InvalidVhost::Folder { name: name.to_owned(), why };
@@ -330,6 +336,12 @@ impl Instance {
     /// A receiver of the end. Holding it delays the end until it is dropped.
     pub(crate) fn ending(&self) -> watch::Receiver<bool> {
         self.ending.subscribe()
+    }
+
+    /// The folder, until the broker has ended.
+    #[cfg(all(feature = "durable", feature = "management"))]
+    pub(crate) fn folder(&self) -> Option<Arc<Folder>> {
+        self.store.lock().clone()
     }
 
     /// Tells whether the broker ends.

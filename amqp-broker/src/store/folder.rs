@@ -30,6 +30,9 @@ use crate::sync::{Mutex, MutexGuard};
 /// The suffix of the keyspaces in which batches put their numbers.
 const NUMBERED: &str = ".messages";
 
+/// The name of the file with what administrators have set.
+const ADMINISTRATION: &str = "administration.json";
+
 /// The number of attempts, and the pause between them, to wait for another broker that is about to
 /// end.
 const LOCK_ATTEMPTS: u32 = 3;
@@ -262,6 +265,17 @@ impl Folder {
         created::read(&self.path).map_err(DataError::unusable(&self.path))
     }
 
+    /// Warns of what administrators have set, which this build knows nothing of.
+    #[cfg(not(feature = "management"))]
+    pub(crate) fn warn_of_administration(&self) {
+        if self.path.join(ADMINISTRATION).exists() {
+            tracing::warn!(
+                "{}: the users, permissions and limits in the file `{ADMINISTRATION}` have no effect without the feature `management`",
+                self.path.display()
+            );
+        }
+    }
+
     /// Notes that a virtual host begins to write.
     pub(super) fn begin(&self) -> io::Result<()> {
         let mut progress = self.progress.lock();
@@ -318,6 +332,32 @@ impl Folder {
     pub(crate) fn vhost_deleted(&self, name: &str) -> Result<(), DataError> {
         let remove = |names: &mut Vec<String>| names.retain(|own| own != name);
         created::change(&self.path, remove).map_err(DataError::unusable(&self.path))
+    }
+
+    /// Reads what administrators have set; `None` if they have set nothing yet.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn administration(&self) -> Result<Option<Vec<u8>>, DataError> {
+        match fs::read(self.path.join(ADMINISTRATION)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some).map_err(DataError::unusable(&self.path)),
+        }
+    }
+
+    /// The error of a file of what administrators have set that is not what it has to be.
+    pub(crate) fn misunderstood(&self, why: &str) -> DataError {
+        let why = format!("the file `{ADMINISTRATION}`, which has users and limits, cannot be read: {why}");
+        DataError::unusable(&self.path)(io::Error::new(io::ErrorKind::InvalidData, why))
+    }
+
+    /// Writes what administrators have set, in place of what was there; it is on disk when this
+    /// returns.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn set_administration(&self, content: &[u8]) -> Result<(), DataError> {
+        replaced::replace(&self.path, ADMINISTRATION, content).map_err(DataError::unusable(&self.path))
     }
 }
 
@@ -408,6 +448,8 @@ fn open_store(path: &Path, room: Room, is_used: bool) -> Result<Database, DataEr
 }
 
 mod created;
+#[cfg(any(test, feature = "management"))]
+mod replaced;
 #[cfg(all(test, shuttle))]
 mod schedules;
 mod watch;

@@ -16,7 +16,7 @@ mod vhosts;
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{Request, State},
     http::{HeaderMap, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -27,7 +27,7 @@ use percent_encoding::percent_decode_str;
 use super::{answer::api_error::ApiError, service::Service};
 
 /// The routes of the API, and these further ones of it.
-pub(super) fn routes(further: Router<Service>) -> Router<Service> {
+pub(super) fn routes(service: &Service, further: Router<Service>) -> Router<Service> {
     let api = further
         .merge(overview::routes())
         .merge(vhosts::routes())
@@ -42,6 +42,7 @@ pub(super) fn routes(further: Router<Service>) -> Router<Service> {
         .merge(limits::routes())
         .merge(health::routes())
         .fallback(async || ApiError::NotFound)
+        .layer(middleware::from_fn_with_state(service.clone(), keep))
         .layer(middleware::from_fn(tell_methods))
         .layer(middleware::from_fn(refuse_foreign))
         .layer(middleware::from_fn(refuse_unreadable));
@@ -64,6 +65,27 @@ fn is_readable(path: &str) -> bool {
     parts.all(is_octet) && percent_decode_str(path).decode_utf8().is_ok()
 }
 
+/// Answers a change when the broker's folder has it too. Whatever a request that fails has changed
+/// is kept as well.
+async fn keep(State(service): State<Service>, request: Request, next: Next) -> Response {
+    let may_change = !is_safe(request.method());
+    let response = next.run(request).await;
+    if !may_change {
+        return response;
+    }
+    match service.broker.keep_administration().await {
+        Ok(()) => response,
+        Err(why) => {
+            ApiError::Unavailable(format!("the change is in force, and is not kept: {why}")).into_response()
+        }
+    }
+}
+
+/// Tells whether a method changes nothing (RFC 9110, 9.2.1).
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
 /// Answers OPTIONS with the methods of a path, which another answer tells as a refusal.
 async fn tell_methods(request: Request, next: Next) -> Response {
     let is_asked = request.method() == Method::OPTIONS;
@@ -77,8 +99,7 @@ async fn tell_methods(request: Request, next: Next) -> Response {
 /// Refuses changes that a page of another origin asks for: a browser sends the login that it
 /// remembers with whatever any page makes it send.
 async fn refuse_foreign(request: Request, next: Next) -> Response {
-    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    match is_safe || is_own(request.headers()) {
+    match is_safe(request.method()) || is_own(request.headers()) {
         true => next.run(request).await,
         false => ApiError::ForeignOrigin.into_response(),
     }

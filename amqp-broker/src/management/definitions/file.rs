@@ -31,6 +31,10 @@ pub enum DefinitionsError {
     /// An entry cannot be imported; why, in RabbitMQ's words.
     #[error("an entry of the definitions is refused: {0}")]
     Refused(String),
+    /// What they say of users and limits cannot be written to the broker's folder; why. It is in
+    /// force until the broker ends.
+    #[error("users and limits of the definitions cannot be kept: {0}")]
+    NotKept(String),
 }
 
 impl Definitions {
@@ -83,8 +87,9 @@ impl Broker {
             options: HttpOptions::new(),
             samples: <std::sync::Arc<Samples>>::default(),
         };
-        import::all(&service, &definitions.0)
-            .await
-            .map_err(|error: ApiError| DefinitionsError::Refused(error.reason()))
+        let imported = import::all(&service, &definitions.0).await;
+        let kept = self.keep_administration().await;
+        imported.map_err(|error: ApiError| DefinitionsError::Refused(error.reason()))?;
+        kept.map_err(DefinitionsError::NotKept)
     }
 }

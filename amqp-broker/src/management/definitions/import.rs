@@ -62,7 +62,7 @@ pub(super) async fn all(service: &Service, body: &Map<String, Value>) -> Result<
     }
     for entry in entries(body, "global_parameters") {
         let value = entry.get("value").cloned().unwrap_or_default();
-        broker.inner.parameters.lock().insert(name_of(entry, "name")?.to_owned(), value);
+        broker.inner.parameters.put(name_of(entry, "name")?.to_owned(), value);
     }
     topology(service, body, None).await
 }

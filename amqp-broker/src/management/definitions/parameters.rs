@@ -48,7 +48,7 @@ pub(super) fn of(service: &Service, vhost: &str) -> Vec<Value> {
 
 /// The global parameters.
 pub(super) fn global_parameters(service: &Service) -> Vec<Value> {
-    let all = service.broker.inner.parameters.lock();
+    let all = service.broker.inner.parameters.all();
     all.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
 }
 
@@ -124,7 +124,7 @@ async fn all_global(State(service): State<Service>, caller: Caller) -> Answer {
 
 async fn global(State(service): State<Service>, caller: Caller, Names(name): Names<String>) -> Answer {
     may_see(&caller)?;
-    let found = service.broker.inner.parameters.lock().get(&name).cloned();
+    let found = service.broker.inner.parameters.get(&name);
     let value = found.ok_or(ApiError::NotFound)?;
     Ok(json_of(&json!({ "name": name, "value": value })))
 }
@@ -138,10 +138,10 @@ async fn put_global(
     caller.must_administrate()?;
     demand(&body, &["value"])?;
     let value = body.remove("value").unwrap_or_default();
-    Ok(put_answer(service.broker.inner.parameters.lock().insert(name, value).is_none()))
+    Ok(put_answer(service.broker.inner.parameters.put(name, value)))
 }
 
 async fn delete_global(State(service): State<Service>, caller: Caller, Names(name): Names<String>) -> Answer {
     caller.must_administrate()?;
-    deleted(service.broker.inner.parameters.lock().remove(&name).is_some())
+    deleted(service.broker.inner.parameters.remove(&name))
 }

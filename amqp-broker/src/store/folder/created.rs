@@ -1,8 +1,9 @@
 //! The virtual hosts that were created while the broker ran: a file of the folder lists them.
 
 use std::{fs, io, path::Path};
+
 #[cfg(any(test, feature = "management"))]
-use std::{fs::File, io::Write};
+use super::replaced::replace;
 
 /// The name of the file.
 const NAME: &str = "vhosts";
@@ -36,7 +37,7 @@ pub(super) fn change(folder: &Path, change: impl FnOnce(&mut Vec<String>)) -> io
     if names == before { Ok(()) } else { write(folder, &names) }
 }
 
-/// Writes the file atomically; it is on disk when this returns.
+/// Writes the list; it is on disk when this returns.
 #[cfg(any(test, feature = "management"))]
 fn write(folder: &Path, names: &[String]) -> io::Result<()> {
     let mut text = format!("{TITLE}\n");
@@ -46,13 +47,7 @@ fn write(folder: &Path, names: &[String]) -> io::Result<()> {
         text.push('\n');
     }
     text.push_str("end\n");
-    let new = folder.join(format!("{NAME}.new"));
-    let mut file = File::create(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, folder.join(NAME))?;
-    // So is its new name.
-    File::open(folder)?.sync_all()
+    replace(folder, NAME, text.as_bytes())
 }
 
 fn parse(text: &str) -> Option<Vec<String>> {

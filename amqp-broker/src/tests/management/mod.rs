@@ -2,6 +2,8 @@
 
 mod access;
 mod client;
+#[cfg(feature = "durable")]
+mod kept;
 mod metrics;
 mod topology;
 mod vhosts;
