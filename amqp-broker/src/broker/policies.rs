@@ -94,9 +94,10 @@ impl Broker {
     /// The policies of a virtual host, those of operators last, each kind by name. The list is
     /// empty when there is no such virtual host.
     pub fn policies(&self, vhost: &str) -> Vec<PolicyInfo> {
-        let host = self.inner.host(vhost);
-        let infos = host
-            .map(|host| host.with(|_, shared| shared.vhost.policies().iter().map(Policy::info).collect()));
-        infos.unwrap_or_default()
+        let mut infos = Vec::new();
+        if let Some(host) = self.inner.host(vhost) {
+            while !host.with(|_, shared| shared.vhost.policy_infos(&mut infos)) {}
+        }
+        infos
     }
 }

@@ -99,12 +99,21 @@ impl AddAssign for Churn {
     }
 }
 
+/// Counts of an exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ExchangeCounters {
+    /// Messages that clients published to it, and the copies of them that went to queues.
+    pub(crate) published: u64,
+    pub(crate) routed: u64,
+}
+
 /// The counts of a virtual host besides those of its queues and channels.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct VhostCounters {
     pub(crate) churn: Churn,
     /// The counts of deleted queues, by their type: classic, quorum, stream.
     pub(crate) deleted_queues: [MessageCounters; 3],
+    pub(crate) default_exchange: ExchangeCounters,
     /// The counts of closed channels.
     pub(crate) closed_channels: MessageCounters,
 }

@@ -26,6 +26,17 @@ pub(crate) struct Traffic(Arc<Moved>);
 struct Moved {
     read: AtomicU64,
     written: AtomicU64,
+    /// The numbers of operations that moved them.
+    reads: AtomicU64,
+    writes: AtomicU64,
+}
+
+/// The octets that a connection has moved, in and out, and the operations that moved them.
+#[cfg(feature = "management")]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TrafficCounts {
+    pub(crate) octets: [u64; 2],
+    pub(crate) operations: [u64; 2],
 }
 
 impl Traffic {
@@ -33,12 +44,14 @@ impl Traffic {
     #[inline]
     pub(crate) fn read(&self, octets: usize) {
         self.0.read.fetch_add(octets as u64, Ordering::Relaxed);
+        self.0.reads.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts octets that were written to it.
     #[inline]
     pub(crate) fn written(&self, octets: usize) {
         self.0.written.fetch_add(octets as u64, Ordering::Relaxed);
+        self.0.writes.fetch_add(1, Ordering::Relaxed);
     }
 
     fn so_far(&self) -> [u64; 2] {
@@ -168,11 +181,12 @@ impl Holdings {
         }
     }
 
-    /// The numbers of octets that were read from a connection and written to it.
+    /// The octets that were read from a connection and written to it.
     #[cfg(feature = "management")]
-    pub(crate) fn traffic(&self, id: ConnectionId) -> Option<[u64; 2]> {
-        let holding = self.slots.get(id.index())?.as_ref()?;
-        Some(holding.progress.so_far())
+    pub(crate) fn traffic(&self, id: ConnectionId) -> Option<TrafficCounts> {
+        let moved = &self.slots.get(id.index())?.as_ref()?.progress;
+        let operations = [&moved.0.reads, &moved.0.writes].map(|count| count.load(Ordering::Relaxed));
+        Some(TrafficCounts { octets: moved.so_far(), operations })
     }
 
     /// Sets how many bytes of incomplete content a connection has sent, and how many are allocated

@@ -12,6 +12,7 @@ use super::ids::{ExchangeId, QueueId};
 use crate::core::{
     budget::Budget,
     content::keys::Keys,
+    counters::ExchangeCounters,
     entities::exchange::{
         headers::{HeadersMatch, SortedHeaders},
         topic::{Matcher, Trie},
@@ -58,6 +59,7 @@ pub(crate) struct Exchange {
     pub(crate) sources: Sources,
     /// The number of the search that last passed this exchange.
     pub(crate) visited: u64,
+    pub(crate) counters: ExchangeCounters,
     /// The bindings by their numbers, which are never reused and ascend in the order of creation. A
     /// search in several turns therefore misses none that exists all the while.
     bindings: BTreeMap<u64, Bound>,
@@ -102,6 +104,7 @@ impl Exchange {
             serial,
             sources: Sources::new(),
             visited: 0,
+            counters: ExchangeCounters::default(),
             bindings: BTreeMap::new(),
             numbers: HashMap::new(),
             last_number: 0,

@@ -5,7 +5,7 @@ use crate::core::{
     counters::VhostCounters,
     entities::{
         channel::{Channel, ChannelMode},
-        ids::ChannelId,
+        ids::{ChannelId, ExchangeId},
         queue::Queue,
     },
 };
@@ -31,6 +31,20 @@ impl Vhost {
             channel.counters.published += 1;
             channel.counters.published_to_confirm += u64::from(channel.mode == ChannelMode::Confirm);
         }
+    }
+
+    /// Counts a client's message at its exchange; `None` is the default exchange.
+    #[inline]
+    pub(super) fn count_routed(&mut self, source: Option<ExchangeId>, queues: usize) {
+        let counters = match source {
+            None => &mut self.counters.default_exchange,
+            Some(id) => match self.exchanges.get_mut(id) {
+                Some(exchange) => &mut exchange.counters,
+                None => return,
+            },
+        };
+        counters.published += 1;
+        counters.routed += queues as u64;
     }
 
     /// Counts a publish that no queue took.

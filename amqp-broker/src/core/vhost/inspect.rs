@@ -7,10 +7,13 @@ use amqp_codec::{ShortString, Table};
 use super::Vhost;
 use crate::core::{
     entities::{
-        exchange::{Bound, Destination},
+        exchange::{Bound, Destination, Exchange},
         ids::{ChannelId, ConnectionId, QueueId},
     },
-    rabbitmq::policies::policy::Policy,
+    rabbitmq::policies::{
+        policy::{Policy, PolicyInfo},
+        vhost_policies::Policies,
+    },
 };
 
 /// The work of inspecting one entity.
@@ -83,6 +86,10 @@ pub struct ExchangeInfo {
     pub internal: bool,
     /// The arguments of its declaration.
     pub arguments: Table,
+    /// The name of the policy that applies to it.
+    pub policy: Option<String>,
+    /// The name of the operator policy that applies to it.
+    pub operator_policy: Option<String>,
 }
 
 /// A binding. Those of queues to the default exchange are not included.
@@ -115,6 +122,23 @@ pub struct ChannelInfo {
     pub prefetch: u32,
     /// The prefetch limit that all its consumers share; 0 is none.
     pub shared_prefetch: u32,
+}
+
+/// The state of an exchange.
+pub(super) fn exchange_info(exchange: &Exchange, policies: &Policies) -> ExchangeInfo {
+    let declared = &exchange.declared;
+    let applied = policies.of_exchange(declared.name.as_bytes());
+    let named = |policy: Option<&Policy>| policy.map(|policy| policy.name.to_string());
+    ExchangeInfo {
+        name: declared.name.to_string(),
+        kind: declared.kind.name().to_owned(),
+        durable: declared.durable,
+        auto_delete: declared.auto_delete,
+        internal: declared.internal,
+        arguments: declared.arguments.clone(),
+        policy: named(applied.policy),
+        operator_policy: named(applied.operator_policy),
+    }
 }
 
 impl Vhost {
@@ -168,20 +192,25 @@ impl Vhost {
             if self.budget.is_over() {
                 return infos;
             }
-            self.budget.spend(UNITS);
+            self.budget.spend(UNITS + 1 + self.policies.len() as u64);
             place.slot = id.index() + 1;
-            let declared = &exchange.declared;
-            infos.push(ExchangeInfo {
-                name: declared.name.to_string(),
-                kind: declared.kind.name().to_owned(),
-                durable: declared.durable,
-                auto_delete: declared.auto_delete,
-                internal: declared.internal,
-                arguments: declared.arguments.clone(),
-            });
+            infos.push(exchange_info(exchange, &self.policies));
         }
         place.is_end = true;
         infos
+    }
+
+    /// Continues a list of the policies, as far as the turn allows; returns whether it is complete.
+    pub(crate) fn policy_infos(&mut self, infos: &mut Vec<PolicyInfo>) -> bool {
+        let last = infos.last().cloned();
+        for policy in self.policies.after(last.as_ref()) {
+            if self.budget.is_over() {
+                return false;
+            }
+            self.budget.spend(UNITS + policy.definition.as_encoded().len() as u64 / 64);
+            infos.push(policy.info());
+        }
+        true
     }
 
     /// The bindings from a position on, as many as the turn allows.

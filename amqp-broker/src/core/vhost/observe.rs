@@ -3,9 +3,12 @@
 
 use amqp_codec::{ShortString, Table};
 
-use super::{Vhost, inspect::InspectionCursor};
+use super::{
+    Vhost,
+    inspect::{ExchangeInfo, InspectionCursor, exchange_info},
+};
 use crate::core::{
-    counters::MessageCounters,
+    counters::{ExchangeCounters, MessageCounters},
     entities::{
         channel::{Channel, ChannelMode},
         ids::{ChannelId, ConnectionId, QueueId},
@@ -42,6 +45,13 @@ pub(crate) struct QueueState {
     /// The tags of the consumer with exclusive access, and of the single active one.
     pub(crate) exclusive_consumer: Option<ShortString>,
     pub(crate) active_consumer: Option<ShortString>,
+}
+
+/// An exchange as it is observed.
+#[derive(Clone, Debug)]
+pub(crate) struct ExchangeState {
+    pub(crate) info: ExchangeInfo,
+    pub(crate) counters: ExchangeCounters,
 }
 
 /// A channel as it is observed.
@@ -129,6 +139,22 @@ impl Vhost {
             exclusive_consumer: queue.exclusive_consumer.and_then(tag),
             active_consumer: active.and_then(tag),
         })
+    }
+
+    /// The exchanges from a position on, as many as the turn allows.
+    pub(crate) fn exchange_states(&mut self, place: &mut InspectionCursor) -> Vec<ExchangeState> {
+        let mut states = Vec::new();
+        for (id, exchange) in self.exchanges.iter_from(place.slot()) {
+            if self.budget.is_over() {
+                return states;
+            }
+            self.budget.spend(UNITS + 1 + self.policies.len() as u64);
+            place.pass(id.index());
+            let info = exchange_info(exchange, &self.policies);
+            states.push(ExchangeState { info, counters: exchange.counters });
+        }
+        place.is_end = true;
+        states
     }
 
     /// The channels from a position on, as many as the turn allows.

@@ -31,6 +31,9 @@ impl Vhost {
         }
         if let Some(routing) = publishing.routing.take() {
             publishing.found = routing.found;
+            if !publishing.is_letter {
+                self.count_routed(publishing.source, publishing.found.queues.len());
+            }
         }
         if !publishing.not_to.is_empty() {
             let (queues, not_to) = (&self.queues, &publishing.not_to);

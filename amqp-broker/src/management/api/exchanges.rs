@@ -35,9 +35,12 @@ async fn shown(service: &Service, vhosts: &[String]) -> Vec<Value> {
     let mut all = Vec::new();
     for vhost in vhosts {
         let Some(host) = walk::host(&service.broker, vhost) else { continue };
-        all.push(Value::Object(shape::default_exchange(vhost)));
+        let (counters, samples) = (walk::counters(&host).default_exchange, &service.samples);
+        all.push(Value::Object(shape::default_exchange(vhost, &counters, samples)));
         let exchanges = walk::exchanges(&host).await;
-        all.extend(exchanges.iter().map(|exchange| Value::Object(shape::exchange(vhost, exchange))));
+        all.extend(
+            exchanges.iter().map(|exchange| Value::Object(shape::exchange(vhost, exchange, samples))),
+        );
     }
     all
 }
@@ -61,11 +64,12 @@ async fn of_vhost(
 async fn find(service: &Service, vhost: &str, name: &str) -> Result<Map<String, Value>, ApiError> {
     let host = walk::host(&service.broker, vhost).ok_or(ApiError::NotFound)?;
     if name == DEFAULT || name.is_empty() {
-        return Ok(shape::default_exchange(vhost));
+        let counters = walk::counters(&host).default_exchange;
+        return Ok(shape::default_exchange(vhost, &counters, &service.samples));
     }
     let exchanges = walk::exchanges(&host).await;
-    let found = exchanges.iter().find(|exchange| exchange.name == name);
-    found.map(|exchange| shape::exchange(vhost, exchange)).ok_or(ApiError::NotFound)
+    let found = exchanges.iter().find(|exchange| exchange.info.name == name);
+    found.map(|exchange| shape::exchange(vhost, exchange, &service.samples)).ok_or(ApiError::NotFound)
 }
 
 async fn single(

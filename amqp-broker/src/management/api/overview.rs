@@ -227,6 +227,9 @@ async fn node_json(service: &Service) -> Value {
     if let Value::Object(more) = more {
         shown.extend(more);
     }
+    for (name, rate) in ["fd_used", "mem_used", "disk_free"].iter().zip(service.samples.process()) {
+        shown.insert(format!("{name}_details"), json!({ "rate": rate }));
+    }
     shown.into()
 }
 

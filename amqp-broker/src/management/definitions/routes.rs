@@ -97,7 +97,7 @@ async fn topology(service: &Service, vhost: &str, with_vhost: bool) -> Map<Strin
         queues.extend(all.iter().filter(is_kept).map(|queue| named(queue_shape::declaration(queue).into())));
         let exclusive: Vec<_> =
             all.iter().filter(|queue| queue.owner.is_some()).map(|queue| queue.name.to_text()).collect();
-        for exchange in walk::exchanges(&host).await {
+        for exchange in walk::exchanges(&host).await.into_iter().map(|exchange| exchange.info) {
             if exchange.name.starts_with("amq.") {
                 continue;
             }

@@ -10,11 +10,11 @@ pub(super) type ConnectionMetric = (Family, fn(&ConnectionState) -> u64);
 pub(super) const COARSE: &[ConnectionMetric] = &[
     (
         counter("connection_incoming_bytes_total", "Total number of bytes received on a connection"),
-        |connection| connection.traffic[0],
+        |connection| connection.traffic.octets[0],
     ),
     (
         counter("connection_outgoing_bytes_total", "Total number of bytes sent on a connection"),
-        |connection| connection.traffic[1],
+        |connection| connection.traffic.octets[1],
     ),
 ];
 

@@ -8,14 +8,15 @@ use crate::{
     broker::Broker,
     core::entities::ids::ConnectionId,
     server::clients::{Client, Login},
+    session::holdings::TrafficCounts,
 };
 
 /// A connection of a client that has opened a virtual host.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionState {
     pub(crate) client: Arc<Client>,
-    /// The numbers of octets that were read from it and written to it.
-    pub(crate) traffic: [u64; 2],
+    /// The octets that were read from it and written to it.
+    pub(crate) traffic: TrafficCounts,
     /// Set when it is held back because it publishes.
     pub(crate) is_blocked: bool,
     pub(crate) channels: usize,
@@ -35,7 +36,8 @@ impl ConnectionState {
                 listening.iter().any(|(at, protocol)| at.port() == port && *protocol == "amqp/ssl")
             });
         let (Some(host), Some(id)) = (broker.inner.host(&login.vhost), login.id) else {
-            return Some(ConnectionState { client, traffic: [0; 2], is_blocked: false, channels: 0, is_tls });
+            let traffic = TrafficCounts::default();
+            return Some(ConnectionState { client, traffic, is_blocked: false, channels: 0, is_tls });
         };
         host.with(|_, shared| {
             let traffic = shared.holdings.traffic(id).unwrap_or_default();

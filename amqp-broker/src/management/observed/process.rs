@@ -13,7 +13,15 @@ pub(crate) struct ProcessState {
     pub(crate) disk_free: Option<u64>,
 }
 
+/// The number of resources whose changes are sampled.
+pub(crate) const PROCESS_VALUES: usize = 3;
+
 impl ProcessState {
+    /// The resources whose changes are sampled: open files, memory, and what is free on the disk.
+    pub(crate) fn values(&self) -> [u64; PROCESS_VALUES] {
+        [self.open_files as u64, self.memory.unwrap_or_default(), self.disk_free.unwrap_or_default()]
+    }
+
     pub(crate) fn now() -> Self {
         let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
         let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));

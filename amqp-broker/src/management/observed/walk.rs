@@ -10,8 +10,8 @@ use crate::{
         counters::VhostCounters,
         vhost::{
             Vhost,
-            inspect::{BindingInfo, ExchangeInfo, InspectionCursor},
-            observe::{ChannelState, ConsumerState, QueueState},
+            inspect::{BindingInfo, InspectionCursor},
+            observe::{ChannelState, ConsumerState, ExchangeState, QueueState},
         },
     },
     server::host::Host,
@@ -50,9 +50,9 @@ pub(crate) async fn consumers(host: &Host) -> Vec<ConsumerState> {
 }
 
 /// The exchanges of a virtual host, by name, without the default exchange.
-pub(crate) async fn exchanges(host: &Host) -> Vec<ExchangeInfo> {
-    let mut all = all(host, |vhost, _, cursor| vhost.exchange_infos(cursor)).await;
-    all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+pub(crate) async fn exchanges(host: &Host) -> Vec<ExchangeState> {
+    let mut all = all(host, |vhost, _, cursor| vhost.exchange_states(cursor)).await;
+    all.sort_unstable_by(|a, b| a.info.name.cmp(&b.info.name));
     all
 }
 

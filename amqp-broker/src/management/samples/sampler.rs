@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::Hash,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -15,8 +16,13 @@ use crate::{
     core::{
         counters::{Churn, MessageCounters},
         entities::ids::ChannelId,
+        vhost::observe::ExchangeState,
     },
-    management::observed::{connections::connections, walk},
+    management::observed::{
+        connections::connections,
+        process::{PROCESS_VALUES, ProcessState},
+        walk,
+    },
     server::host::since_1970,
     sync::Mutex,
 };
@@ -38,13 +44,16 @@ type History = VecDeque<(u64, Counts)>;
 pub(crate) struct Sampled {
     pub(crate) counts: Counts,
     pub(crate) rates: Rates,
+    /// The time since which nothing has changed, in milliseconds since 1970; `None` if something
+    /// has since the sample before.
+    pub(crate) idle_since: Option<u64>,
 }
 
-/// The octets of a connection, and how many of each there were in a second.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SampledTraffic {
-    octets: [u64; 2],
-    pub(crate) rates: [f64; 2],
+/// Some values, and their changes in a second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SampledValues<const N: usize> {
+    values: [u64; N],
+    pub(crate) rates: [f64; N],
 }
 
 /// The samples of a virtual host.
@@ -54,6 +63,8 @@ struct SampledVhost {
     queues: HashMap<ShortString, Sampled>,
     histories: HashMap<ShortString, History>,
     channels: HashMap<ChannelId, Sampled>,
+    /// What was published to each exchange, and went on to queues. The default one has no name.
+    exchanges: HashMap<String, SampledValues<2>>,
 }
 
 /// The last samples.
@@ -63,7 +74,9 @@ struct Last {
     all: Sampled,
     churn: Churn,
     vhosts: HashMap<String, SampledVhost>,
-    traffic: HashMap<u64, SampledTraffic>,
+    /// The octets of each connection, in and out.
+    traffic: HashMap<u64, SampledValues<2>>,
+    process: SampledValues<PROCESS_VALUES>,
     /// Samples of everything together.
     history: History,
 }
@@ -80,21 +93,35 @@ impl Samples {
         samples
     }
 
-    /// The rates of a queue, as of the last sample.
-    pub(crate) fn queue(&self, vhost: &str, name: &ShortString) -> Rates {
+    /// The last sample of a queue.
+    pub(crate) fn queue(&self, vhost: &str, name: &ShortString) -> Sampled {
         let last = self.0.lock();
         let sampled = last.vhosts.get(vhost).and_then(|vhost| vhost.queues.get(name));
-        sampled.map(|sampled| sampled.rates).unwrap_or_default()
+        sampled.copied().unwrap_or_default()
     }
 
-    pub(crate) fn channel(&self, vhost: &str, id: ChannelId) -> Rates {
+    pub(crate) fn channel(&self, vhost: &str, id: ChannelId) -> Sampled {
         let last = self.0.lock();
         let sampled = last.vhosts.get(vhost).and_then(|vhost| vhost.channels.get(&id));
-        sampled.map(|sampled| sampled.rates).unwrap_or_default()
+        sampled.copied().unwrap_or_default()
     }
 
-    pub(crate) fn connection(&self, number: u64) -> SampledTraffic {
-        self.0.lock().traffic.get(&number).copied().unwrap_or_default()
+    /// What was published to an exchange, and what went on to queues, in a second.
+    pub(crate) fn exchange(&self, vhost: &str, name: &str) -> [f64; 2] {
+        let last = self.0.lock();
+        let sampled = last.vhosts.get(vhost).and_then(|vhost| vhost.exchanges.get(name));
+        sampled.copied().unwrap_or_default().rates
+    }
+
+    /// The octets of a connection in a second, in and out.
+    pub(crate) fn connection(&self, number: u64) -> [f64; 2] {
+        self.0.lock().traffic.get(&number).copied().unwrap_or_default().rates
+    }
+
+    /// The changes of the process's resources in a second, in the order of
+    /// [`ProcessState::values`].
+    pub(crate) fn process(&self) -> [f64; PROCESS_VALUES] {
+        self.0.lock().process.rates
     }
 
     pub(crate) fn vhost(&self, vhost: &str) -> Rates {
@@ -173,6 +200,12 @@ async fn sample(broker: &Broker) -> Last {
         // What is published counts on channels, what is delivered in queues.
         let (mut queues, mut ready, mut unacked) = (MessageCounters::default(), 0, 0);
         counters.deleted_queues.iter().for_each(|deleted| queues += *deleted);
+        let default = [counters.default_exchange.published, counters.default_exchange.routed];
+        vhost.exchanges.insert(String::new(), SampledValues::of(default));
+        for ExchangeState { info, counters } in walk::exchanges(&host).await {
+            let values = SampledValues::of([counters.published, counters.routed]);
+            vhost.exchanges.insert(info.name, values);
+        }
         for queue in walk::queues(&host).await {
             queues += queue.counters;
             ready += queue.ready;
@@ -187,9 +220,11 @@ async fn sample(broker: &Broker) -> Last {
         taken.vhosts.insert(name, vhost);
     }
     for connection in connections(broker).await {
-        let sampled = SampledTraffic { octets: connection.traffic, ..SampledTraffic::default() };
-        taken.traffic.insert(connection.client.number, sampled);
+        let octets = SampledValues::of(connection.traffic.octets);
+        taken.traffic.insert(connection.client.number, octets);
     }
+    let process = tokio::task::spawn_blocking(|| ProcessState::now().values()).await;
+    taken.process = SampledValues::of(process.unwrap_or_default());
     taken
 }
 
@@ -202,15 +237,13 @@ impl Last {
             for (name, vhost) in &mut taken.vhosts {
                 let Some(before) = self.vhosts.get(name) else { continue };
                 vhost.all.rates = vhost.all.counts.rates_since(&before.all.counts, passed);
-                rate(&mut vhost.queues, &before.queues, passed);
-                rate(&mut vhost.channels, &before.channels, passed);
+                let then = self.history.back().map(|(then, _)| *then);
+                rate(&mut vhost.queues, &before.queues, passed, then);
+                rate(&mut vhost.channels, &before.channels, passed, then);
+                rate_values(&mut vhost.exchanges, &before.exchanges, passed);
             }
-            for (number, traffic) in &mut taken.traffic {
-                let before = self.traffic.get(number).copied().unwrap_or_default();
-                for ((rate, now), before) in traffic.rates.iter_mut().zip(traffic.octets).zip(before.octets) {
-                    *rate = now.saturating_sub(before) as f64 / passed;
-                }
-            }
+            rate_values(&mut taken.traffic, &self.traffic, passed);
+            taken.process.rate(&self.process, passed);
         }
         let now = since_1970();
         for (name, vhost) in &mut taken.vhosts {
@@ -234,11 +267,49 @@ impl Last {
     }
 }
 
-/// Sets the rates of those that were there before.
-fn rate<K: std::hash::Hash + Eq>(now: &mut HashMap<K, Sampled>, before: &HashMap<K, Sampled>, passed: f64) {
+impl<const N: usize> Default for SampledValues<N> {
+    fn default() -> Self {
+        Self::of([0; N])
+    }
+}
+
+impl<const N: usize> SampledValues<N> {
+    fn of(values: [u64; N]) -> Self {
+        SampledValues { values, rates: [0.0; N] }
+    }
+
+    /// Sets the rates since values before.
+    fn rate(&mut self, before: &Self, passed: f64) {
+        for ((rate, now), before) in self.rates.iter_mut().zip(self.values).zip(before.values) {
+            *rate = (now as f64 - before as f64) / passed;
+        }
+    }
+}
+
+/// Sets the rates since the samples before, which were taken `then`.
+fn rate<K: Hash + Eq>(
+    now: &mut HashMap<K, Sampled>,
+    before: &HashMap<K, Sampled>,
+    passed: f64,
+    then: Option<u64>,
+) {
     for (key, sampled) in now {
-        let before = before.get(key).map(|before| before.counts).unwrap_or_default();
-        sampled.rates = sampled.counts.rates_since(&before, passed);
+        let known = before.get(key);
+        let before = known.copied().unwrap_or_default();
+        sampled.rates = sampled.counts.rates_since(&before.counts, passed);
+        let is_same = known.is_some() && sampled.counts == before.counts;
+        sampled.idle_since = if is_same { before.idle_since.or(then) } else { None };
+    }
+}
+
+/// Sets the rates since the values before.
+fn rate_values<K: Hash + Eq>(
+    now: &mut HashMap<K, SampledValues<2>>,
+    before: &HashMap<K, SampledValues<2>>,
+    passed: f64,
+) {
+    for (key, values) in now {
+        values.rate(&before.get(key).copied().unwrap_or_default(), passed);
     }
 }
 

@@ -14,14 +14,15 @@ use crate::{
         samples::{counts::Counts, sampler::Samples},
         service::NODE,
     },
+    session::holdings::TrafficCounts,
 };
 
 /// A connection in a list.
 pub(crate) fn connection(connection: &ConnectionState, samples: &Samples) -> Value {
     let [(peer_host, peer_port), (host, port)] = connection.ends();
     let Some(login) = connection.login() else { return Value::Null };
-    let rates = samples.connection(connection.client.number).rates;
-    let [received, sent] = connection.traffic;
+    let rates = samples.connection(connection.client.number);
+    let TrafficCounts { octets: [received, sent], operations: [reads, writes] } = connection.traffic;
     json!({
         "auth_mechanism": login.introduction.mechanism,
         "channel_max": login.tune.channel_max,
@@ -36,8 +37,10 @@ pub(crate) fn connection(connection: &ConnectionState, samples: &Samples) -> Val
         "peer_port": peer_port,
         "port": port,
         "protocol": "AMQP 0-9-1",
+        "recv_cnt": reads,
         "recv_oct": received,
         "recv_oct_details": { "rate": rates[0] },
+        "send_cnt": writes,
         "send_oct": sent,
         "send_oct_details": { "rate": rates[1] },
         "send_pend": 0,
@@ -95,7 +98,9 @@ pub(crate) fn channel(
     });
     let Value::Object(mut shown) = shown else { return Map::new() };
     let counts = Counts::of(&channel.counters, 0, channel.unacked);
-    stats::add_message_stats(&mut shown, &counts, &samples.channel(connection.vhost(), channel.id));
+    let sampled = samples.channel(connection.vhost(), channel.id);
+    stats::add_message_stats(&mut shown, &counts, &sampled.rates);
+    stats::add_idle_since(&mut shown, &counts, &sampled);
     shown
 }
 

@@ -80,8 +80,9 @@ pub(crate) fn queue(vhost: &str, queue: &QueueState, samples: &Samples) -> Map<S
         shown.insert("online".to_owned(), json!([NODE]));
     }
     let counts = Counts::of(&queue.counters, ready, unacked);
-    let rates = samples.queue(vhost, &queue.name);
-    stats::add_depth(&mut shown, &counts, &rates);
-    stats::add_message_stats(&mut shown, &counts, &rates);
+    let sampled = samples.queue(vhost, &queue.name);
+    stats::add_depth(&mut shown, &counts, &sampled.rates);
+    stats::add_message_stats(&mut shown, &counts, &sampled.rates);
+    stats::add_idle_since(&mut shown, &counts, &sampled);
     shown
 }

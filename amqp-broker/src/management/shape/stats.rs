@@ -1,8 +1,12 @@
 //! Statistics with their rates.
 
+use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value, json};
 
-use crate::management::samples::counts::{Counts, NAMES, READY, Rates, UNACKED};
+use crate::management::samples::{
+    counts::{Counts, NAMES, READY, Rates, UNACKED},
+    sampler::Sampled,
+};
 
 /// Adds a value and its rate.
 pub(crate) fn put(object: &mut Map<String, Value>, name: &str, value: u64, rate: f64) {
@@ -27,6 +31,16 @@ pub(crate) fn message_stats(counts: &Counts, rates: &Rates) -> Map<String, Value
 pub(crate) fn add_message_stats(object: &mut Map<String, Value>, counts: &Counts, rates: &Rates) {
     if counts.has_stats() {
         object.insert("message_stats".to_owned(), message_stats(counts, rates).into());
+    }
+}
+
+/// Adds the time since which nothing has happened, if nothing has since the last sample.
+pub(crate) fn add_idle_since(object: &mut Map<String, Value>, counts: &Counts, sampled: &Sampled) {
+    let since = sampled.idle_since.filter(|_| *counts == sampled.counts);
+    let time = since.and_then(|since| DateTime::from_timestamp_millis(i64::try_from(since).ok()?));
+    if let Some(time) = time {
+        let text = time.to_rfc3339_opts(SecondsFormat::Millis, false);
+        object.insert("idle_since".to_owned(), text.into());
     }
 }
 

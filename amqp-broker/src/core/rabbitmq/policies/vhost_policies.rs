@@ -1,10 +1,16 @@
 //! The policies of a virtual host.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
+};
 
 use amqp_codec::ShortString;
 
-use super::{policy::Policy, settings::PolicySettings};
+use super::{
+    policy::{Policy, PolicyInfo},
+    settings::PolicySettings,
+};
 use crate::core::rabbitmq::{known::QueueType, profile::PolicyKeys};
 
 /// The policies of a virtual host, and those of its operators.
@@ -54,6 +60,19 @@ impl Policies {
     /// All policies, those of operators last, each kind by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Policy> {
         self.of_users.values().chain(self.of_operators.values())
+    }
+
+    /// The policies that follow one in the order of [`iter`](Self::iter); all of them if there is
+    /// none before.
+    pub(crate) fn after(&self, last: Option<&PolicyInfo>) -> impl Iterator<Item = &Policy> {
+        let from = |is_of_operator| match last {
+            Some(last) if last.is_of_operator == is_of_operator => Excluded(last.name.as_bytes()),
+            _ => Unbounded,
+        };
+        let of_users = self.of_users.range::<[u8], _>((from(false), Unbounded));
+        let of_users = of_users.filter(move |_| last.is_none_or(|last| !last.is_of_operator));
+        let of_operators = self.of_operators.range::<[u8], _>((from(true), Unbounded));
+        of_users.chain(of_operators).map(|(_, policy)| policy)
     }
 
     /// The policies that apply to a queue, in a version with these keys.

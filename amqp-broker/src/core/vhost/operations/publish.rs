@@ -38,6 +38,7 @@ pub(crate) struct Route {
     routes_version: u64,
     /// Exchange and key, each with its length octet.
     names: Vec<u8>,
+    source: Option<ExchangeId>,
     found: Found,
 }
 
@@ -95,6 +96,7 @@ impl Vhost {
                 Step::Paused(publishing) => return Ok(Step::Paused(publishing)),
             }
         }
+        self.count_routed(route.source, route.found.queues.len());
         // The message is put into its queues, and stored once for all of them.
         let is_persistent = self.messages.journal.is_kept() && is_persistent(draft.parts().properties());
         let (mut stored, mut progress) = (None, PublishProgress::default());
@@ -167,7 +169,7 @@ impl Vhost {
         // A route by headers or further keys holds for this message only, so it is not remembered.
         let is_lasting = routing.headers.is_none() && more.is_empty();
         route.remember(if is_lasting { self.routes_version } else { 0 }, draft.route());
-        route.found = routing.found;
+        (route.source, route.found) = (source, routing.found);
         Ok(Step::Done(terms))
     }
 
