@@ -10,7 +10,7 @@ mod login;
 mod metrics;
 mod observed;
 mod page;
-mod samples;
+pub(crate) mod samples;
 pub(crate) mod service;
 mod shape;
 

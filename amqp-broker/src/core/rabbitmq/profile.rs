@@ -101,6 +101,8 @@ pub(crate) struct Profile {
     pub(crate) refusals_name_the_act: bool,
     /// Topic permissions are checked for the keys in `CC` and `BCC` too.
     pub(crate) copies_need_topic_permission: bool,
+    /// Imported bindings of entities that are not there are passed over.
+    pub(crate) passes_over_lost_bindings: bool,
 }
 
 pub(super) const V3_10: Profile = Profile {
@@ -139,6 +141,7 @@ pub(super) const V3_10: Profile = Profile {
     most_in_transaction: usize::MAX,
     refusals_name_the_act: false,
     copies_need_topic_permission: false,
+    passes_over_lost_bindings: true,
     ages_are_compared_as_times: false,
 };
 
@@ -178,6 +181,7 @@ pub(super) const V4_0: Profile = Profile {
     most_in_transaction: usize::MAX,
     refusals_name_the_act: true,
     copies_need_topic_permission: true,
+    passes_over_lost_bindings: false,
     ages_are_compared_as_times: false,
 };
 

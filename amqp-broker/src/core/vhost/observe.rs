@@ -141,6 +141,15 @@ impl Vhost {
         })
     }
 
+    /// Tells whether there is an exchange of this name; the empty one is the default exchange's.
+    pub(crate) fn has_exchange(&self, name: &[u8]) -> bool {
+        name.is_empty() || self.exchange_names.contains_key(name)
+    }
+
+    pub(crate) fn has_queue(&self, name: &[u8]) -> bool {
+        self.queue_names.contains_key(name)
+    }
+
     /// The exchanges from a position on, as many as the turn allows.
     pub(crate) fn exchange_states(&mut self, place: &mut InspectionCursor) -> Vec<ExchangeState> {
         let mut states = Vec::new();

@@ -38,9 +38,7 @@ async fn shown(service: &Service, vhosts: &[String]) -> Vec<Value> {
         let (counters, samples) = (walk::counters(&host).default_exchange, &service.samples);
         all.push(Value::Object(shape::default_exchange(vhost, &counters, samples)));
         let exchanges = walk::exchanges(&host).await;
-        all.extend(
-            exchanges.iter().map(|exchange| Value::Object(shape::exchange(vhost, exchange, samples))),
-        );
+        all.extend(exchanges.iter().map(|exchange| Value::Object(shape::exchange(vhost, exchange, samples))));
     }
     all
 }

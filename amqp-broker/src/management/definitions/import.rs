@@ -1,10 +1,14 @@
 //! Importing definitions.
 
-use amqp_codec::method::{exchange, queue};
+use amqp_codec::{
+    ShortString,
+    method::{exchange, queue},
+};
 use serde_json::{Map, Value};
 
 use super::parameters;
 use crate::{
+    core::{rabbitmq::term::binary, vhost::Vhost},
     management::{
         amqp::direct::{Direct, short},
         answer::{
@@ -19,13 +23,16 @@ use crate::{
     users::{INTERNAL_USER, USER_LIMITS},
 };
 
+/// An entry of a list in definitions.
+type Entry = Map<String, Value>;
+
 /// The entries of a list in definitions.
-fn entries<'a>(definitions: &'a Map<String, Value>, name: &str) -> Vec<&'a Map<String, Value>> {
+fn entries<'a>(definitions: &'a Map<String, Value>, name: &str) -> Vec<&'a Entry> {
     let list = definitions.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     list.iter().filter_map(Value::as_object).collect()
 }
 
-fn name_of<'a>(entry: &'a Map<String, Value>, key: &str) -> Result<&'a str, ApiError> {
+fn name_of<'a>(entry: &'a Entry, key: &str) -> Result<&'a str, ApiError> {
     text(entry, key)?.ok_or(ApiError::bad(format!("[{{key_missing,{key}}}]")))
 }
 
@@ -77,7 +84,7 @@ pub(super) async fn topology(
     body: &Map<String, Value>,
     vhost: Option<&str>,
 ) -> Result<(), ApiError> {
-    let place = |entry: &Map<String, Value>| match vhost {
+    let place = |entry: &Entry| match vhost {
         Some(vhost) => Ok(vhost.to_owned()),
         None => name_of(entry, "vhost").map(str::to_owned),
     };
@@ -90,64 +97,19 @@ pub(super) async fn topology(
     }
     let mut importer = Importer { service, open: None };
     for entry in entries(body, "queues") {
-        let declare = queue::Declare {
-            queue: short(name_of(entry, "name")?)?,
-            durable: boolean(entry, "durable")?,
-            auto_delete: boolean(entry, "auto_delete")?,
-            arguments: table(entry.get("arguments"))?,
-            ..Default::default()
-        };
-        let vhost = place(entry)?;
-        // What is there stays as it is.
-        let host = walk::host(&service.broker, &vhost);
-        let is_there = host.is_some_and(|host| {
-            host.with(|now, shared| shared.vhost.queue_state(now, declare.queue.as_bytes())).is_some()
-        });
-        if !is_there {
-            importer.at(&vhost).await?.call(declare).await?;
-        }
+        importer.declare_queue(&place(entry)?, entry).await?;
     }
     for entry in entries(body, "exchanges") {
-        let (name, vhost) = (name_of(entry, "name")?, place(entry)?);
-        let there = service.broker.exchanges(&vhost);
-        if name.is_empty() || name.starts_with("amq.") || there.iter().any(|own| own.name == name) {
-            continue;
-        }
-        let declare = exchange::Declare {
-            exchange: short(name)?,
-            kind: short(name_of(entry, "type")?)?,
-            durable: boolean(entry, "durable")?,
-            auto_delete: boolean(entry, "auto_delete")?,
-            internal: boolean(entry, "internal")?,
-            arguments: table(entry.get("arguments"))?,
-            ..Default::default()
-        };
-        importer.at(&vhost).await?.call(declare).await?;
+        importer.declare_exchange(&place(entry)?, entry).await?;
     }
     for entry in entries(body, "bindings") {
-        let (source, destination) =
-            (short(name_of(entry, "source")?)?, short(name_of(entry, "destination")?)?);
-        let (routing_key, arguments) =
-            (short(name_of(entry, "routing_key")?)?, table(entry.get("arguments"))?);
-        let direct = importer.at(&place(entry)?).await?;
-        match name_of(entry, "destination_type")? {
-            "exchange" => {
-                let bind =
-                    exchange::Bind { destination, source, routing_key, arguments, ..Default::default() };
-                direct.call(bind).await.map(drop)?;
-            }
-            _ => {
-                let (queue, exchange) = (destination, source);
-                let bind = queue::Bind { queue, exchange, routing_key, arguments, ..Default::default() };
-                direct.call(bind).await.map(drop)?;
-            }
-        }
+        importer.bind(&place(entry)?, entry).await?;
     }
     importer.close().await;
     Ok(())
 }
 
-/// Keeps a connection to the virtual host that is declared in.
+/// Declares things, on a connection to the virtual host that they are in.
 struct Importer<'a> {
     service: &'a Service,
     open: Option<(String, Direct)>,
@@ -168,9 +130,94 @@ impl Importer<'_> {
         }
     }
 
+    /// Looks into a virtual host; what it has is never there if it does not exist.
+    fn has(&self, vhost: &str, has: impl FnOnce(&Vhost) -> bool) -> bool {
+        let host = walk::host(&self.service.broker, vhost);
+        host.is_some_and(|host| host.with(|_, shared| has(&shared.vhost)))
+    }
+
+    /// Declares a queue. What is there stays as it is.
+    async fn declare_queue(&mut self, vhost: &str, entry: &Entry) -> Result<(), ApiError> {
+        let declare = queue::Declare {
+            queue: short(name_of(entry, "name")?)?,
+            durable: boolean(entry, "durable")?,
+            auto_delete: boolean(entry, "auto_delete")?,
+            arguments: table(entry.get("arguments"))?,
+            ..Default::default()
+        };
+        if !self.has(vhost, |vhost| vhost.has_queue(declare.queue.as_bytes())) {
+            self.at(vhost).await?.call(declare).await?;
+        }
+        Ok(())
+    }
+
+    /// Declares an exchange. What is there stays as it is, and so do predeclared ones.
+    async fn declare_exchange(&mut self, vhost: &str, entry: &Entry) -> Result<(), ApiError> {
+        let name = name_of(entry, "name")?;
+        if name.starts_with("amq.") || self.has(vhost, |vhost| vhost.has_exchange(name.as_bytes())) {
+            return Ok(());
+        }
+        let declare = exchange::Declare {
+            exchange: short(name)?,
+            kind: short(name_of(entry, "type")?)?,
+            durable: boolean(entry, "durable")?,
+            auto_delete: boolean(entry, "auto_delete")?,
+            internal: boolean(entry, "internal")?,
+            arguments: table(entry.get("arguments"))?,
+            ..Default::default()
+        };
+        self.at(vhost).await?.call(declare).await.map(drop)
+    }
+
+    /// Binds a queue or an exchange. A binding of something that is not there is passed over or
+    /// refused, as by the version that the broker is like.
+    async fn bind(&mut self, vhost: &str, entry: &Entry) -> Result<(), ApiError> {
+        let (source, destination) =
+            (short(name_of(entry, "source")?)?, short(name_of(entry, "destination")?)?);
+        let (routing_key, arguments) =
+            (short(name_of(entry, "routing_key")?)?, table(entry.get("arguments"))?);
+        let to_exchange = name_of(entry, "destination_type")? == "exchange";
+        let has_destination = self.has(vhost, |vhost| match to_exchange {
+            true => vhost.has_exchange(destination.as_bytes()),
+            false => vhost.has_queue(destination.as_bytes()),
+        });
+        let has_source = self.has(vhost, |vhost| vhost.has_exchange(source.as_bytes()));
+        let of_destination = (if to_exchange { "exchange" } else { "queue" }, &destination);
+        for (is_there, (kind, name)) in
+            [(has_source, ("exchange", &source)), (has_destination, of_destination)]
+        {
+            if is_there {
+                continue;
+            }
+            let passes_over = self.service.broker.inner.config.profile().passes_over_lost_bindings;
+            return if passes_over { Ok(()) } else { Err(missing(vhost, kind, name)) };
+        }
+        let direct = self.at(vhost).await?;
+        let bound = match to_exchange {
+            true => {
+                let bind =
+                    exchange::Bind { destination, source, routing_key, arguments, ..Default::default() };
+                direct.call(bind).await.map(drop)
+            }
+            false => {
+                let (queue, exchange) = (destination, source);
+                let bind = queue::Bind { queue, exchange, routing_key, arguments, ..Default::default() };
+                direct.call(bind).await.map(drop)
+            }
+        };
+        bound
+    }
+
     async fn close(self) {
         if let Some((_, direct)) = self.open {
             direct.close().await;
         }
     }
+}
+
+/// The error of something that a binding names and that is not there, as an Erlang term, which is
+/// what RabbitMQ 4.0 answers.
+fn missing(vhost: &str, kind: &str, name: &ShortString) -> ApiError {
+    let (vhost, name) = (binary(vhost.as_bytes()), binary(name.as_bytes()));
+    ApiError::bad(format!("{{resources_missing,[{{not_found,{{resource,{vhost},{kind},{name}}}}}]}}"))
 }

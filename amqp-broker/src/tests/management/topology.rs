@@ -3,7 +3,12 @@
 use serde_json::{Value, json};
 
 use super::client::{Served, login};
-use crate::tests::peer::Peer;
+use crate::{
+    HttpOptions, RabbitMq,
+    broker::Broker,
+    management::samples::sampler::INTERVAL,
+    tests::peer::{Peer, short},
+};
 
 #[tokio::test]
 async fn queues_are_declared_listed_purged_and_deleted() {
@@ -122,4 +127,91 @@ async fn definitions_go_out_and_come_in_again() {
     }
     let of_vhost = served.get("/api/definitions/other").await;
     assert_eq!(of_vhost["queues"][0].get("vhost"), None::<&Value>);
+}
+
+/// What RabbitMQ 3.10.8 and 4.0.5 answer.
+#[tokio::test]
+async fn imported_bindings_of_what_is_not_there_are_passed_over_or_refused_by_version() {
+    for (version, status) in [(RabbitMq::V3_10, 204), (RabbitMq::V4_0, 400)] {
+        let served = Served::on(Broker::builder().like(version).build(), HttpOptions::new()).await;
+        served.call("PUT", "/api/queues/%2F/q", "{}").await;
+        for (source, destination, kind, missing) in [
+            ("amq.topic", "nope", "queue", "queue"),
+            ("nope", "q", "queue", "exchange"),
+            ("amq.topic", "nope", "exchange", "exchange"),
+        ] {
+            let lost = json!({
+                "source": source, "vhost": "/", "destination": destination, "destination_type": kind,
+                "routing_key": "k", "arguments": {},
+            });
+            let found = json!({
+                "source": "amq.topic", "vhost": "/", "destination": "q", "destination_type": "queue",
+                "routing_key": source, "arguments": {},
+            });
+            let definitions = json!({ "bindings": [lost, found] }).to_string();
+            let headers = format!("{}content-type: application/json\r\n", login("guest", "guest"));
+            let answer = served.send("POST", "/api/definitions", &headers, &definitions).await;
+            assert_eq!(answer.status, status, "{answer:?}");
+            if status == 400 {
+                let reason = format!(
+                    "{{resources_missing,[{{not_found,{{resource,<<\"/\">>,{missing},<<\"nope\">>}}}}]}}"
+                );
+                assert_eq!(answer.refusal(), (400, json!(reason)));
+            }
+        }
+        let bound = served.broker.bindings("/").len();
+        assert_eq!(bound, if status == 204 { 2 } else { 0 }, "those after a lost one");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn exchanges_have_rates_and_what_stands_still_says_since_when() {
+    let served = Served::start().await;
+    let mut peer = Peer::greet(&served.broker, "/", 131_072).await;
+    peer.call(1, amqp_codec::method::channel::Open::default()).await;
+    peer.declare("q").await;
+    served.call("POST", "/api/bindings/%2F/e/amq.fanout/q/q", "{}").await;
+    for _ in 0..10 {
+        peer.publish("amq.fanout", "", "x").await;
+        peer.publish("", "q", "x").await;
+    }
+    peer.publish("amq.fanout", "", "x").await;
+    peer.call(1, amqp_codec::method::queue::Declare { queue: short("q"), ..Default::default() }).await;
+    let exchange = served.get("/api/exchanges/%2F/amq.fanout").await;
+    let stats = &exchange["message_stats"];
+    assert_eq!((&stats["publish_in"], &stats["publish_out"]), (&json!(11), &json!(11)));
+    let default = served.get("/api/exchanges/%2F/amq.default").await;
+    assert_eq!(default["message_stats"]["publish_in"], json!(10));
+    let unused = served.get("/api/exchanges/%2F/amq.direct").await;
+    assert!(unused.get("message_stats").is_none(), "{unused}");
+
+    // Two samples later nothing has changed between them.
+    tokio::time::sleep(3 * INTERVAL).await;
+    let queue = served.get("/api/queues/%2F/q").await;
+    assert!(queue["idle_since"].as_str().is_some_and(|time| time.ends_with("+00:00")), "{queue}");
+    let channel = served.get("/api/channels").await[0].clone();
+    assert_eq!(channel["idle_since"].as_str().map(str::len), Some(29), "{channel}");
+    peer.publish("", "q", "x").await;
+    peer.call(1, amqp_codec::method::queue::Declare { queue: short("q"), ..Default::default() }).await;
+    let queue = served.get("/api/queues/%2F/q").await;
+    assert!(queue.get("idle_since").is_none(), "{queue}");
+
+    let connection = served.get("/api/connections").await[0].clone();
+    let (reads, octets) =
+        (connection["recv_cnt"].as_u64().unwrap(), connection["recv_oct"].as_u64().unwrap());
+    assert!(0 < reads && reads < octets && connection["send_cnt"].as_u64() > Some(0), "{connection}");
+    let node = served.get("/api/nodes").await[0].clone();
+    assert!(node["mem_used_details"]["rate"].is_number(), "{node}");
+}
+
+#[tokio::test]
+async fn exchanges_name_the_policies_that_apply_to_them() {
+    let served = Served::start().await;
+    let policy = r#"{"pattern":"^amq.direct$","definition":{"alternate-exchange":"amq.fanout"}}"#;
+    assert_eq!(served.call("PUT", "/api/policies/%2F/unrouted", policy).await.status, 201);
+    assert_eq!(served.get("/api/exchanges/%2F/amq.direct").await["policy"], json!("unrouted"));
+    assert!(served.get("/api/exchanges/%2F/amq.topic").await.get("policy").is_none());
+    let exchanges = served.broker.exchanges("/");
+    let named: Vec<_> = exchanges.iter().filter_map(|exchange| exchange.policy.as_deref()).collect();
+    assert_eq!(named, ["unrouted"]);
 }
