@@ -27,7 +27,7 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use self::{
     answer::api_error::ApiError,
     samples::sampler::Samples,
-    service::{Service, options::HttpOptions},
+    service::{Service, options::HttpOptions, password_checks::PasswordChecks},
 };
 #[cfg(feature = "tls")]
 use crate::server::tls::Tls;
@@ -101,7 +101,12 @@ impl Broker {
         }
         let local_addr = listener.local_addr()?;
         let samples = if options.has_management { Samples::of(self) } else { Arc::default() };
-        let router = router(Service { broker: self.clone(), options: options.clone(), samples });
+        let router = router(Service {
+            broker: self.clone(),
+            options: options.clone(),
+            samples,
+            checks: PasswordChecks::default(),
+        });
         let listens = self.inner.listening.begin(local_addr, if tls.is_some() { "https" } else { "http" });
         let accepting = http::accept(listener, tls, (router, options), Arc::clone(&self.inner));
         let task = tokio::spawn(async move {

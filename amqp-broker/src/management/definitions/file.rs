@@ -8,7 +8,7 @@ use crate::{
     management::{
         answer::api_error::ApiError,
         samples::sampler::Samples,
-        service::{Service, options::HttpOptions},
+        service::{Service, options::HttpOptions, password_checks::PasswordChecks},
     },
 };
 
@@ -86,6 +86,7 @@ impl Broker {
             broker: self.clone(),
             options: HttpOptions::new(),
             samples: <std::sync::Arc<Samples>>::default(),
+            checks: PasswordChecks::default(),
         };
         let imported = import::all(&service, &definitions.0).await;
         let kept = self.keep_administration().await;

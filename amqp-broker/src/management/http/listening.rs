@@ -106,10 +106,10 @@ async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let is_near = peer.ip().to_canonical().is_loopback();
+    let client = Peer { is_near: peer.ip().to_canonical().is_loopback(), ..Peer::default() };
     let inner = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer { is_near });
+        request.extensions_mut().insert(client.clone());
         pass_over_last_slash(&mut request);
         inner.call(request)
     });

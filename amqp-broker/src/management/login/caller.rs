@@ -29,14 +29,14 @@ impl Caller {
     ///
     /// # Errors
     /// When there is none, it is wrong, or its user has no tag that allows anything here.
-    fn of(service: &Service, headers: &HeaderMap, peer: Option<Peer>) -> Result<Self, ApiError> {
+    async fn of(service: &Service, headers: &HeaderMap, peer: &Peer) -> Result<Self, ApiError> {
         let (user, password) = credentials(headers)?;
         let config = &service.broker.inner.config;
-        if !config.users.may_log_in(&user, &password) {
+        if !service.checks.is_right(&service.broker, &peer.known, &user, &password).await {
             return Err(ApiError::BadLogin);
         }
         // As everywhere, some users log in from this machine only.
-        if config.loopback_users.contains(&user) && !peer.is_some_and(|peer| peer.is_near) {
+        if config.loopback_users.contains(&user) && !peer.is_near {
             return Err(ApiError::NotAuthorised("User can only log in via localhost".to_owned()));
         }
         let tags = config.users.get(&user).map(|user| user.tags).unwrap_or_default();
@@ -132,7 +132,8 @@ impl FromRequestParts<Service> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, ApiError> {
-        Caller::of(service, &parts.headers, parts.extensions.get::<Peer>().copied())
+        let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default();
+        Caller::of(service, &parts.headers, &peer).await
     }
 }
 

@@ -1,10 +1,14 @@
 //! The state that all requests of a listener share.
 
 pub(crate) mod options;
+pub(crate) mod password_checks;
 
 use std::sync::Arc;
 
-use self::options::HttpOptions;
+use self::{
+    options::HttpOptions,
+    password_checks::{KnownLogin, PasswordChecks},
+};
 use super::samples::sampler::Samples;
 use crate::broker::Broker;
 
@@ -18,11 +22,13 @@ pub(crate) struct Service {
     pub(crate) broker: Broker,
     pub(crate) options: HttpOptions,
     pub(crate) samples: Arc<Samples>,
+    pub(crate) checks: PasswordChecks,
 }
 
-/// Where a request comes from.
-#[derive(Clone, Copy, Debug)]
+/// The connection that a request comes from.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Peer {
     /// Set when it is on this machine.
     pub(crate) is_near: bool,
+    pub(crate) known: KnownLogin,
 }
