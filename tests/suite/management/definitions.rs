@@ -1,5 +1,6 @@
 //! Definitions, out of one broker and into another.
 
+use amqp_broker::RabbitMq as Version;
 use serde_json::{Value as Json, json};
 use tests::RabbitMq;
 
@@ -172,6 +173,10 @@ async fn wrong_ones_are_refused(broker: Managed) {
         json!({ "parameters": [{ "component": "zzz", "vhost": vhost, "name": "limits", "value": {} }] }),
         json!({ "queues": [{ "vhost": vhost }] }),
     ] {
+        // 4.0 declares a queue that has no name as `undefined`.
+        if broker.is_4 && body["queues"][0]["name"].is_null() {
+            continue;
+        }
         let answer = api.post("/api/definitions", body).await;
         assert!(answer.status == 400 || (broker.is_4 && answer.status == 500), "{answer}");
     }
@@ -205,7 +210,8 @@ async fn those_of_a_rabbitmq_go_through_the_broker_and_back() {
     let rabbitmq = Managed { api: at, ..shared };
     furnish(&rabbitmq, "round-trip").await;
     let exported = rabbitmq.api.get("/api/definitions").await.is(200).json();
-    let broker = Managed::embedded().await;
+    let version = if rabbitmq.is_4 { Version::V4_0 } else { Version::V3_10 };
+    let broker = Managed::embedded_like(version).await;
     broker.api.post("/api/definitions", exported.clone()).await.is(204);
     let told = broker.api.get("/api/definitions").await.is(200).json();
     for kind in KINDS {

@@ -274,12 +274,13 @@ async fn permissions_hold_as_over_amqp(broker: Managed) {
 
 async fn wrong_logins_are_refused(broker: Managed) {
     let api = &broker.api;
-    let reason = if broker.is_4 { "" } else { "Login failed" };
+    let reason = if broker.is_4 { "Not_Authorized" } else { "Login failed" };
     for wrong in
         [api.login("guest", "wrong"), api.login("guest", ""), api.login("nobody", "guest"), api.login("", "")]
     {
         let refused = wrong.get("/api/whoami").await.refuses(401, "not_authorized", reason);
-        assert!(refused.header("www-authenticate").starts_with("Basic realm="), "{refused}");
+        // 4.0 sends no such header to whoever gave a login.
+        assert!(broker.is_4 || refused.header("www-authenticate").starts_with("Basic realm="), "{refused}");
     }
     // RabbitMQ takes some for malformed requests.
     for header in ["Bearer x", "Basic !!!", "Basic bm9jb2xvbg==", "Basic"] {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use amqp_broker::{Broker, HttpOptions, Listener};
+use amqp_broker::{Broker, HttpOptions, Listener, RabbitMq};
 use amqp_client::{Connection, connect};
 use serde_json::{Value as Json, json};
 use tests::{HttpPorts, Node};
@@ -67,7 +67,11 @@ enum Host {
 
 impl Managed {
     async fn embedded() -> Self {
-        let broker = Broker::builder().build();
+        Self::embedded_like(RabbitMq::V3_10).await
+    }
+
+    async fn embedded_like(version: RabbitMq) -> Self {
+        let broker = Broker::builder().like(version).build();
         let amqp = broker.listen("127.0.0.1:0").await.unwrap();
         let http = broker.listen_http("127.0.0.1:0", HttpOptions::new()).await.unwrap();
         let api = Api::at(http.local_addr().to_string());

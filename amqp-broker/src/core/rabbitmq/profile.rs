@@ -103,6 +103,8 @@ pub(crate) struct Profile {
     pub(crate) copies_need_topic_permission: bool,
     /// Imported bindings of entities that are not there are passed over.
     pub(crate) passes_over_lost_bindings: bool,
+    /// Definitions have the descriptions and tags of virtual hosts.
+    pub(crate) exports_descriptions: bool,
 }
 
 pub(super) const V3_10: Profile = Profile {
@@ -142,6 +144,7 @@ pub(super) const V3_10: Profile = Profile {
     refusals_name_the_act: false,
     copies_need_topic_permission: false,
     passes_over_lost_bindings: true,
+    exports_descriptions: false,
     ages_are_compared_as_times: false,
 };
 
@@ -182,6 +185,7 @@ pub(super) const V4_0: Profile = Profile {
     refusals_name_the_act: true,
     copies_need_topic_permission: true,
     passes_over_lost_bindings: false,
+    exports_descriptions: true,
     ages_are_compared_as_times: false,
 };
 

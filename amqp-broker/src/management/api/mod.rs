@@ -12,7 +12,7 @@ pub(super) mod permissions;
 pub(super) mod policies;
 mod queues;
 pub(super) mod users;
-mod vhosts;
+pub(super) mod vhosts;
 
 use axum::{
     Router,

@@ -21,17 +21,58 @@ pub(super) fn routes() -> Router<Service> {
     Router::new().route("/vhosts", get(all)).route("/vhosts/{vhost}", get(single).put(put).delete(delete))
 }
 
-async fn shown(service: &Service, vhost: &str) -> Value {
+/// The description and the tags of a virtual host.
+fn described(service: &Service, vhost: &str) -> (String, Vec<String>) {
     let settings = service.broker.inner.config.vhosts.settings(vhost).unwrap_or_default();
     let is_default = vhost == "/" && settings.description.is_empty();
-    let description = if is_default { "Default virtual host" } else { &settings.description };
+    let description = if is_default { "Default virtual host".to_owned() } else { settings.description };
+    (description, settings.tags)
+}
+
+/// A virtual host in definitions.
+pub(in crate::management) fn definition(service: &Service, vhost: &str) -> Value {
+    if !service.broker.inner.config.profile().exports_descriptions {
+        return json!({ "name": vhost });
+    }
+    let (description, tags) = described(service, vhost);
+    let kind = "classic";
+    json!({
+        "default_queue_type": kind,
+        "description": description,
+        "metadata": { "default_queue_type": kind, "description": description, "tags": tags },
+        "name": vhost,
+        "tags": tags,
+    })
+}
+
+/// The description and the tags that an object has, if it has them.
+type Described = (Option<String>, Option<Vec<String>>);
+
+/// Reads the description and the tags of a virtual host.
+///
+/// # Errors
+/// When one of them is not what it has to be.
+pub(in crate::management) fn description(object: &Map<String, Value>) -> Result<Described, ApiError> {
+    Ok((text(object, "description")?.map(str::to_owned), tags(object)?))
+}
+
+/// Describes a virtual host. What is not given stays.
+pub(in crate::management) fn describe(service: &Service, vhost: &str, (description, tags): Described) {
+    service.broker.inner.config.vhosts.change(vhost, |settings| {
+        settings.description = description.unwrap_or(std::mem::take(&mut settings.description));
+        settings.tags = tags.unwrap_or(std::mem::take(&mut settings.tags));
+    });
+}
+
+async fn shown(service: &Service, vhost: &str) -> Value {
+    let (description, tags) = described(service, vhost);
     let mut shown = json!({
         "cluster_state": { NODE: "running" },
         "default_queue_type": "undefined",
         "description": description,
-        "metadata": { "description": description, "tags": settings.tags },
+        "metadata": { "description": description, "tags": tags },
         "name": vhost,
-        "tags": settings.tags,
+        "tags": tags,
         "tracing": false,
     });
     if let (Some(object), Some(host)) = (shown.as_object_mut(), walk::host(&service.broker, vhost)) {
@@ -102,13 +143,10 @@ async fn put(
     Object(body): Object,
 ) -> Answer {
     caller.must_administrate()?;
-    let (description, tags) = (text(&body, "description")?.map(str::to_owned), tags(&body)?);
+    let description = description(&body)?;
     let created = service.broker.create_vhost(&vhost).await;
     let is_new = created.map_err(|error| ApiError::bad(error.to_string()))?;
-    service.broker.inner.config.vhosts.change(&vhost, |settings| {
-        settings.description = description.unwrap_or(std::mem::take(&mut settings.description));
-        settings.tags = tags.unwrap_or(std::mem::take(&mut settings.tags));
-    });
+    describe(&service, &vhost, description);
     if is_new {
         // As in RabbitMQ, who creates it may do everything there.
         let users = &service.broker.inner.config.users;

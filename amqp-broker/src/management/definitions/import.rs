@@ -16,7 +16,7 @@ use crate::{
             query::{boolean, text},
             table::table,
         },
-        api::{limits, permissions, policies, users},
+        api::{limits, permissions, policies, users, vhosts},
         observed::walk,
         service::Service,
     },
@@ -53,8 +53,10 @@ pub(super) async fn all(service: &Service, body: &Map<String, Value>) -> Result<
         }
     }
     for vhost in entries(body, "vhosts") {
-        let created = broker.create_vhost(name_of(vhost, "name")?).await;
+        let (name, description) = (name_of(vhost, "name")?, vhosts::description(vhost)?);
+        let created = broker.create_vhost(name).await;
         created.map_err(|error| ApiError::bad(error.to_string()))?;
+        vhosts::describe(service, name, description);
     }
     for entry in entries(body, "permissions") {
         let (user, vhost) = (name_of(entry, "user")?, name_of(entry, "vhost")?);
@@ -193,7 +195,7 @@ impl Importer<'_> {
             return if passes_over { Ok(()) } else { Err(missing(vhost, kind, name)) };
         }
         let direct = self.at(vhost).await?;
-        let bound = match to_exchange {
+        match to_exchange {
             true => {
                 let bind =
                     exchange::Bind { destination, source, routing_key, arguments, ..Default::default() };
@@ -204,8 +206,7 @@ impl Importer<'_> {
                 let bind = queue::Bind { queue, exchange, routing_key, arguments, ..Default::default() };
                 direct.call(bind).await.map(drop)
             }
-        };
-        bound
+        }
     }
 
     async fn close(self) {

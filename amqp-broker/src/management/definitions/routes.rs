@@ -20,7 +20,7 @@ use crate::{
         },
         api::{
             extract::{Answer, Names, body, media_type},
-            permissions, policies,
+            permissions, policies, vhosts,
         },
         login::caller::Caller,
         observed::walk,
@@ -170,7 +170,7 @@ async fn export(State(service): State<Service>, caller: Caller, query: Query) ->
     all.insert("topic_permissions".to_owned(), topics.into());
     let users: Vec<_> = users.iter().map(|(name, user)| user_shape::user(name, user)).collect();
     all.insert("users".to_owned(), users.into());
-    let named: Vec<_> = vhosts.iter().map(|vhost| json!({ "name": vhost })).collect();
+    let named: Vec<_> = vhosts.iter().map(|vhost| vhosts::definition(&service, vhost)).collect();
     all.insert("vhosts".to_owned(), named.into());
     for vhost in &vhosts {
         for (name, entries) in topology(&service, vhost, true).await {
