@@ -1,12 +1,18 @@
 //! The interface for fuzz targets and nobody else: the messages of kombu's Redis transport, as pure
-//! functions. It has no stability.
+//! functions, and HTTP without a socket. It has no stability.
+
+use std::net::Ipv4Addr;
+
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     backend::Message,
+    broker::Broker,
     kombu::{
         envelope::{self, BodyEncoding, EnvelopeEncoder},
         priorities::PriorityOrder,
     },
+    management::service::options::HttpOptions,
 };
 
 /// A message as it was read.
@@ -64,4 +70,13 @@ pub fn decode_claim(entry: &[u8]) -> Option<Claim> {
     let read = envelope::decode_claim(entry).ok()?;
     let (envelope, exchange, routing_key) = (read.envelope.to_vec(), read.exchange, read.routing_key);
     Some(Claim { envelope, exchange, routing_key })
+}
+
+/// Serves HTTP on a stream from this machine, until either side ends it.
+pub async fn serve_http(
+    broker: &Broker,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    options: &HttpOptions,
+) {
+    broker.serve_http_on(stream, (Ipv4Addr::LOCALHOST, 0).into(), options).await;
 }

@@ -15,6 +15,8 @@ const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/suite/co
 pub struct Seeds {
     /// The first octet with the part size and flags, then what a client sent, as records.
     pub broker_session: BTreeSet<Vec<u8>>,
+    /// Requests to the management API, or octets for an HTTP listener.
+    pub http: BTreeSet<Vec<u8>>,
     /// A part size, then what a broker sent, as records.
     pub engine: BTreeSet<Vec<u8>>,
     /// A part size, then frames.
@@ -125,6 +127,7 @@ impl Seeds {
             transport_url: TRANSPORT_URLS.map(Vec::from).into(),
             value: VALUES.map(Vec::from).into(),
             kombu_envelope: KOMBU_ENVELOPES.map(Vec::from).into(),
+            http: crate::http::seeds().collect(),
             ..Seeds::default()
         };
         for entry in fs::read_dir(RECORDINGS)? {
@@ -137,10 +140,11 @@ impl Seeds {
     }
 
     /// Each target's name and seeds.
-    pub fn by_target(&self) -> [(&'static str, &BTreeSet<Vec<u8>>); 13] {
+    pub fn by_target(&self) -> [(&'static str, &BTreeSet<Vec<u8>>); 14] {
         [
             ("broker_session", &self.broker_session),
             ("engine", &self.engine),
+            ("http", &self.http),
             ("frame", &self.frame),
             ("method", &self.method),
             ("properties", &self.properties),

@@ -1,6 +1,6 @@
 //! What administrators set over HTTP, kept in the broker's folder: users and what they may do,
-//! limits, descriptions of virtual hosts, and global parameters. Virtual hosts, policies and what is
-//! declared are kept otherwise.
+//! limits, descriptions of virtual hosts, and global parameters. Virtual hosts, policies and what
+//! is declared are kept otherwise.
 
 use std::{collections::BTreeMap, sync::Arc};
 

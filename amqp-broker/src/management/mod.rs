@@ -100,13 +100,7 @@ impl Broker {
             return Err(io::Error::other(failure));
         }
         let local_addr = listener.local_addr()?;
-        let samples = if options.has_management { Samples::of(self) } else { Arc::default() };
-        let router = router(Service {
-            broker: self.clone(),
-            options: options.clone(),
-            samples,
-            checks: PasswordChecks::default(),
-        });
+        let router = self.router(&options);
         let listens = self.inner.listening.begin(local_addr, if tls.is_some() { "https" } else { "http" });
         let accepting = http::accept(listener, tls, (router, options), Arc::clone(&self.inner));
         let task = tokio::spawn(async move {
@@ -114,6 +108,24 @@ impl Broker {
             accepting.await;
         });
         Ok(Listener::new(local_addr, task.abort_handle()))
+    }
+}
+
+impl Broker {
+    /// Returns what a listener with these options serves.
+    fn router(&self, options: &HttpOptions) -> Router {
+        let samples = if options.has_management { Samples::of(self) } else { Arc::default() };
+        let (broker, options) = (self.clone(), options.clone());
+        router(Service { broker, options, samples, checks: PasswordChecks::default() })
+    }
+
+    /// Serves HTTP on a stream, as a listener does on each of its own.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) async fn serve_http_on<S>(&self, stream: S, peer: std::net::SocketAddr, options: &HttpOptions)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send,
+    {
+        http::serve(stream, peer, (self.router(options), options), &mut self.inner.ending()).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use amqp_client::Message;
 use serde_json::{Value as Json, json};
 
-use super::{Managed, on_both};
+use super::{Managed, on_both, within};
 
 async fn the_overview_counts(broker: Managed) {
     let (api, vhost) = (&broker.api, broker.vhost("management-overview").await);

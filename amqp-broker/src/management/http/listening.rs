@@ -98,7 +98,7 @@ async fn handshake(tls: Acceptor, _: tokio::net::TcpStream) -> Option<tokio::net
 }
 
 /// Serves a connection to its end; at the broker's end it answers what it has begun.
-async fn serve<S>(
+pub(crate) async fn serve<S>(
     stream: S,
     peer: SocketAddr,
     (router, options): (Router, &HttpOptions),

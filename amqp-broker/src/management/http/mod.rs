@@ -4,3 +4,5 @@ mod listening;
 mod patient;
 
 pub(crate) use self::listening::accept;
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::listening::serve;
