@@ -208,6 +208,7 @@ impl Vhost {
             + self.messages.journal.unwritten()
             + self.committing
             + self.entities_weight
+            + self.policies.weight()
     }
 
     /// Limits the queues; what there is stays.

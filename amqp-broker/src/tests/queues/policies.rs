@@ -7,7 +7,7 @@ use amqp_codec::{Table, Value, method::basic};
 use tokio::time::timeout;
 
 use crate::{
-    Policy, PolicyTarget, RabbitMq,
+    InvalidPolicy, Policy, PolicyTarget, RabbitMq,
     broker::Broker,
     tests::{both::table, peer::Peer},
 };
@@ -267,4 +267,41 @@ async fn each_version_has_its_own_settings() {
     let broker = Broker::builder().build();
     let nowhere = broker.set_policy("other", policy("p", "", [("max-length", 1.into())])).unwrap_err();
     assert_eq!(nowhere.to_string(), "there is no virtual host 'other' that has policies");
+}
+
+#[tokio::test]
+async fn policies_have_weight_and_a_limit() {
+    let broker = Broker::builder().memory_limit(1 << 20).build();
+    let before = broker.memory_in_use("/");
+    let all: Vec<_> = (0..100).map(|n| policy(&format!("p{n}"), "^q", [("max-length", n.into())])).collect();
+    let refused = all.into_iter().find_map(|policy| broker.set_policy("/", policy).err()).unwrap();
+    assert_eq!(
+        refused.to_string(),
+        "the memory limit of virtual host '/', 1048576 bytes, leaves no room for another policy"
+    );
+    let set = broker.policies("/");
+    assert!(set.len() > 10 && broker.memory_in_use("/") > before, "{} are set", set.len());
+    broker.clear_policy("/", "p0");
+    broker.set_policy("/", policy("p1", "", [("max-length", 7.into())])).unwrap();
+    for info in set {
+        broker.clear_policy("/", &info.name);
+    }
+    assert_eq!(broker.memory_in_use("/"), before);
+    let large =
+        Policy::new("large", "(((a{1,100}){1,100}){1,100}){1,100}", table([("max-length", 1.into())]));
+    assert!(matches!(large, Err(InvalidPolicy::InvalidPattern(_))), "{large:?}");
+}
+
+#[tokio::test]
+async fn many_policies_are_listed_in_turns_and_in_order() {
+    let broker = Broker::builder().build();
+    for n in 0..2_000 {
+        broker.set_policy("/", policy(&format!("p{n:04}"), "^none$", [("max-length", n.into())])).unwrap();
+    }
+    let bounded = Policy::for_operators("a", "", table([("max-length", 1.into())])).unwrap();
+    broker.set_policy("/", bounded).unwrap();
+    let listed = broker.policies("/");
+    let names: Vec<_> = listed.iter().map(|policy| policy.name.clone()).collect();
+    let expected = (0..2_000).map(|n| format!("p{n:04}")).chain(["a".to_owned()]).collect::<Vec<_>>();
+    assert_eq!(names, expected);
 }

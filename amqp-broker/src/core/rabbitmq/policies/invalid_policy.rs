@@ -41,6 +41,14 @@ pub enum InvalidPolicy {
         /// The length of the name in bytes.
         length: usize,
     },
+    /// The virtual host has no memory left for it.
+    #[error("the memory limit of virtual host '{vhost}', {limit} bytes, leaves no room for another policy")]
+    NoMemory {
+        /// The name of the virtual host.
+        vhost: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The broker has no such virtual host, or its other side is a backend, which has no policies.
     #[error("there is no virtual host '{vhost}' that has policies")]
     NoVhost {

@@ -140,7 +140,21 @@ pub struct PolicyInfo {
     pub is_of_operator: bool,
 }
 
+/// The most memory that a compiled pattern takes, in bytes: a short text may describe a large one.
+const LARGEST_PATTERN: usize = 1 << 20;
+
+/// The memory of a policy besides its texts: most of it is the compiled pattern. An estimate, like
+/// the bytes that a byte of a pattern takes.
+const OVERHEAD: u64 = 16 << 10;
+const COMPILED_BYTE: u64 = 64;
+
 impl Policy {
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        let texts = self.name.as_bytes().len() + self.definition.as_encoded().len();
+        OVERHEAD + texts as u64 + COMPILED_BYTE * self.pattern.len() as u64
+    }
+
     /// Creates a policy for everything whose name matches a regular expression. As in RabbitMQ, it
     /// matches anywhere in a name unless `^` and `$` anchor it, and the empty one matches every
     /// name. It may look ahead and behind, as `^(?!amq\.)` does; one that does so and goes back
@@ -180,7 +194,9 @@ impl Policy {
         let length = name.len();
         let name = ShortString::try_from(name).map_err(|_| InvalidPolicy::InvalidName { length })?;
         let invalid = |error: fancy_regex::Error| InvalidPattern::new(&pattern, &Report(&error).to_string());
-        let names = RegexBuilder::new(&pattern).backtrack_limit(MOST_STEPS).build().map_err(invalid)?;
+        let mut builder = RegexBuilder::new(&pattern);
+        let names = builder.backtrack_limit(MOST_STEPS).delegate_size_limit(LARGEST_PATTERN).build();
+        let names = names.map_err(invalid)?;
         check_for_any_version(&definition, is_of_operator)?;
         Ok(Policy {
             name,

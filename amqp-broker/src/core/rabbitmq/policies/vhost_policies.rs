@@ -20,6 +20,8 @@ pub(crate) struct Policies {
     of_operators: BTreeMap<ShortString, Policy>,
     /// A number that changes whenever a policy is set or cleared.
     pub(crate) version: u64,
+    /// About how much memory they take, in bytes.
+    weight: u64,
 }
 
 /// The policies that apply to an entity.
@@ -33,13 +35,17 @@ impl Policies {
     /// Sets a policy, in place of one of its name.
     pub(crate) fn set(&mut self, policy: Policy) {
         self.version += 1;
-        self.of_kind(policy.is_of_operator).insert(policy.name.clone(), policy);
+        self.weight += policy.weight();
+        if let Some(replaced) = self.of_kind(policy.is_of_operator).insert(policy.name.clone(), policy) {
+            self.weight -= replaced.weight();
+        }
     }
 
     /// Removes a policy; returns its name, if there was one.
     pub(crate) fn clear(&mut self, name: &[u8], is_of_operator: bool) -> Option<ShortString> {
-        let (name, _) = self.of_kind(is_of_operator).remove_entry(name)?;
+        let (name, cleared) = self.of_kind(is_of_operator).remove_entry(name)?;
         self.version += 1;
+        self.weight -= cleared.weight();
         Some(name)
     }
 
@@ -55,6 +61,11 @@ impl Policies {
 
     pub(crate) fn len(&self) -> usize {
         self.of_users.len() + self.of_operators.len()
+    }
+
+    /// About how much memory they take, in bytes.
+    pub(crate) fn weight(&self) -> u64 {
+        self.weight
     }
 
     /// All policies, those of operators last, each kind by name.

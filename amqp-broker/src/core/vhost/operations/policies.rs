@@ -31,9 +31,13 @@ impl Vhost {
     /// Sets a policy, in place of one of its name and kind.
     ///
     /// # Errors
-    /// The version that this virtual host follows has no such policies.
+    /// The version that this virtual host follows has no such policies, or there is no memory for
+    /// it.
     pub(crate) fn set_policy(&mut self, now: u64, policy: Policy) -> Result<(), InvalidPolicy> {
         policy.check(self.profile.policy_keys)?;
+        if self.check_memory(policy.weight()).is_err() {
+            return Err(InvalidPolicy::NoMemory { vhost: self.name.clone(), limit: self.limits.memory });
+        }
         if self.messages.journal.is_kept() {
             self.messages.journal.record(Record::PolicySet(Box::new(policy.clone())));
         }
