@@ -112,6 +112,21 @@ impl Table {
         self.push(key, value)
     }
 
+    /// Puts text under `key`, as [`insert`](Self::insert) does, and copies it once.
+    ///
+    /// # Errors
+    /// A key over 255 bytes, or text over 4 GiB.
+    pub fn insert_text(&mut self, key: &str, text: &str) -> Result<(), Error> {
+        check_short("field name", key.len())?;
+        self.remove(key);
+        append(&mut self.encoded, 1 + key.len() + 5 + text.len(), |out| {
+            put_name(key, out);
+            sized(out, b'S', "long string", text.as_bytes())
+        })?;
+        self.depth = self.depth.max(1);
+        Ok(())
+    }
+
     /// Appends an entry, even when there is one under the same key.
     ///
     /// # Errors
@@ -120,9 +135,8 @@ impl Table {
         let value = value.into();
         check_short("field name", key.len())?;
         let depth = nested(&value)?;
-        append(&mut self.encoded, |out| {
-            out.put_u8(key.len() as u8);
-            out.put_slice(key.as_bytes());
+        append(&mut self.encoded, 1 + key.len(), |out| {
+            put_name(key, out);
             value.write(out)
         })?;
         self.depth = self.depth.max(depth);
@@ -207,7 +221,7 @@ impl Array {
     pub fn push(&mut self, value: impl Into<Value>) -> Result<(), Error> {
         let value = value.into();
         let depth = nested(&value)?;
-        append(&mut self.encoded, |out| value.write(out))?;
+        append(&mut self.encoded, 0, |out| value.write(out))?;
         self.depth = self.depth.max(depth);
         Ok(())
     }
@@ -405,12 +419,29 @@ fn nested(value: &Value) -> Result<u8, Error> {
     }
 }
 
-/// Appends in place when nobody shares the bytes, and to a copy otherwise. A failed write leaves
-/// them unchanged.
-fn append(encoded: &mut Bytes, write: impl FnOnce(&mut BytesMut) -> Result<(), Error>) -> Result<(), Error> {
+/// Writes the name of an entry, which is short.
+fn put_name(name: &str, out: &mut BytesMut) {
+    out.put_u8(name.len() as u8);
+    out.put_slice(name.as_bytes());
+}
+
+/// Appends in place when nobody shares the bytes, and to a copy otherwise. `room` is the number of
+/// bytes that come at least. A failed write leaves them unchanged.
+fn append(
+    encoded: &mut Bytes,
+    room: usize,
+    write: impl FnOnce(&mut BytesMut) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut out = match std::mem::take(encoded).try_into_mut() {
-        Ok(own) => own,
-        Err(shared) => BytesMut::from(shared),
+        Ok(mut own) => {
+            own.reserve(room);
+            own
+        }
+        Err(shared) => {
+            let mut copy = BytesMut::with_capacity(shared.len() + room);
+            copy.put_slice(&shared);
+            copy
+        }
     };
     let before = out.len();
     let written = write(&mut out);
