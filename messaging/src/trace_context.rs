@@ -130,8 +130,8 @@ impl TraceContext {
 
     /// Returns a span's position; `None` when it has none.
     pub(crate) fn of_span(span: &SpanContext) -> Option<Self> {
-        let (traceparent, tracestate) = span.is_valid().then(|| w3c::written(span))?;
-        Some(TraceContext { traceparent, tracestate })
+        let written = span.is_valid().then(|| w3c::written(span))?;
+        Some(TraceContext { traceparent: written.traceparent().to_owned(), tracestate: written.tracestate })
     }
 
     pub(crate) fn span_context(&self) -> Option<SpanContext> {
@@ -172,21 +172,15 @@ impl TraceSource {
     }
 }
 
-/// Returns the message with the current context: that of the source, or else that of the message
-/// being handled. Returns `None` when the message has a context already, or there is none.
-pub(crate) fn mark(source: Option<&TraceSource>, message: &Message) -> Result<Option<Message>, Error> {
-    let is_handling = || HANDLED.try_with(Option::is_some).unwrap_or(false) || has_current_span();
-    if (source.is_none() && !is_handling()) || is_marked(message) {
-        return Ok(None);
-    }
-    let context = source.and_then(TraceSource::current).or_else(TraceContext::current);
-    context.map(|context| marked(message, context)).transpose()
+/// Tells whether there may be a trace for messages that have none.
+pub(crate) fn is_handling() -> bool {
+    HANDLED.try_with(Option::is_some).unwrap_or(false) || has_current_span()
 }
 
 /// Tells whether a message has a trace of its own, or is passed on unchanged and so keeps what it
 /// has.
 pub(crate) fn is_marked(message: &Message) -> bool {
-    let carries = |headers: &amqp_client::Table| headers.get(TRACEPARENT).is_some();
+    let carries = |headers: &amqp_client::Table| headers.contains_key(TRACEPARENT);
     message.encoded_properties().is_some() || message.properties().headers.as_ref().is_some_and(carries)
 }
 
@@ -198,16 +192,40 @@ pub(crate) fn carried(message: &Message) -> Option<TraceContext> {
     }
 }
 
-/// Returns the message with this trace.
-pub(crate) fn marked(message: &Message, context: TraceContext) -> Result<Message, Error> {
-    let mut marked = message.clone();
-    let headers = marked.properties_mut().headers.get_or_insert_default();
-    let state = context.tracestate.map(|state| (TRACESTATE, state));
-    for (key, value) in [(TRACEPARENT, context.traceparent)].into_iter().chain(state) {
-        let inserted = headers.insert(key, value).map_err(amqp_client::Error::Invalid);
-        inserted.map_err(Error::broker(format_args!("set the header {key:?}")))?;
+/// A trace that a message is to have.
+pub(crate) enum Mark {
+    Text(TraceContext),
+    #[cfg(feature = "opentelemetry")]
+    Span(w3c::Written),
+}
+
+impl Mark {
+    /// Returns the current trace: that of the message being handled, or of the current span.
+    pub(crate) fn current() -> Option<Self> {
+        TraceContext::current().map(Mark::Text)
     }
-    Ok(marked)
+
+    /// Returns a span's position; `None` when it has none.
+    #[cfg(feature = "opentelemetry")]
+    pub(crate) fn of_span(span: &SpanContext) -> Option<Self> {
+        span.is_valid().then(|| Mark::Span(w3c::written(span)))
+    }
+
+    /// Inserts it into the headers of a message.
+    pub(crate) fn put_on(&self, message: &mut Message) -> Result<(), Error> {
+        let (traceparent, tracestate) = match self {
+            Mark::Text(TraceContext { traceparent, tracestate }) => (&**traceparent, tracestate.as_deref()),
+            #[cfg(feature = "opentelemetry")]
+            Mark::Span(written) => (written.traceparent(), written.tracestate.as_deref()),
+        };
+        let headers = message.properties_mut().headers.get_or_insert_default();
+        let state = tracestate.map(|state| (TRACESTATE, state));
+        for (key, value) in [(TRACEPARENT, traceparent)].into_iter().chain(state) {
+            let inserted = headers.insert_text(key, value).map_err(amqp_client::Error::Invalid);
+            inserted.map_err(Error::broker(format_args!("set the header {key:?}")))?;
+        }
+        Ok(())
+    }
 }
 
 /// Tells whether a `traceparent` has the right form.
@@ -249,43 +267,5 @@ mod tests {
         ] {
             assert!(TraceContext::new(text).is_none(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_message_is_marked_once() {
-        let context = TraceContext::new(PARENT).unwrap().tracestate("a=b");
-        let returned = context.clone();
-        let source = TraceSource::new(move || Some(returned.clone()));
-        let message = Message::new("x");
-        let mark = |source: &TraceSource, message: &Message| mark(Some(source), message).unwrap();
-        let marked = mark(&source, &message).unwrap();
-        assert_eq!(TraceContext::of(marked.properties()), Some(context));
-        let other = TraceSource::new(|| panic!("it is not asked"));
-        assert_eq!(mark(&other, &marked), None);
-        let passed_on = Message::with_encoded_properties("x", amqp_codec::EncodedProperties::NONE);
-        assert_eq!(mark(&other, &passed_on), None);
-        assert_eq!(mark(&TraceSource::new(|| None), &message), None);
-    }
-
-    #[tokio::test]
-    async fn what_is_published_while_a_message_is_handled_carries_its_trace_on() {
-        let context = TraceContext::new(PARENT).unwrap().tracestate("a=b");
-        let message = Message::new("x");
-        assert_eq!((TraceContext::current(), mark(None, &message).unwrap()), (None, None));
-        context
-            .clone()
-            .scope(async {
-                assert_eq!(TraceContext::current().unwrap().trace_id(), "0af7651916cd43dd8448eb211c80319c");
-                let marked = mark(None, &message).unwrap().unwrap();
-                assert_eq!(TraceContext::of(marked.properties()), Some(context));
-                assert_eq!(mark(None, &marked).unwrap(), None);
-                let other =
-                    TraceContext::new("00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
-                let source = TraceSource::new(move || Some(other.clone()));
-                let marked = mark(Some(&source), &message).unwrap().unwrap();
-                assert!(TraceContext::of(marked.properties()).unwrap().trace_id().starts_with("1af"));
-            })
-            .await;
-        assert_eq!(TraceContext::current(), None);
     }
 }

@@ -26,38 +26,51 @@ pub(crate) fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<SpanC
     if !ends || !is_divided || version == 0xff {
         return None;
     }
-    let trace = TraceId::from(number(octets.get(TRACE)?)?);
-    let span = SpanId::from(u64::try_from(number(octets.get(SPAN)?)?).ok()?);
+    let (high, low) = octets.get(TRACE)?.split_at_checked(TRACE.len() / 2)?;
+    let trace = TraceId::from(u128::from(number(high)?) << 64 | u128::from(number(low)?));
+    let span = SpanId::from(number(octets.get(SPAN)?)?);
     let flags = TraceFlags::new(u8::try_from(number(octets.get(FLAGS)?)?).ok()?) & TraceFlags::SAMPLED;
     let state = tracestate.and_then(|state| state.parse::<TraceState>().ok()).unwrap_or_default();
     Some(SpanContext::new(trace, span, flags, true, state)).filter(SpanContext::is_valid)
 }
 
-/// Reads hexadecimal digits, of which the large ones are lower case.
-fn number(digits: &[u8]) -> Option<u128> {
+/// Reads up to 16 hexadecimal digits, of which the large ones are lower case.
+fn number(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |number, digit| {
         let value = match digit {
             b'0'..=b'9' => digit - b'0',
             b'a'..=b'f' => digit - b'a' + 10,
             _ => return None,
         };
-        Some(number << 4 | u128::from(value))
+        Some(number << 4 | u64::from(value))
     })
 }
 
-/// Returns the `traceparent`, and the `tracestate` if there is one.
-pub(crate) fn written(context: &SpanContext) -> (String, Option<String>) {
+/// A `traceparent`, and the `tracestate` if there is one.
+pub(crate) struct Written {
+    octets: [u8; LENGTH],
+    pub(crate) tracestate: Option<String>,
+}
+
+impl Written {
+    /// Returns the `traceparent`.
+    pub(crate) fn traceparent(&self) -> &str {
+        // It is ASCII.
+        str::from_utf8(&self.octets).unwrap_or_default()
+    }
+}
+
+/// Writes a position.
+pub(crate) fn written(context: &SpanContext) -> Written {
     let mut octets = *b"00-00000000000000000000000000000000-0000000000000000-00";
     write_hex(&mut octets[TRACE], &context.trace_id().to_bytes());
     write_hex(&mut octets[SPAN], &context.span_id().to_bytes());
     if context.is_sampled() {
         octets[LENGTH - 1] = b'1';
     }
-    // It is ASCII.
-    let traceparent = String::from_utf8(octets.to_vec()).unwrap_or_default();
     let state = context.trace_state();
-    let state = (*state != TraceState::NONE).then(|| state.header()).filter(|state| !state.is_empty());
-    (traceparent, state)
+    let tracestate = (*state != TraceState::NONE).then(|| state.header()).filter(|state| !state.is_empty());
+    Written { octets, tracestate }
 }
 
 /// Formatting would take longer than all else.
@@ -76,9 +89,11 @@ mod tests {
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let context = parse(parent, Some("a=b,c=d")).unwrap();
         assert!(context.is_remote() && context.is_sampled());
-        assert_eq!(written(&context), (parent.to_owned(), Some("a=b,c=d".to_owned())));
+        let again = written(&context);
+        assert_eq!((again.traceparent(), again.tracestate.as_deref()), (parent, Some("a=b,c=d")));
         let unsampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
-        assert_eq!(written(&parse(unsampled, Some("not valid")).unwrap()), (unsampled.to_owned(), None));
+        let again = written(&parse(unsampled, Some("not valid")).unwrap());
+        assert_eq!((again.traceparent(), again.tracestate.as_deref()), (unsampled, None));
     }
 
     #[test]

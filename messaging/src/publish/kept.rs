@@ -35,6 +35,14 @@ impl Kept<'_> {
         }
     }
 
+    /// Returns a message that can be changed.
+    pub(crate) fn into_made(self) -> Box<Message> {
+        match self {
+            Kept::Made(message) => message,
+            other => Box::new(other.into_message()),
+        }
+    }
+
     /// Returns the whole message.
     pub(crate) fn into_message(self) -> Message {
         match self {

@@ -27,7 +27,6 @@ use crate::{
         kept::Kept,
         publish_channel::OpenPublishChannel,
         publishing::{AwaitingConfirm, Published, Publishing},
-        traced::Traced,
     },
     retry::{Retry, RetryPolicy},
     serialize::Bodies,
@@ -192,10 +191,10 @@ where
         *self.message.body_mut() = body;
         let tracing = &self.publishing.tracing;
         let all = self.operation.get_or_insert_with(|| tracing.publish_all());
-        let traced = tracing.one_of(all, routing_key.as_ref(), &self.message)?;
-        let message = traced.marked.as_deref().unwrap_or(&self.message);
+        let (marked, operation) = tracing.one_of(all, routing_key.as_ref(), &self.message)?;
+        let message = marked.as_deref().unwrap_or(&self.message);
         if self.publishing.publish_channel.slow.contains(routing_key.as_ref()) {
-            let unconfirmed = self.unconfirmed(routing_key, traced);
+            let unconfirmed = self.unconfirmed(routing_key, marked, operation);
             let number = self.oldest + self.in_flight.len() as u64;
             self.persisting.push(persist(self.publishing, number, unconfirmed, None));
             return Ok(State::Persisting);
@@ -210,7 +209,7 @@ where
             let sending = async move { publishing.wait_and_send(&routing_key, &message, &mut retry).await };
             self.sending = Some(sending.boxed());
         }
-        let unconfirmed = self.unconfirmed(routing_key, traced);
+        let unconfirmed = self.unconfirmed(routing_key, marked, operation);
         Ok(match begun {
             Some(confirm) => State::Confirming(unconfirmed, confirm),
             None => State::Sending(unconfirmed),
@@ -218,7 +217,12 @@ where
     }
 
     /// Takes the newest message out of the template.
-    fn unconfirmed(&mut self, routing_key: K, Traced { marked, operation }: Traced) -> Unconfirmed<K> {
+    fn unconfirmed(
+        &mut self,
+        routing_key: K,
+        marked: Option<Box<Message>>,
+        operation: Operation,
+    ) -> Unconfirmed<K> {
         let body = std::mem::take(self.message.body_mut());
         let message = marked.map_or(Kept::Json(body), Kept::Made);
         Unconfirmed { routing_key, message, begun: self.now, attempted: self.now, operation }

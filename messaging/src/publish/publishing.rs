@@ -13,7 +13,7 @@ use crate::{
         kept::Kept,
         publish_channel::{Declaration, OpenPublishChannel, PublishChannel, Required},
         refusal,
-        traced::{Traced, Tracing},
+        traced::Tracing,
     },
     retry::{Retry, RetryPolicy},
     telemetry::observer::Operation,
@@ -96,18 +96,18 @@ impl Publishing {
     fn first<'a>(
         &self,
         routing_key: &str,
-        mut message: Kept<'a>,
+        message: Kept<'a>,
         may_send: bool,
     ) -> Result<(First<'a>, Operation), Error> {
         let begun = Instant::now();
         let is_slow = self.publish_channel.slow.contains(routing_key);
-        let (marked, operation, sent) = message.with(|message| -> Result<_, Error> {
-            let Traced { marked, operation } = self.tracing.publish(routing_key, message)?;
-            let message = marked.as_deref().unwrap_or(message);
-            let sent = if may_send && !is_slow { self.send_at_once(routing_key, message) } else { None };
-            Ok((marked, operation, sent))
-        })?;
-        Ok((First { message: marked.map_or(message, Kept::Made), begun, is_slow, sent }, operation))
+        let (mut message, operation) = match self.tracing.is_off() {
+            true => (message, Operation::default()),
+            false => self.tracing.publish(routing_key, message)?,
+        };
+        let send = |message: &Message| self.send_at_once(routing_key, message);
+        let sent = if may_send && !is_slow { message.with(send) } else { None };
+        Ok((First { message, begun, is_slow, sent }, operation))
     }
 
     /// Publishes if the channel is open and has room.

@@ -4,8 +4,6 @@ use std::sync::{Arc, OnceLock};
 
 use opentelemetry::KeyValue;
 
-use crate::sync::Mutex;
-
 /// The most destinations that are remembered; others are named anew each time.
 const REMEMBERED: usize = 8;
 /// The name when there is neither an exchange nor a routing key.
@@ -18,7 +16,7 @@ const DIGITS: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Destination {
     exchange: Box<str>,
-    routing_key: Box<str>,
+    routing_key: Arc<str>,
     /// `EXCHANGE:ROUTING_KEY[:QUEUE]`, without what is empty or said twice.
     pub(super) full: Arc<str>,
     /// The same without the names that are temporary, for names of spans; `None` if nothing is
@@ -30,12 +28,23 @@ pub(crate) struct Destination {
     pub(super) is_temporary: bool,
     /// Set when somebody other than the user chose the name.
     pub(super) is_anonymous: bool,
-    /// The attributes of the metrics of operations that succeed, by the operation.
-    pub(super) measured: [OnceLock<Box<[KeyValue]>>; OPERATIONS],
+    /// What operations on it have in common, by the operation.
+    pub(super) known: [OnceLock<Known>; OPERATIONS],
 }
 
-/// The number of operations that are measured.
-pub(super) const OPERATIONS: usize = 6;
+/// The number of operations of which something is known.
+pub(super) const OPERATIONS: usize = 7;
+
+/// What is the same each time that an operation is performed on a destination.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    /// The name of the span.
+    pub(super) name: Box<str>,
+    /// The attributes of the span.
+    pub(super) attributes: Box<[KeyValue]>,
+    /// The attributes of the metrics, if it succeeds.
+    pub(super) measured: Box<[KeyValue]>,
+}
 
 /// The end of a transport that destinations are named for.
 #[derive(Debug)]
@@ -50,20 +59,20 @@ enum Side {
 #[derive(Debug)]
 pub(crate) struct Destinations {
     side: Side,
-    remembered: Mutex<Vec<Arc<Destination>>>,
+    remembered: [OnceLock<Arc<Destination>>; REMEMBERED],
 }
 
 impl Destinations {
     /// Returns the destinations that messages to this exchange have.
     pub(crate) fn of_exchange(name: &str) -> Self {
-        Destinations { side: Side::Exchange(name.into()), remembered: Mutex::default() }
+        Destinations { side: Side::Exchange(name.into()), remembered: Default::default() }
     }
 
     /// Returns the destinations that messages from this queue have. It `is_temporary` if it goes
     /// with its connection or its consumers.
     pub(crate) fn of_queue(name: &str, is_temporary: bool) -> Self {
         let is_temporary = is_temporary || is_generated(name);
-        Destinations { side: Side::Queue { name: name.into(), is_temporary }, remembered: Mutex::default() }
+        Destinations { side: Side::Queue { name: name.into(), is_temporary }, remembered: Default::default() }
     }
 
     /// Returns the destination of messages with this routing key to this side's exchange.
@@ -76,17 +85,15 @@ impl Destinations {
 
     /// Returns the destination of messages that were published like this.
     pub(super) fn of(&self, exchange: &str, routing_key: &str) -> Arc<Destination> {
-        let mut remembered = self.remembered.lock();
-        let known =
-            |known: &&Arc<Destination>| *known.routing_key == *routing_key && *known.exchange == *exchange;
-        if let Some(known) = remembered.iter().find(known) {
-            return known.clone();
+        let mut new = None;
+        for place in &self.remembered {
+            let known =
+                place.get_or_init(|| new.get_or_insert_with(|| self.named(exchange, routing_key)).clone());
+            if *known.routing_key == *routing_key && *known.exchange == *exchange {
+                return known.clone();
+            }
         }
-        let new = Arc::new(self.name(exchange, routing_key));
-        if remembered.len() < REMEMBERED {
-            remembered.push(new.clone());
-        }
-        new
+        new.unwrap_or_else(|| self.named(exchange, routing_key))
     }
 
     /// Returns the destination of all messages of a batch, which may have different routing keys.
@@ -97,7 +104,7 @@ impl Destinations {
         }
     }
 
-    fn name(&self, exchange: &str, routing_key: &str) -> Destination {
+    fn named(&self, exchange: &str, routing_key: &str) -> Arc<Destination> {
         let (queue, is_temporary_queue) = match &self.side {
             Side::Exchange(_) => ("", false),
             Side::Queue { name, is_temporary } => (&**name, *is_temporary),
@@ -119,21 +126,21 @@ impl Destinations {
         };
         let is_temporary = is_temporary_queue || (exchange.is_empty() && is_key_temporary);
         let is_server_named = |name: &str| name.starts_with(SERVER_NAMED);
-        Destination {
+        Arc::new(Destination {
             exchange: exchange.into(),
             routing_key: routing_key.into(),
             lasting: if is_nothing { Some(full.clone()) } else { lasting },
             full,
             entity,
             is_temporary,
-            measured: Default::default(),
+            known: Default::default(),
             is_anonymous: is_server_named(queue) || (exchange.is_empty() && is_server_named(routing_key)),
-        }
+        })
     }
 }
 
 impl Destination {
-    pub(super) fn routing_key(&self) -> &str {
+    pub(super) fn routing_key(&self) -> &Arc<str> {
         &self.routing_key
     }
 }
@@ -236,7 +243,7 @@ mod tests {
         for number in 0..2 * REMEMBERED {
             assert_eq!(*jobs.to(&number.to_string()).full, format!("jobs:{number}"));
         }
-        assert_eq!(jobs.remembered.lock().len(), REMEMBERED);
+        assert_eq!(jobs.remembered.iter().filter(|place| place.get().is_some()).count(), REMEMBERED);
         assert!(Arc::ptr_eq(&jobs.to("0"), &jobs.to("0")));
     }
 }

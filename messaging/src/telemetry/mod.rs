@@ -2,8 +2,6 @@
 //! (<https://opentelemetry.io/docs/specs/semconv/messaging/rabbitmq/>, version 1.44). Without the
 //! feature, stand-ins take no room and do nothing.
 
-#[cfg(all(test, feature = "opentelemetry", feature = "memory"))]
-mod costs;
 #[cfg(feature = "opentelemetry")]
 pub(crate) mod destination;
 #[cfg(feature = "opentelemetry")]

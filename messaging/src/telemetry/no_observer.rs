@@ -2,7 +2,10 @@
 
 use amqp_client::{Delivery, Event, Message, Queue, Received};
 
-use crate::{error::Error, trace_context::TraceContext};
+use crate::{
+    error::Error,
+    trace_context::{Mark, TraceContext},
+};
 
 pub(crate) const HANDLER_FAILED: &str = "";
 pub(crate) const HANDLER_PANICKED: &str = "";
@@ -52,6 +55,10 @@ pub(crate) struct Operation(());
 
 impl Operation {
     pub(crate) fn trace(&self) -> Option<TraceContext> {
+        None
+    }
+
+    pub(crate) fn mark(&self) -> Option<Mark> {
         None
     }
 

@@ -21,8 +21,9 @@ use crate::{
         error_type::{CANCELLED, NOT_SENT, error_type},
         names,
         sinks::{Sinks, What, text},
+        tracer::{Details, Started},
     },
-    trace_context::TraceContext,
+    trace_context::{Mark, TraceContext},
 };
 
 /// An operation under way, if somebody observes it. Cloning gives another handle to it.
@@ -37,15 +38,23 @@ struct Active {
     what: What,
     /// The destination that it is performed on; a call of RPC has none.
     destination: Option<Arc<Destination>>,
-    /// The context in which it runs, with its own span if that exists.
-    context: Context,
-    has_span: bool,
+    span: OwnSpan,
     /// The position in a trace at which its message was created.
     creation: Option<SpanContext>,
     begun: Instant,
     /// The number of messages that it is about.
     messages: AtomicU64,
     has_ended: AtomicBool,
+}
+
+/// The span of an operation.
+enum OwnSpan {
+    /// There is none, and the operation runs in this context.
+    None(Context),
+    /// It is recorded, and the current one of this context.
+    Recording(Context),
+    /// It is not recorded. Only operations in which others run have a context of it.
+    Unrecorded(SpanContext, Option<Context>),
 }
 
 /// The beginning of an operation.
@@ -61,83 +70,145 @@ pub(super) struct Beginning<'a> {
 
 impl Beginning<'_> {
     /// Begins the operation with a span under this parent, which links the creation of its message.
-    pub(super) fn under(self, parent: &Context, details: &dyn Fn() -> Vec<KeyValue>) -> Operation {
+    pub(super) fn under(self, parent: &Context, attributes: &dyn Fn() -> Vec<KeyValue>) -> Operation {
         let Beginning { sinks, what, kind, destination, creation, since } = self;
+        // A sampler sees the parent anyway.
+        let is_parent = creation.as_ref() == Some(parent.span().span_context());
+        let link = |is_now: bool| creation.clone().filter(|_| is_parent != is_now);
         let span = || SpanBuilder {
             span_kind: Some(kind),
             start_time: since.map(|(time, _)| time),
-            links: creation.clone().map(|creation| vec![Link::with_context(creation)]),
+            links: link(true).map(|creation| vec![Link::with_context(creation)]),
             ..sinks.span(what, &destination)
         };
-        let details = || destination.details().chain(details()).collect();
-        let context = sinks.start(span, parent, &details);
+        let details = || Details { attributes: attributes(), link: link(false) };
+        let span = OwnSpan::begun(sinks, what, span, parent, &details);
         let begun = since.map_or_else(Instant::now, |(_, begun)| begun);
-        Operation::begun(sinks, (what, Some(destination)), context, (creation, begun, sinks.tracer.is_some()))
+        Operation::begun(sinks, (what, Some(destination)), span, (creation, begun))
     }
 
     /// Begins it without a span of its own.
     pub(super) fn without_span(self) -> Operation {
         let Beginning { sinks, what, destination, creation, .. } = self;
-        let context = Context::current();
-        Operation::begun(sinks, (what, Some(destination)), context, (creation, Instant::now(), false))
+        let span = OwnSpan::None(Context::current());
+        Operation::begun(sinks, (what, Some(destination)), span, (creation, Instant::now()))
     }
+}
+
+impl OwnSpan {
+    /// Begins a span if there is a tracer.
+    fn begun(
+        sinks: &Sinks,
+        what: What,
+        span: impl FnOnce() -> SpanBuilder,
+        parent: &Context,
+        details: &dyn Fn() -> Details,
+    ) -> Self {
+        let Some(tracer) = &sinks.tracer else { return OwnSpan::None(parent.clone()) };
+        if sinks.is_parent_based && is_unsampled(parent) {
+            let context = what.contains_others().then(|| parent.clone());
+            return OwnSpan::Unrecorded(parent.span().span_context().clone(), context);
+        }
+        match tracer.start(span(), parent, details) {
+            Started::Recording(context) => OwnSpan::Recording(context),
+            Started::Unrecorded(position) => {
+                let context =
+                    what.contains_others().then(|| parent.with_remote_span_context(position.clone()));
+                OwnSpan::Unrecorded(position, context)
+            }
+        }
+    }
+
+    /// Returns what `read` returns for its position in its trace.
+    fn position<R>(&self, read: impl FnOnce(&SpanContext) -> R) -> Option<R> {
+        match self {
+            OwnSpan::None(_) => None,
+            OwnSpan::Recording(context) => Some(read(context.span().span_context())),
+            OwnSpan::Unrecorded(position, _) => Some(read(position)),
+        }
+    }
+
+    fn context(&self) -> Option<&Context> {
+        match self {
+            OwnSpan::None(context) | OwnSpan::Recording(context) => Some(context),
+            OwnSpan::Unrecorded(_, context) => context.as_ref(),
+        }
+    }
+
+    fn recording(&self) -> Option<&Context> {
+        match self {
+            OwnSpan::Recording(context) => Some(context),
+            _ => None,
+        }
+    }
+}
+
+/// Tells whether the trace of a context is not sampled.
+fn is_unsampled(context: &Context) -> bool {
+    let span = context.span();
+    span.span_context().is_valid() && !span.span_context().is_sampled()
 }
 
 impl Operation {
     fn begun(
         sinks: &Arc<Sinks>,
         (what, destination): (What, Option<Arc<Destination>>),
-        context: Context,
-        (creation, begun, has_span): (Option<SpanContext>, Instant, bool),
+        span: OwnSpan,
+        (creation, begun): (Option<SpanContext>, Instant),
     ) -> Self {
         let (sinks, messages, has_ended) = (sinks.clone(), AtomicU64::new(1), AtomicBool::new(false));
-        let active =
-            Active { sinks, what, destination, context, has_span, creation, begun, messages, has_ended };
+        let active = Active { sinks, what, destination, span, creation, begun, messages, has_ended };
         Operation(Some(Arc::new(active)))
     }
 
     /// Begins a call of RPC, or a method that runs, with this span.
     #[cfg(feature = "oslo")]
     pub(super) fn rpc(sinks: &Arc<Sinks>, span: impl FnOnce() -> SpanBuilder) -> Self {
-        let context = Context::map_current(|current| sinks.start(span, current, &Vec::new));
-        Operation::begun(sinks, (What::Rpc, None), context, (None, Instant::now(), sinks.tracer.is_some()))
+        let span = Context::map_current(|current| {
+            OwnSpan::begun(sinks, What::Rpc, span, current, &Details::default)
+        });
+        Operation::begun(sinks, (What::Rpc, None), span, (None, Instant::now()))
     }
 
     /// Returns the position of its span in its trace.
     pub(crate) fn trace(&self) -> Option<TraceContext> {
-        let active = self.0.as_ref().filter(|active| active.has_span)?;
-        TraceContext::of_span(active.context.span().span_context())
+        self.0.as_ref()?.span.position(TraceContext::of_span)?
+    }
+
+    /// Returns the same for a message.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.0.as_ref()?.span.position(Mark::of_span)?
     }
 
     pub(super) fn span_context(&self) -> Option<SpanContext> {
-        let active = self.0.as_ref().filter(|active| active.has_span)?;
-        Some(active.context.span().span_context().clone())
+        self.0.as_ref()?.span.position(SpanContext::clone)
     }
 
     /// Adds a link to another span.
     pub(super) fn link(&self, other: SpanContext) {
-        if let Some(active) = self.0.as_ref().filter(|active| active.has_span) {
-            active.context.span().add_link(other, Vec::new());
+        if let Some(recording) = self.0.as_ref().and_then(|active| active.span.recording()) {
+            recording.span().add_link(other, Vec::new());
         }
     }
 
     /// Tells whether it has a span, so that its work belongs to that.
     pub(crate) fn has_span(&self) -> bool {
-        self.0.as_ref().is_some_and(|active| active.has_span)
+        self.0.as_ref().is_some_and(|active| !matches!(active.span, OwnSpan::None(_)))
     }
 
     /// Runs `call` as a part of it.
     pub(crate) fn enter<R>(&self, call: impl FnOnce() -> R) -> R {
-        let _current = self.0.as_ref().map(|active| active.context.clone().attach());
+        let context = self.0.as_ref().and_then(|active| active.span.context());
+        let _current = context.map(|context| context.clone().attach());
         call()
     }
 
     /// Wraps a future so that it runs as a part of it. What only that needs is stored apart, so
     /// that other futures stay small.
     pub(crate) fn around<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        match &self.0 {
+        match self.0.as_ref().and_then(|active| active.span.context()) {
             None => Either::Left(future),
-            Some(active) => Either::Right(Box::pin(future.with_context(active.context.clone()))),
+            Some(context) => Either::Right(Box::pin(future.with_context(context.clone()))),
         }
     }
 
@@ -159,9 +230,9 @@ impl Operation {
     pub(crate) fn counted(&self, messages: u64) {
         let Some(active) = &self.0 else { return };
         active.messages.store(messages, Relaxed);
-        if active.has_span {
+        if let Some(recording) = active.span.recording() {
             let count = KeyValue::new(names::BATCH_COUNT, i64::try_from(messages).unwrap_or(i64::MAX));
-            active.context.span().set_attribute(count);
+            recording.span().set_attribute(count);
         }
     }
 
@@ -187,9 +258,13 @@ impl Operation {
             creation,
             since: None,
         };
-        // A handler has ended when its message is settled.
-        match active.what {
-            What::Process => beginning.under(&active.context, &Vec::new),
+        match (active.what, &active.span) {
+            // To settle a message is a part of handling it, which is not recorded.
+            (What::Process, OwnSpan::Unrecorded(..)) => beginning.without_span(),
+            // A handler has ended when its message is settled.
+            (What::Process, OwnSpan::None(context) | OwnSpan::Recording(context)) => {
+                beginning.under(context, &Vec::new)
+            }
             _ => Context::map_current(|current| beginning.under(current, &Vec::new)),
         }
     }
@@ -209,8 +284,8 @@ impl Active {
         if let Some(destination) = &self.destination {
             self.count(destination, failure);
         }
-        if self.has_span {
-            let span = self.context.span();
+        if let Some(recording) = self.span.recording() {
+            let span = recording.span();
             if let Some(failure) = failure {
                 span.set_attribute(text(names::ERROR_TYPE, failure.to_owned()));
                 span.set_status(Status::error(""));

@@ -1,11 +1,11 @@
 //! Where the spans and metrics of a transport go, and what all of them have in common.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use opentelemetry::{Context, Key, KeyValue, StringValue, Value, trace::SpanBuilder};
+use opentelemetry::{Key, KeyValue, StringValue, Value, trace::SpanBuilder};
 
 use crate::telemetry::{
-    destination::{Destination, OPERATIONS},
+    destination::{Destination, Known, OPERATIONS},
     instruments::Instruments,
     names,
     tracer::Start,
@@ -17,9 +17,14 @@ pub(super) struct Sinks {
     pub(super) instruments: Instruments,
     /// Set when the span of a handler continues the trace of its message.
     pub(super) continues: bool,
+    /// Set when there are no spans in traces that are not sampled.
+    pub(super) is_parent_based: bool,
     /// The broker, if there is only one.
     pub(super) server: Option<Server>,
 }
+
+/// The most attributes that a span gets after it has begun: two ids and an error.
+const LATER: usize = 3;
 
 /// The address of a broker.
 #[derive(Clone, Debug)]
@@ -57,23 +62,42 @@ impl What {
         }
     }
 
+    /// Tells whether other operations happen within it.
+    pub(super) fn contains_others(self) -> bool {
+        match self {
+            What::Process => true,
+            #[cfg(feature = "oslo")]
+            What::Rpc => true,
+            _ => false,
+        }
+    }
+
     /// Returns the name of the operation that it counts as in metrics.
     fn measured_as(self) -> &'static str {
         if self == What::Create { What::Publish.name() } else { self.name() }
     }
 
-    /// Returns the number of the operation among those that are measured.
+    /// Returns the number of the operation among those of which something is remembered.
     fn number(self) -> usize {
         match self {
-            What::Publish | What::Create | What::Batch => 0,
+            What::Publish | What::Batch => 0,
             What::Receive => 1,
             What::Process => 2,
             What::Settle("ack") => 3,
             What::Settle("nack") => 4,
             What::Settle("reject") => 5,
+            What::Create => 6,
             #[cfg(feature = "oslo")]
             What::Rpc => OPERATIONS,
             What::Settle(_) => OPERATIONS,
+        }
+    }
+
+    /// Returns the name of its span.
+    fn span_name(self, destination: &Destination) -> String {
+        match &destination.lasting {
+            None => self.name().to_owned(),
+            Some(lasting) => format!("{} {lasting}", self.name()),
         }
     }
 
@@ -93,38 +117,11 @@ impl What {
 impl Sinks {
     /// Returns the span of an operation, with the attributes that samplers may want to see.
     pub(super) fn span(&self, what: What, destination: &Destination) -> SpanBuilder {
-        let name = match &destination.lasting {
-            None => what.name().into(),
-            Some(lasting) => {
-                let mut name = String::with_capacity(what.name().len() + 1 + lasting.len());
-                name.push_str(what.name());
-                name.push(' ');
-                name.push_str(lasting);
-                name.into()
-            }
-        };
-        let mut attributes = Vec::with_capacity(6);
-        attributes.push(text(names::SYSTEM, names::RABBITMQ));
-        attributes.push(text(names::OPERATION_NAME, what.name()));
-        attributes.push(text(names::OPERATION_TYPE, what.kind()));
-        attributes.push(text(names::DESTINATION_NAME, destination.full.clone()));
-        if let Some(server) = &self.server {
-            attributes.extend(server.attributes());
-        }
+        let known = self.known(what, destination);
+        let mut attributes = Vec::with_capacity(known.attributes.len() + LATER);
+        attributes.extend_from_slice(&known.attributes);
+        let name = known.name.to_string().into();
         SpanBuilder { name, attributes: Some(attributes), ..SpanBuilder::default() }
-    }
-
-    /// Begins a span if there is a tracer, and returns the context with it.
-    pub(super) fn start(
-        &self,
-        span: impl FnOnce() -> SpanBuilder,
-        parent: &Context,
-        details: &dyn Fn() -> Vec<KeyValue>,
-    ) -> Context {
-        match &self.tracer {
-            Some(tracer) => tracer.start(span(), parent, details),
-            None => parent.clone(),
-        }
     }
 
     /// Passes the attributes of an operation's metrics to `record`.
@@ -135,11 +132,44 @@ impl Sinks {
         error: Option<&str>,
         record: impl FnOnce(&[KeyValue]),
     ) {
-        let attributes = || self.attributes(what.measured_as(), destination, error);
-        match (error, destination.measured.get(what.number())) {
-            (None, Some(known)) => record(known.get_or_init(|| attributes().into())),
-            _ => record(&attributes()),
+        match error {
+            None => record(&self.known(what, destination).measured),
+            Some(_) => record(&self.attributes(what.measured_as(), destination, error)),
         }
+    }
+
+    fn known<'a>(&self, what: What, destination: &'a Destination) -> Cow<'a, Known> {
+        let known = || Known {
+            name: what.span_name(destination).into(),
+            attributes: self.span_attributes(what, destination).into(),
+            measured: self.attributes(what.measured_as(), destination, None).into(),
+        };
+        match destination.known.get(what.number()) {
+            Some(place) => Cow::Borrowed(place.get_or_init(known)),
+            None => Cow::Owned(known()),
+        }
+    }
+
+    fn span_attributes(&self, what: What, destination: &Destination) -> Vec<KeyValue> {
+        let mut attributes = vec![
+            text(names::SYSTEM, names::RABBITMQ),
+            text(names::OPERATION_NAME, what.name()),
+            text(names::OPERATION_TYPE, what.kind()),
+            text(names::DESTINATION_NAME, destination.full.clone()),
+        ];
+        if let Some(server) = &self.server {
+            attributes.extend(server.attributes());
+        }
+        let key = destination.routing_key();
+        if !key.is_empty() {
+            attributes.push(text(names::ROUTING_KEY, key.clone()));
+        }
+        let flags = [
+            (names::DESTINATION_TEMPORARY, destination.is_temporary),
+            (names::DESTINATION_ANONYMOUS, destination.is_anonymous),
+        ];
+        attributes.extend(flags.into_iter().filter(|flag| flag.1).map(|(name, _)| KeyValue::new(name, true)));
+        attributes
     }
 
     fn attributes(
@@ -164,17 +194,6 @@ impl Server {
     fn attributes(&self) -> [KeyValue; 2] {
         let port = KeyValue::new(names::SERVER_PORT, i64::from(self.port));
         [text(names::SERVER_ADDRESS, self.address.clone()), port]
-    }
-}
-
-impl Destination {
-    /// Returns the attributes that only recorded spans have.
-    pub(super) fn details(&self) -> impl Iterator<Item = KeyValue> {
-        let key = Some(self.routing_key()).filter(|key| !key.is_empty());
-        let key = key.map(|key| text(names::ROUTING_KEY, key.to_owned()));
-        let flag = |name, is_set: bool| is_set.then(|| KeyValue::new(name, true));
-        let temporary = flag(names::DESTINATION_TEMPORARY, self.is_temporary);
-        key.into_iter().chain(temporary).chain(flag(names::DESTINATION_ANONYMOUS, self.is_anonymous))
     }
 }
 

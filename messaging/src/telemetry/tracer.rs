@@ -7,9 +7,23 @@ use opentelemetry::{
 
 /// Begins spans.
 pub(super) trait Start: Send + Sync {
-    /// Begins a span, and returns the parent's context with it. `details` are for spans that are
-    /// recorded.
-    fn start(&self, span: SpanBuilder, parent: &Context, details: &dyn Fn() -> Vec<KeyValue>) -> Context;
+    /// Begins a span. `details` are for one that is recorded.
+    fn start(&self, span: SpanBuilder, parent: &Context, details: &dyn Fn() -> Details) -> Started;
+}
+
+/// What only spans get that are recorded.
+#[derive(Default)]
+pub(super) struct Details {
+    pub(super) attributes: Vec<KeyValue>,
+    pub(super) link: Option<SpanContext>,
+}
+
+/// A span that has begun.
+pub(super) enum Started {
+    /// It is recorded, and the current one of this context.
+    Recording(Context),
+    /// It is not recorded: its position in the trace is all that is needed of it.
+    Unrecorded(SpanContext),
 }
 
 impl<T, S> Start for T
@@ -17,14 +31,17 @@ where
     T: Tracer<Span = S> + Send + Sync,
     S: Span + Send + Sync + 'static,
 {
-    fn start(&self, span: SpanBuilder, parent: &Context, details: &dyn Fn() -> Vec<KeyValue>) -> Context {
+    fn start(&self, span: SpanBuilder, parent: &Context, details: &dyn Fn() -> Details) -> Started {
         let mut span = self.build_with_context(span, parent);
-        if span.is_recording() {
-            span.set_attributes(details());
-            return parent.with_span(span);
+        if !span.is_recording() {
+            return Started::Unrecorded(span.span_context().clone());
         }
-        // Its position is all that is needed of it.
-        parent.with_remote_span_context(span.span_context().clone())
+        let Details { attributes, link } = details();
+        span.set_attributes(attributes);
+        if let Some(link) = link {
+            span.add_link(link, Vec::new());
+        }
+        Started::Recording(parent.with_span(span))
     }
 }
 
@@ -35,8 +52,10 @@ pub(super) fn is_noop(tracer: &dyn Start) -> bool {
     let probe = SpanId::from(1);
     let parent = SpanContext::new(TraceId::from(1), probe, TraceFlags::NOT_SAMPLED, true, <_>::default());
     let parent = Context::new().with_remote_span_context(parent).with_telemetry_suppressed();
-    let started = tracer.start(SpanBuilder::from_name("probe"), &parent, &Vec::new);
-    started.span().span_context().span_id() == probe
+    match tracer.start(SpanBuilder::from_name("probe"), &parent, &Details::default) {
+        Started::Unrecorded(position) => position.span_id() == probe,
+        Started::Recording(_) => false,
+    }
 }
 
 #[cfg(test)]
