@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use amqp_client::Queue;
 use messaging::{
-    Context as RpcContext, Exchange, Incoming, OnFailure, RetryLater, TraceContext, Transport,
+    Context as RpcContext, Exchange, Incoming, OnFailure, PublishOptions, RetryLater, TraceContext,
+    Transport,
     notify::{BatchResult, Event, Level, NotificationResult},
 };
 use opentelemetry::{
@@ -55,7 +56,8 @@ async fn a_handler_is_a_consumer_span_under_the_publish(broker: Broker) {
             }
         });
     let worker = within(worker).await.unwrap();
-    within(transport.producer(exchange).ensure_publish("a.b", &1)).await.unwrap();
+    let options = PublishOptions::new().message_id("m-1").unwrap();
+    within(transport.producer(exchange).ensure_publish(("a.b", &options), &1)).await.unwrap();
     let published = recorded.span(&format!("publish {name}:a.b")).await;
     let handled = recorded.span(&format!("process {name}:a.b:{queue}")).await;
     assert_eq!(handled.kind(), SpanKind::Consumer);
@@ -66,6 +68,7 @@ async fn a_handler_is_a_consumer_span_under_the_publish(broker: Broker) {
         ("messaging.operation.type", "process"),
         ("messaging.destination.name", &format!("{name}:a.b:{queue}")),
         ("messaging.rabbitmq.destination.routing_key", "a.b"),
+        ("messaging.message.id", "m-1"),
     ] {
         assert_eq!(handled.text(attribute).as_deref(), Some(value), "{attribute}");
     }
@@ -78,6 +81,22 @@ async fn a_handler_is_a_consumer_span_under_the_publish(broker: Broker) {
     assert_eq!(acked.kind(), SpanKind::Client);
     assert!(acked.is_child_of(&handled.span_context) && acked.links_to(&published.span_context), "{acked:?}");
     assert_eq!(acked.text("messaging.operation.type").as_deref(), Some("settle"));
+    within(worker.stop()).await;
+}
+
+async fn a_queue_of_two_exchanges_tells_them_apart(broker: Broker) {
+    let (recorded, queue) = (Recorded::new(), broker.name("q"));
+    let (transport, names) = (recorded.transport(&broker).await, ["x", "y"].map(|name| broker.name(name)));
+    let exchanges = names.each_ref().map(Exchange::topic);
+    let worker = transport.worker(Queue::new(&queue)).bind(&exchanges[0], "#").bind(&exchanges[1], "#");
+    let handler = |_: Incoming<u32>| async { Ok::<_, String>(()) };
+    let worker = within(worker.start(handler)).await.unwrap();
+    for exchange in exchanges {
+        within(transport.producer(exchange).ensure_publish("k", &1)).await.unwrap();
+    }
+    for name in names {
+        recorded.span(&format!("ack {name}:k:{queue}")).await;
+    }
     within(worker.stop()).await;
 }
 
@@ -186,6 +205,7 @@ async fn notifications_are_handled_alone_or_together(broker: Broker) {
 
 on_every_broker!(
     a_handler_is_a_consumer_span_under_the_publish,
+    a_queue_of_two_exchanges_tells_them_apart,
     a_failure_and_its_settlement_are_told,
     a_message_that_is_retried_later_keeps_its_trace,
     a_handler_may_begin_a_trace_of_its_own,

@@ -1,8 +1,10 @@
 //! The metrics of producers, consumers and connections.
 
+use std::time::Duration;
+
 use amqp_broker::Broker as Embedded;
 use amqp_client::{Event, Queue};
-use messaging::{Exchange, Incoming, PublishOptions};
+use messaging::{Exchange, Incoming, PublishOptions, RetryPolicy};
 
 use super::recorded::Recorded;
 use crate::messaging::fixture::{Broker, within};
@@ -96,4 +98,21 @@ async fn the_time_for_which_the_broker_blocks_is_counted() {
     while !matches!(within(events.recv()).await.unwrap().event, Event::Unblocked) {}
     let role = [("amqp.client.connection.role", "publish")];
     assert!(recorded.total("amqp.client.blocked.time", &role) > 0.0);
+}
+
+#[tokio::test]
+async fn a_message_that_was_never_sent_is_not_counted_as_sent() {
+    let (broker, recorded) = (Embedded::builder().build(), Recorded::new());
+    let transport = recorded.options().on(&broker);
+    let mut events = transport.events();
+    let needs = PublishOptions::new().declare(Queue::new("q"));
+    let producer = transport.producer(Exchange::default());
+    within(producer.ensure_publish(("q", &needs), &1)).await.unwrap();
+    broker.faults().block("low on memory");
+    while !matches!(within(events.recv()).await.unwrap().event, Event::Blocked(_)) {}
+    let millisecond = Duration::from_millis(1);
+    let hasty = producer.retry(RetryPolicy::exponential(millisecond, millisecond).deadline(millisecond));
+    within(hasty.ensure_publish("q", &2)).await.unwrap_err();
+    assert_eq!(recorded.total(OPERATIONS, &[("error.type", "not_sent")]), 1.0);
+    assert_eq!(recorded.total("messaging.client.sent.messages", &[]), 1.0);
 }

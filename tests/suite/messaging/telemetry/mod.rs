@@ -6,5 +6,6 @@ mod pika;
 mod publish;
 mod recorded;
 mod rpc;
+mod sampling;
 
 use super::on_every_broker;

@@ -66,8 +66,11 @@ async fn a_publish_is_a_producer_span_whose_context_the_message_carries(broker: 
     assert!(!span.has_failed());
     let scope = &span.instrumentation_scope;
     assert_eq!((scope.name(), scope.schema_url().is_some()), ("messaging", true));
-    let carried = TraceContext::of(&sink.properties().await).unwrap();
+    let properties = sink.properties().await;
+    let carried = TraceContext::of(&properties).unwrap();
     assert!(is_position(&carried, &span.span_context), "{carried:?} {span:?}");
+    let kept = [&properties.message_id, &properties.correlation_id].map(|id| id.as_ref().unwrap().as_str());
+    assert_eq!(kept, [Ok("m-1"), Ok("c-1")]);
 }
 
 async fn a_trace_that_a_message_has_already_is_linked_and_kept(broker: Broker) {
@@ -101,6 +104,9 @@ async fn each_message_of_many_has_a_span_and_all_are_linked(broker: Broker) {
     let mut sink = Sink::bound(&broker, &exchange, "#").await;
     let own = recorded.own("own");
     let producer = transport.producer(exchange);
+    // One alone is a publish.
+    within(producer.ensure_publish("a", &0)).await.unwrap();
+    sink.properties().await;
     let publishing = async {
         let mut published = producer.publish_all(stream::iter([("a", 1), ("b", 2)]), 8);
         while let Some(outcome) = published.next().await {
@@ -119,6 +125,25 @@ async fn each_message_of_many_has_a_span_and_all_are_linked(broker: Broker) {
         let carried = TraceContext::of(&sink.properties().await).unwrap();
         assert!(is_position(&carried, &one.span_context), "{one:?}");
     }
+}
+
+async fn a_message_of_many_that_has_a_trace_already_is_linked_alone(broker: Broker) {
+    let (recorded, name) = (Recorded::new(), broker.name("x"));
+    let exchange = Exchange::topic(&name);
+    let mut sink = Sink::bound(&broker, &exchange, "#").await;
+    let given = TraceContext::new(PARENT).unwrap();
+    let hook = given.clone();
+    let options = recorded.options().trace_context(move || Some(hook.clone()));
+    let transport = within(options.connect(&broker.url)).await.unwrap();
+    let producer = transport.producer(exchange);
+    let mut published = producer.publish_all(stream::iter([("a", 1)]), 8);
+    within(published.next()).await.unwrap().unwrap();
+    assert!(within(published.next()).await.is_none());
+    let all = recorded.span(&format!("publish {name}")).await;
+    let [link] = &all.links.links[..] else { panic!("{all:?}") };
+    assert!(is_position(&given, &link.span_context), "{all:?}");
+    assert_eq!(TraceContext::of(&sink.properties().await), Some(given));
+    assert_eq!(recorded.names(), [all.name]);
 }
 
 async fn a_failed_publish_tells_the_class_of_its_failure(broker: Broker) {
@@ -145,6 +170,7 @@ on_every_broker!(
     a_publish_is_a_producer_span_whose_context_the_message_carries,
     a_trace_that_a_message_has_already_is_linked_and_kept,
     each_message_of_many_has_a_span_and_all_are_linked,
+    a_message_of_many_that_has_a_trace_already_is_linked_alone,
     a_failed_publish_tells_the_class_of_its_failure,
     temporary_queues_are_attributes_and_not_in_names,
 );

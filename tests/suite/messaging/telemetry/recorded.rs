@@ -10,7 +10,7 @@ use opentelemetry_sdk::{
         InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
         data::{AggregatedMetrics, Metric, MetricData, ResourceMetrics, ScopeMetrics},
     },
-    trace::{InMemorySpanExporter, SdkTracerProvider, SpanData},
+    trace::{InMemorySpanExporter, Sampler, SdkTracerProvider, ShouldSample, SpanData},
 };
 
 use super::super::fixture::{Broker, within};
@@ -25,8 +25,14 @@ pub(super) struct Recorded {
 
 impl Recorded {
     pub(super) fn new() -> Self {
+        Recorded::sampling(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
+    }
+
+    /// Keeps the spans that a sampler wants.
+    pub(super) fn sampling(sampler: impl ShouldSample + 'static) -> Self {
         let (spans, metrics) = (InMemorySpanExporter::default(), InMemoryMetricExporter::default());
-        let tracers = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        let tracers = SdkTracerProvider::builder().with_sampler(sampler);
+        let tracers = tracers.with_simple_exporter(spans.clone()).build();
         let reader = PeriodicReader::builder(metrics.clone()).build();
         let meters = SdkMeterProvider::builder().with_reader(reader).build();
         Recorded { spans, tracers, metrics, meters }
