@@ -40,8 +40,6 @@ pub(super) const OPERATIONS: usize = 7;
 pub(super) struct Known {
     /// The name of the span.
     pub(super) name: Box<str>,
-    /// The attributes of the span.
-    pub(super) attributes: Box<[KeyValue]>,
     /// The attributes of the metrics, if it succeeds.
     pub(super) measured: Box<[KeyValue]>,
 }

@@ -21,7 +21,7 @@ use crate::{
         error_type::{CANCELLED, NOT_SENT, error_type},
         names,
         sinks::{Sinks, What, text},
-        tracer::{Details, Started},
+        tracer::Started,
     },
     trace_context::{Mark, TraceContext},
 };
@@ -72,16 +72,17 @@ impl Beginning<'_> {
     /// Begins the operation with a span under this parent, which links the creation of its message.
     pub(super) fn under(self, parent: &Context, attributes: &dyn Fn() -> Vec<KeyValue>) -> Operation {
         let Beginning { sinks, what, kind, destination, creation, since } = self;
-        // A sampler sees the parent anyway.
-        let is_parent = creation.as_ref() == Some(parent.span().span_context());
-        let link = |is_now: bool| creation.clone().filter(|_| is_parent != is_now);
         let span = || SpanBuilder {
             span_kind: Some(kind),
             start_time: since.map(|(time, _)| time),
-            links: link(true).map(|creation| vec![Link::with_context(creation)]),
+            links: creation.clone().map(|creation| vec![Link::with_context(creation)]),
             ..sinks.span(what, &destination)
         };
-        let details = || Details { attributes: attributes(), link: link(false) };
+        let details = || {
+            let mut details = attributes();
+            details.extend(destination.details());
+            details
+        };
         let span = OwnSpan::begun(sinks, what, span, parent, &details);
         let begun = since.map_or_else(Instant::now, |(_, begun)| begun);
         Operation::begun(sinks, (what, Some(destination)), span, (creation, begun))
@@ -102,7 +103,7 @@ impl OwnSpan {
         what: What,
         span: impl FnOnce() -> SpanBuilder,
         parent: &Context,
-        details: &dyn Fn() -> Details,
+        details: &dyn Fn() -> Vec<KeyValue>,
     ) -> Self {
         let Some(tracer) = &sinks.tracer else { return OwnSpan::None(parent.clone()) };
         if sinks.is_parent_based && is_unsampled(parent) {
@@ -164,9 +165,7 @@ impl Operation {
     /// Begins a call of RPC, or a method that runs, with this span.
     #[cfg(feature = "oslo")]
     pub(super) fn rpc(sinks: &Arc<Sinks>, span: impl FnOnce() -> SpanBuilder) -> Self {
-        let span = Context::map_current(|current| {
-            OwnSpan::begun(sinks, What::Rpc, span, current, &Details::default)
-        });
+        let span = Context::map_current(|current| OwnSpan::begun(sinks, What::Rpc, span, current, &Vec::new));
         Operation::begun(sinks, (What::Rpc, None), span, (None, Instant::now()))
     }
 

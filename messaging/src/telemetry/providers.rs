@@ -109,10 +109,10 @@ impl Telemetry {
         self
     }
 
-    /// Tells that the provider's sampler records nothing in a trace that its parent does not sample.
-    /// The SDK's default, `ParentBased`, is such a sampler. It is then not asked about these spans,
-    /// which makes them several times as cheap; the trace is carried on without their positions.
-    /// Default false: the sampler decides about each span.
+    /// Sets whether the provider's sampler is known to record nothing in a trace that the parent
+    /// does not sample, as the SDK's default, `ParentBased`, does. It is then not asked about such
+    /// spans, which makes them cheaper; messages carry the position of the parent. Default false:
+    /// the sampler decides about each span.
     #[must_use]
     pub fn parent_based(mut self, is_parent_based: bool) -> Self {
         self.is_parent_based = is_parent_based;

@@ -23,8 +23,8 @@ pub(super) struct Sinks {
     pub(super) server: Option<Server>,
 }
 
-/// The most attributes that a span gets after it has begun: two ids and an error.
-const LATER: usize = 3;
+/// The most attributes of a span: those below, three of the destination, two ids and an error.
+const MOST: usize = 12;
 
 /// The address of a broker.
 #[derive(Clone, Debug)]
@@ -117,10 +117,16 @@ impl What {
 impl Sinks {
     /// Returns the span of an operation, with the attributes that samplers may want to see.
     pub(super) fn span(&self, what: What, destination: &Destination) -> SpanBuilder {
-        let known = self.known(what, destination);
-        let mut attributes = Vec::with_capacity(known.attributes.len() + LATER);
-        attributes.extend_from_slice(&known.attributes);
-        let name = known.name.to_string().into();
+        // Making them takes a third of the time of cloning them.
+        let mut attributes = Vec::with_capacity(MOST);
+        attributes.push(text(names::SYSTEM, names::RABBITMQ));
+        attributes.push(text(names::OPERATION_NAME, what.name()));
+        attributes.push(text(names::OPERATION_TYPE, what.kind()));
+        attributes.push(text(names::DESTINATION_NAME, destination.full.clone()));
+        if let Some(server) = &self.server {
+            attributes.extend(server.attributes());
+        }
+        let name = self.known(what, destination).name.to_string().into();
         SpanBuilder { name, attributes: Some(attributes), ..SpanBuilder::default() }
     }
 
@@ -141,35 +147,12 @@ impl Sinks {
     fn known<'a>(&self, what: What, destination: &'a Destination) -> Cow<'a, Known> {
         let known = || Known {
             name: what.span_name(destination).into(),
-            attributes: self.span_attributes(what, destination).into(),
             measured: self.attributes(what.measured_as(), destination, None).into(),
         };
         match destination.known.get(what.number()) {
             Some(place) => Cow::Borrowed(place.get_or_init(known)),
             None => Cow::Owned(known()),
         }
-    }
-
-    fn span_attributes(&self, what: What, destination: &Destination) -> Vec<KeyValue> {
-        let mut attributes = vec![
-            text(names::SYSTEM, names::RABBITMQ),
-            text(names::OPERATION_NAME, what.name()),
-            text(names::OPERATION_TYPE, what.kind()),
-            text(names::DESTINATION_NAME, destination.full.clone()),
-        ];
-        if let Some(server) = &self.server {
-            attributes.extend(server.attributes());
-        }
-        let key = destination.routing_key();
-        if !key.is_empty() {
-            attributes.push(text(names::ROUTING_KEY, key.clone()));
-        }
-        let flags = [
-            (names::DESTINATION_TEMPORARY, destination.is_temporary),
-            (names::DESTINATION_ANONYMOUS, destination.is_anonymous),
-        ];
-        attributes.extend(flags.into_iter().filter(|flag| flag.1).map(|(name, _)| KeyValue::new(name, true)));
-        attributes
     }
 
     fn attributes(
@@ -194,6 +177,17 @@ impl Server {
     fn attributes(&self) -> [KeyValue; 2] {
         let port = KeyValue::new(names::SERVER_PORT, i64::from(self.port));
         [text(names::SERVER_ADDRESS, self.address.clone()), port]
+    }
+}
+
+impl Destination {
+    /// Returns the attributes that only recorded spans have.
+    pub(super) fn details(&self) -> impl Iterator<Item = KeyValue> {
+        let key = Some(self.routing_key()).filter(|key| !key.is_empty());
+        let key = key.map(|key| text(names::ROUTING_KEY, key.clone()));
+        let flag = |name, is_set: bool| is_set.then(|| KeyValue::new(name, true));
+        let temporary = flag(names::DESTINATION_TEMPORARY, self.is_temporary);
+        key.into_iter().chain(temporary).chain(flag(names::DESTINATION_ANONYMOUS, self.is_anonymous))
     }
 }
 

@@ -7,15 +7,8 @@ use opentelemetry::{
 
 /// Begins spans.
 pub(super) trait Start: Send + Sync {
-    /// Begins a span. `details` are for one that is recorded.
-    fn start(&self, span: SpanBuilder, parent: &Context, details: &dyn Fn() -> Details) -> Started;
-}
-
-/// What only spans get that are recorded.
-#[derive(Default)]
-pub(super) struct Details {
-    pub(super) attributes: Vec<KeyValue>,
-    pub(super) link: Option<SpanContext>,
+    /// Begins a span. `details` are attributes for one that is recorded.
+    fn start(&self, span: SpanBuilder, parent: &Context, details: &dyn Fn() -> Vec<KeyValue>) -> Started;
 }
 
 /// A span that has begun.
@@ -31,16 +24,12 @@ where
     T: Tracer<Span = S> + Send + Sync,
     S: Span + Send + Sync + 'static,
 {
-    fn start(&self, span: SpanBuilder, parent: &Context, details: &dyn Fn() -> Details) -> Started {
+    fn start(&self, span: SpanBuilder, parent: &Context, details: &dyn Fn() -> Vec<KeyValue>) -> Started {
         let mut span = self.build_with_context(span, parent);
         if !span.is_recording() {
             return Started::Unrecorded(span.span_context().clone());
         }
-        let Details { attributes, link } = details();
-        span.set_attributes(attributes);
-        if let Some(link) = link {
-            span.add_link(link, Vec::new());
-        }
+        span.set_attributes(details());
         Started::Recording(parent.with_span(span))
     }
 }
@@ -52,7 +41,7 @@ pub(super) fn is_noop(tracer: &dyn Start) -> bool {
     let probe = SpanId::from(1);
     let parent = SpanContext::new(TraceId::from(1), probe, TraceFlags::NOT_SAMPLED, true, <_>::default());
     let parent = Context::new().with_remote_span_context(parent).with_telemetry_suppressed();
-    match tracer.start(SpanBuilder::from_name("probe"), &parent, &Details::default) {
+    match tracer.start(SpanBuilder::from_name("probe"), &parent, &Vec::new) {
         Started::Unrecorded(position) => position.span_id() == probe,
         Started::Recording(_) => false,
     }
