@@ -32,9 +32,19 @@ struct Put {
 
 #[derive(Debug)]
 enum To {
-    List { key: String, expiry: Option<Expiry> },
-    Delayed { key: String, due: f64 },
-    Channel(String),
+    List {
+        key: String,
+        expiry: Option<Expiry>,
+    },
+    Delayed {
+        key: String,
+        due: f64,
+    },
+    /// With `legacy`, the channel that older versions of kombu listen to.
+    Channel {
+        channel: String,
+        legacy: Option<String>,
+    },
 }
 
 impl Batch {
@@ -55,13 +65,10 @@ impl Batch {
         self.add(owner, To::List { key: place.key, expiry }, raw);
     }
 
-    /// Adds a message that is published to a channel, and maybe to the one that old versions use,
-    /// for which nobody is responsible.
+    /// Adds a message that is published to a channel, and maybe to the one that old versions use.
+    /// It is routed if either is heard.
     pub(super) fn tell(&mut self, owner: usize, channel: String, legacy: Option<String>, raw: Vec<u8>) {
-        if let Some(legacy) = legacy {
-            self.puts.push(Put { to: To::Channel(legacy), messages: vec![raw.clone()], owners: Vec::new() });
-        }
-        self.add(owner, To::Channel(channel), raw);
+        self.add(owner, To::Channel { channel, legacy }, raw);
     }
 
     fn add(&mut self, owner: usize, to: To, raw: Vec<u8>) {
@@ -116,7 +123,11 @@ impl Put {
                 }
             }
             To::Delayed { key, due } => _ = pipeline.cmd("ZADD").arg(key).arg(due).arg(&self.messages),
-            To::Channel(channel) => _ = pipeline.cmd("PUBLISH").arg(channel).arg(&self.messages),
+            To::Channel { channel, legacy } => {
+                for channel in std::iter::once(channel).chain(legacy) {
+                    pipeline.cmd("PUBLISH").arg(channel).arg(&self.messages);
+                }
+            }
         }
     }
 
@@ -127,12 +138,21 @@ impl Put {
         answers: &mut impl Iterator<Item = RedisResult<Value>>,
         outcomes: &mut [Published],
     ) -> Result<(), BackendError> {
-        let answer = answers.next();
-        if let To::List { key, expiry: Some(expiry) } = &self.to {
-            expiry.lists(key).for_each(|_| _ = answers.next());
+        let mut answer = answers.next();
+        match &self.to {
+            To::List { key, expiry: Some(expiry) } => {
+                expiry.lists(key).for_each(|_| _ = answers.next());
+            }
+            To::Channel { legacy: Some(_), .. } => {
+                let legacy = answers.next();
+                if matches!(answer, Some(Ok(Value::Int(0)))) {
+                    answer = legacy;
+                }
+            }
+            _ => {}
         }
         let outcome = match answer {
-            Some(Ok(Value::Int(0))) if matches!(self.to, To::Channel(_)) => Published::Unroutable,
+            Some(Ok(Value::Int(0))) if matches!(self.to, To::Channel { .. }) => Published::Unroutable,
             Some(Ok(_)) => return Ok(()),
             Some(Err(error)) if is_lost(&error) => return hub.checked(Err(error)),
             Some(Err(error)) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_core::Stream as _;
 use tokio::time::timeout;
 
-use super::support::{Setting, ask, bodies, queue};
+use super::support::{Setting, ask, binding, bodies, queue};
 use crate::backend::{ExchangeKind, Link, Published, QueueDeclaration, Settlement};
 use crate::tests::log::Log;
 
@@ -207,4 +207,60 @@ async fn kombu_of_an_old_version_hears_on_its_channel_what_is_published_here() {
     let heard = std::future::poll_fn(|context| messages.as_mut().poll_next(context));
     let heard = timeout(Duration::from_secs(60), heard).await.expect("a message").unwrap();
     assert_eq!(heard.get_channel_name(), "/{db}.f");
+}
+
+/// A publisher might send again what is told as unroutable.
+#[tokio::test]
+async fn what_kombu_of_an_old_version_alone_hears_is_routed() {
+    let test = "what_kombu_of_an_old_version_alone_hears_is_routed";
+    let compatible = |options: crate::redis::RedisOptions| options.sentinel_fanout_compat(true);
+    let Some(setting) = Setting::with(test, compatible).await else { return };
+    let _: () = setting.ask(&["SADD", "_kombu.binding.undeclared", "\x06\x16\x06\x16bcast.1"]).await;
+    let mut client = setting.open().await;
+    client.exchange("declared", ExchangeKind::Fanout).await;
+    assert_eq!(client.publish("declared", "", "nobody").await, Published::Unroutable);
+    let kombu = redis::Client::open(setting.server.url()).unwrap();
+    let mut kombu = kombu.get_async_pubsub().await.unwrap();
+    for exchange in ["undeclared", "declared"] {
+        kombu.subscribe(format!("/{{db}}.{exchange}")).await.unwrap();
+        assert_eq!(client.publish(exchange, "", "m").await, Published::Routed, "{exchange}");
+    }
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "bcast.1"]).await, 0, "it is no direct exchange");
+}
+
+#[tokio::test]
+async fn a_queue_that_one_link_leaves_stays_for_the_other_that_has_bound_it() {
+    let test = "a_queue_that_one_link_leaves_stays_for_the_other_that_has_bound_it";
+    let Some(setting) = Setting::new(test).await else { return };
+    let (mut client, mut other) = (setting.open().await, setting.open().await);
+    client.exchange("f", ExchangeKind::Fanout).await;
+    for client in [&mut client, &mut other] {
+        client.bind("f", "", "q").await;
+    }
+    client.link.leave_queue("q").await.unwrap();
+    assert_eq!(client.publish("f", "", "m").await, Published::Routed);
+    other.watch("q").await;
+    assert_eq!(other.next("q").await.message.body, "m");
+}
+
+#[tokio::test]
+async fn a_fanout_queue_is_purged_and_unbound_like_others() {
+    let Some(setting) = Setting::new("a_fanout_queue_is_purged_and_unbound_like_others").await else {
+        return;
+    };
+    let mut client = setting.open().await;
+    client.exchange("f", ExchangeKind::Fanout).await;
+    client.declare("q", &[]).await;
+    for key in ["a", "b"] {
+        client.bind("f", key, "q").await;
+        assert_eq!(client.publish("f", key, key).await, Published::Routed);
+    }
+    while client.link.find_queue("q").await.unwrap() < 2 {}
+    assert_eq!(client.link.purge_queue("q").await, Ok(2));
+    assert_eq!(client.link.find_queue("q").await, Ok(0));
+    client.link.unbind(&binding("f", "a", "q")).await.unwrap();
+    assert_eq!(client.publish("f", "a", "no").await, Published::Unroutable);
+    assert_eq!(client.publish("f", "b", "yes").await, Published::Routed);
+    client.link.delete_exchange("f", false).await.unwrap();
+    assert_eq!(setting.ask::<u32>(&["PUBSUB", "NUMPAT"]).await, 0);
 }
