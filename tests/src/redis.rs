@@ -135,7 +135,7 @@ impl Redis {
             if let Some(status) = self.server.ended()? {
                 return Err(io::Error::other(format!("redis-server has ended: {status}")));
             }
-            if self.ping().await.is_ok() {
+            if self.ping().await.is_ok() && self.is_own().await.unwrap_or(false) {
                 return Ok(());
             }
             sleep(POLL_INTERVAL).await;
@@ -150,6 +150,13 @@ impl Redis {
         stream.read_exact(&mut answer).await?;
         // While it loads, it answers with an error.
         if &answer == b"+PONG" { Ok(()) } else { Err(io::ErrorKind::NotConnected.into()) }
+    }
+
+    /// Tells whether it is this one that answers: another that has taken the port may do so before
+    /// this one ends.
+    async fn is_own(&self) -> io::Result<bool> {
+        let own = format!("process_id:{}", self.server.id());
+        Ok(self.ask("INFO server").await?.lines().any(|line| line == own))
     }
 }
 

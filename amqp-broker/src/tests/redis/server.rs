@@ -44,14 +44,17 @@ impl RedisServer {
 
     /// Waits until it answers; `false` when it ended, because another took the port.
     async fn is_up(&mut self) -> bool {
-        let began = Instant::now();
+        // Another that took the port may answer before this one has noticed it.
+        let (began, own) = (Instant::now(), format!("process_id:{}", self.process.id()));
         while began.elapsed() < Duration::from_secs(60) {
             if self.process.try_wait().unwrap().is_some() {
                 return false;
             }
             let client = redis::Client::open(self.url()).unwrap();
             if let Ok(mut connection) = client.get_multiplexed_async_connection().await
-                && redis::cmd("PING").exec_async(&mut connection).await.is_ok()
+                && let Ok(info) =
+                    redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await
+                && info.lines().any(|line| line == own)
             {
                 return true;
             }
