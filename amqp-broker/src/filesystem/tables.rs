@@ -232,6 +232,26 @@ mod tests {
     }
 
     #[test]
+    fn bindings_that_come_and_go_at_once_are_neither_lost_nor_half_read() {
+        const MANY: usize = 300;
+        let folder = tempfile::tempdir().unwrap();
+        let control = folder.path();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (0..MANY).for_each(|key| add(control, "x", &member(&key.to_string(), "stays")).unwrap());
+            });
+            scope.spawn(|| {
+                for key in 0..MANY {
+                    add(control, "x", &member(&"long".repeat(key), "goes")).unwrap();
+                    remove(control, "x", |member| member.queue == "goes").unwrap();
+                }
+            });
+            scope.spawn(|| (0..MANY).for_each(|_| _ = read(control, "x").unwrap()));
+        });
+        assert_eq!(read(control, "x").unwrap().iter().count(), MANY);
+    }
+
+    #[test]
     fn a_table_of_kombu_is_read_and_anything_else_is_left_alone_and_logged_once() {
         let folder = tempfile::tempdir().unwrap();
         let control = folder.path();

@@ -80,3 +80,15 @@ fn get(key: &str) -> Cmd {
     get.arg(key);
     get
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_left_behind_stops_others_for_as_long_as_is_wanted_and_seconds_at_most() {
+        let options = RedisOptions::default();
+        assert_eq!(lock_lifetime(&options), LIFETIME);
+        assert_eq!(lock_lifetime(&options.unacked_mutex_expire(LIFETIME / 4)), LIFETIME / 4);
+    }
+}

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use amqp_codec::{
     Method, Properties,
-    method::{basic, channel, confirm, queue},
+    method::{basic, channel, confirm, exchange as methods, queue},
 };
 use tempfile::TempDir;
 
@@ -13,7 +13,7 @@ use crate::{
     filesystem::{Filesystem, FilesystemOptions},
     tests::{
         peer::{Peer, short},
-        steps::{bind, exchange, unbind},
+        steps::{bind, consume, exchange, unbind},
     },
 };
 
@@ -158,8 +158,8 @@ async fn a_table_that_cannot_be_read_is_left_alone_and_harms_no_other_exchange()
     peer.declare("q").await;
     peer.call(1, bind("q", "good")).await;
     for name in ["x", "y"] {
-        let find = amqp_codec::method::exchange::Declare { passive: true, ..exchange(name, "direct") };
-        let delete = amqp_codec::method::exchange::Delete { exchange: short(name), ..Default::default() };
+        let find = methods::Declare { passive: true, ..exchange(name, "direct") };
+        let delete = methods::Delete { exchange: short(name), ..Default::default() };
         let methods: [Method; 4] =
             [find.into(), bind("q", name).into(), unbind("q", name).into(), delete.into()];
         for method in methods {
@@ -205,6 +205,33 @@ async fn a_name_that_leaves_the_folder_is_refused_before_anything_is_written() {
     }
     assert_eq!(files(&folder.path().join("data")), [""; 0]);
     assert_eq!(files(folder.path()), ["control", "data"]);
+}
+
+#[tokio::test]
+async fn a_name_that_leaves_the_folder_is_refused_before_anything_is_read_or_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(&folder);
+    let mut peer = Peer::open(&broker).await;
+    peer.declare("q").await;
+    // Each would be found by its name.
+    fs::write(folder.path().join("x.exchange"), r#"[["k", "", "q"]]"#).unwrap();
+    fs::write(folder.path().join("1_a.q.msg"), "{}").unwrap();
+    for name in ["../x", "..", "a/b", "a\0b", &"q".repeat(250)] {
+        let acts: [Method; 7] = [
+            methods::Declare { passive: true, ..exchange(name, "direct") }.into(),
+            methods::Delete { exchange: short(name), ..Default::default() }.into(),
+            unbind("q", name).into(),
+            queue::Declare { queue: short(name), passive: true, ..Default::default() }.into(),
+            queue::Purge { queue: short(name), ..Default::default() }.into(),
+            queue::Delete { queue: short(name), ..Default::default() }.into(),
+            consume(name, "t").into(),
+        ];
+        for act in acts {
+            peer.send(1, act).await;
+            refused(&mut peer).await;
+        }
+    }
+    assert_eq!(files(folder.path()), ["1_a.q.msg", "control", "data", "x.exchange"]);
 }
 
 #[tokio::test]

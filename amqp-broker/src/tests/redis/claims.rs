@@ -1,8 +1,13 @@
 //! Claims: returned, lost, lapsed.
 
-use super::support::{Setting, bodies, message};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::support::{Client, Setting, bodies, message};
 use crate::{
     backend::{ExchangeKind, Link, Settlement, Source},
+    redis::{Redis, RedisOptions},
     tests::log::Log,
 };
 
@@ -278,5 +283,26 @@ async fn without_scripts_a_message_behind_many_expired_ones_is_got_too() {
     for no_ack in [false, true] {
         let Some(setting) = Setting::with(test, |options| options.scripting(false)).await else { return };
         get_behind_expired_ones(&setting, no_ack).await;
+    }
+}
+
+/// A claim that fails half-way has taken what comes before: nobody was told of it.
+#[tokio::test]
+async fn what_a_claim_that_fails_has_taken_returns() {
+    let Some(setting) = Setting::new("what_a_claim_that_fails_has_taken_returns").await else { return };
+    for scripting in [true, false] {
+        let options: RedisOptions = setting.server.url().parse().unwrap();
+        let mut client = Client::open(&Redis::new(options.scripting(scripting))).await;
+        client.publish("", "q", "m").await;
+        let _: () = setting.ask(&["SET", "q\x06\x163", "no list"]).await;
+        let claimed = client.link.claim(&[Source { queue: "q", no_ack: false, most: 9 }]).await;
+        assert!(claimed.is_err(), "{claimed:?}");
+        let returned = async { while setting.ask::<u32>(&["LLEN", "q"]).await == 0 {} };
+        timeout(Duration::from_secs(60), returned).await.expect("it is back");
+        assert_eq!(setting.ask::<u32>(&["EXISTS", "unacked", "unacked_index"]).await, 0);
+        let _: u32 = setting.ask(&["DEL", "q\x06\x163"]).await;
+        assert_eq!(bodies(&client.claim("q", 9).await), ["m"], "scripting: {scripting}");
+        drop(client);
+        while setting.ask::<u32>(&["DEL", "q"]).await == 0 {}
     }
 }

@@ -80,3 +80,36 @@ async fn a_batch_keeps_its_order_and_ends_with_what_is_refused() {
     assert_eq!(published.len(), 4);
     assert_eq!(bodies(&client.claim("q", 9).await), ["1", "3"]);
 }
+
+/// A confirm means that Redis has the message. Others of the same batch have theirs.
+#[tokio::test]
+async fn what_redis_refuses_is_not_confirmed() {
+    let Some(setting) = Setting::new("what_redis_refuses_is_not_confirmed").await else { return };
+    let mut client = setting.open().await;
+    let _: () = setting.ask(&["SET", "taken", "no list"]).await;
+    let batch = [message("", "q", "one"), message("", "taken", "two"), message("", "q", "three")];
+    let published = client.link.publish(&batch).await.unwrap();
+    assert_eq!(published, [Published::Routed, Published::Rejected, Published::Routed]);
+    let _: () = setting.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(client.publish("", "q", "four").await, Published::Rejected);
+    let _: () = setting.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_eq!(bodies(&client.claim("q", 9).await), ["one", "three"]);
+}
+
+/// As by kombu's pops: all lists of one priority come before those of the next.
+#[tokio::test]
+async fn a_priority_counts_in_all_queues_of_a_link() {
+    let Some(setting) = Setting::new("a_priority_counts_in_all_queues_of_a_link").await else { return };
+    for scripting in [true, false] {
+        let options: RedisOptions = setting.server.url().parse().unwrap();
+        let mut client = Client::open(&Redis::new(options.scripting(scripting))).await;
+        for (queue, priority) in [("a", 9), ("b", 3), ("a", 0), ("b", 6)] {
+            let mut message = message("", queue, &priority.to_string());
+            message.properties.priority = Some(priority);
+            client.link.publish(&[message]).await.unwrap();
+        }
+        let sources = ["a", "b"].map(|queue| Source { queue, no_ack: true, most: 9 });
+        let claimed = client.link.claim(&sources).await.unwrap();
+        assert_eq!(bodies(&claimed), ["0", "3", "6", "9"], "scripting: {scripting}");
+    }
+}

@@ -247,3 +247,18 @@ async fn a_deleted_retry_queue_takes_what_waits_in_it_along() {
         setting.ask(&["EXISTS", "_amqp.delayed.later", "_amqp.delayed", "_amqp.queue.later"]).await;
     assert_eq!(left, 0);
 }
+
+#[tokio::test]
+async fn a_dead_letter_keeps_its_priority() {
+    let Some(setting) = Setting::new("a_dead_letter_keeps_its_priority").await else { return };
+    let mut client = setting.open().await;
+    client.declare("work.retry.1", &retry(1)).await;
+    let mut urgent = message("", "work.retry.1", "m");
+    urgent.properties.priority = Some(5);
+    client.link.publish(&[urgent]).await.unwrap();
+    while setting.ask::<u32>(&["LLEN", "work\x06\x163"]).await == 0 {
+        assert_eq!(setting.ask::<u32>(&["EXISTS", "work"]).await, 0);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(client.claim("work", 1).await[0].message.properties.priority, Some(5));
+}

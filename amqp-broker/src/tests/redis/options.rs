@@ -63,6 +63,9 @@ async fn too_few_replicas_mean_that_a_publish_is_not_confirmed() {
     let options = ["--replicaof", "127.0.0.1", &replica_of, "--repl-diskless-sync-delay", "0"];
     let Some(_replica) = RedisServer::with(test, &options).await else { return };
     while client.publish("", "q", "m").await != Published::Routed {}
+    let two = waiting(RedisOptions::parse(&setting.server.url()).unwrap()).wait_replicas(2);
+    let mut careful = Client::open(&Redis::new(two)).await;
+    assert_eq!(careful.publish("", "q", "m").await, Published::Rejected, "one of two is too few");
 }
 
 /// On a shared connection the other client would get no answer before the replica comes, which is

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     backend::{ExchangeKind, Link},
     redis::{Redis, RedisOptions},
+    tests::log::Log,
 };
 
 /// Returns the number of times that Redis was given a command.
@@ -43,6 +44,7 @@ async fn kombus_claims_are_restored_and_what_goes_nowhere_stays() {
         let _: () = setting.ask(&["ZADD", "unacked_index", "1000", tag]).await;
     }
     let _: () = setting.ask(&["ZADD", "unacked_index", "1000", "acked meanwhile"]).await;
+    let (log, _guard) = Log::listen();
     let mut client = setting.open().await;
     client.exchange("f", ExchangeKind::Fanout).await;
     client.watch("q").await;
@@ -65,6 +67,9 @@ async fn kombus_claims_are_restored_and_what_goes_nowhere_stays() {
         assert_eq!(left, ["2", "5"], "{key:?}: ours, which hold messages, are left out");
     }
     assert!(client.claim("q", 9).await.is_empty(), "nobody else has a message to return");
+    let mut lines = log.lines();
+    lines.retain(|line| line.contains("it stays claimed"));
+    assert_eq!(lines.len(), 2, "each is logged once: {lines:?}");
 }
 
 #[tokio::test]

@@ -6,13 +6,18 @@ use super::{
     support::{Client, Setting},
 };
 use crate::{
-    backend::Link,
+    backend::{ExchangeKind, Link, Settlement},
     redis::{Redis, RedisOptions},
 };
 
 /// A lapsed claim of a message with this tag.
 async fn lapse(setting: &Setting, tag: &str, queue: &str, claimed: u32) {
-    let claim = format!(r#"[{}, "", "{queue}"]"#, envelope("", queue, tag));
+    lapse_of(setting, tag, "", queue, &envelope("", queue, tag), claimed).await;
+}
+
+/// A lapsed claim of a message that kombu took for one of this exchange.
+async fn lapse_of(setting: &Setting, tag: &str, exchange: &str, key: &str, envelope: &str, claimed: u32) {
+    let claim = format!(r#"[{envelope}, "{exchange}", "{key}"]"#);
     let _: () = setting.ask(&["HSET", "unacked", tag, &claim]).await;
     let _: () = setting.ask(&["ZADD", "unacked_index", &claimed.to_string(), tag]).await;
 }
@@ -125,4 +130,58 @@ async fn claims_that_go_nowhere_are_not_in_the_way_of_later_ones() {
     assert_eq!(client.link.restore().await, Ok(1));
     assert_eq!(tags(&setting, "q").await, ["later"]);
     assert_eq!(setting.ask::<u32>(&["HLEN", "unacked"]).await, 200);
+}
+
+#[tokio::test]
+async fn what_returns_keeps_its_priority() {
+    let Some(setting) = Setting::new("what_returns_keeps_its_priority").await else { return };
+    let (client, _other) = open(&setting, setting.server.url().parse().unwrap()).await;
+    for (tag, priority) in [("none", 0), ("some", 5), ("most", 12)] {
+        let written = format!(r#""priority": {priority}"#);
+        let envelope = envelope("", "q", tag).replace(r#""priority": 0"#, &written);
+        lapse_of(&setting, tag, "", "q", &envelope, 1000).await;
+    }
+    assert_eq!(client.link.restore().await, Ok(3));
+    for (list, tag) in [("q", "none"), ("q\x06\x163", "some"), ("q\x06\x169", "most")] {
+        assert_eq!(tags(&setting, list).await, [tag], "{list:?}");
+    }
+}
+
+/// Kombu names exchange and key in its claims. By the patterns of a topic exchange they return to
+/// the queues that it sent them to; a list that a fanout message returned to, nobody would read.
+#[tokio::test]
+async fn kombus_claims_return_by_the_kind_of_their_exchange() {
+    let test = "kombus_claims_return_by_the_kind_of_their_exchange";
+    let Some(setting) = Setting::new(test).await else { return };
+    let (client, mut other) = open(&setting, setting.server.url().parse().unwrap()).await;
+    let member = "a.*\x06\x16^a\\.[^\\.]+$\x06\x16tq";
+    let _: () = setting.ask(&["SADD", "_kombu.binding.t", member]).await;
+    other.exchange("f", ExchangeKind::Fanout).await;
+    other.bind("f", "", "fq").await;
+    for (tag, exchange, key) in [("topic", "t", "a.b"), ("unmatched", "t", "a.b.c"), ("fanout", "f", "fq")] {
+        lapse_of(&setting, tag, exchange, key, &envelope(exchange, key, tag), 1000).await;
+    }
+    client.link.restore().await.unwrap();
+    assert_eq!(tags(&setting, "tq").await, ["topic"]);
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "fq", "a.b", "a.b.c"]).await, 0);
+    let mut left: Vec<String> = setting.ask(&["HKEYS", "unacked"]).await;
+    left.sort();
+    assert_eq!(left, ["fanout", "unmatched"]);
+}
+
+#[tokio::test]
+async fn what_has_just_been_claimed_does_not_return() {
+    let Some(setting) = Setting::new("what_has_just_been_claimed_does_not_return").await else { return };
+    for scripting in [true, false] {
+        let options: RedisOptions = setting.server.url().parse().unwrap();
+        let (mut client, other) = open(&setting, options.scripting(scripting)).await;
+        client.publish("", "q", "held").await;
+        let claimed = client.claim("q", 1).await;
+        assert_eq!(claimed.len(), 1);
+        assert_eq!(other.link.restore().await, Ok(0), "scripting: {scripting}");
+        assert_eq!(setting.ask::<u32>(&["EXISTS", "q"]).await, 0);
+        let acks = claimed.into_iter().map(|claimed| (claimed.claim.unwrap(), Settlement::Ack));
+        assert_eq!(client.link.settle(acks.collect()).await, Ok(0));
+        let _: () = setting.ask(&["CONFIG", "RESETSTAT"]).await;
+    }
 }

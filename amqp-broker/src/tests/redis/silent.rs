@@ -13,7 +13,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::support::{Client, Setting, without_looks};
+use super::{
+    restore::calls,
+    support::{Client, Setting, without_looks},
+};
 use crate::{
     backend::{Backend, BackendError, ExchangeKind, Published, Wakes},
     redis::{Redis, RedisOptions},
@@ -267,4 +270,17 @@ async fn a_consumer_is_woken_although_the_connections_that_wait_for_it_are_silen
     }
     setting.open().await.publish("", "q", "m").await;
     assert_eq!(client.next("q").await.message.body, "m", "queues are looked at too");
+}
+
+/// Queues are looked at after a day only.
+#[tokio::test]
+async fn connections_are_tried_as_often_as_is_wanted() {
+    let test = "connections_are_tried_as_often_as_is_wanted";
+    let often =
+        |options: RedisOptions| without_looks(options).health_check_interval(Duration::from_millis(5));
+    let Some(setting) = Setting::with(test, often).await else { return };
+    let _client = setting.open().await;
+    let _: () = setting.ask(&["CONFIG", "RESETSTAT"]).await;
+    let tried = async { while calls(&setting, "ping").await < 6 {} };
+    timeout(Duration::from_secs(60), tried).await.expect("further checks");
 }

@@ -356,3 +356,23 @@ async fn a_deleted_queue_is_known_as_such_for_a_minute_at_least() {
     let left: i64 = setting.ask(&["PTTL", "_amqp.queue.brief"]).await;
     assert!((1001..=60_000).contains(&left), "{left}");
 }
+
+/// Kombu claims messages by their delivery tags: two with the same one would be one claim.
+#[tokio::test]
+async fn a_message_for_several_queues_has_a_tag_of_its_own_in_each() {
+    let test = "a_message_for_several_queues_has_a_tag_of_its_own_in_each";
+    let Some(setting) = Setting::new(test).await else { return };
+    let mut client = setting.open().await;
+    client.exchange("x", ExchangeKind::Direct).await;
+    client.declare("brief", &[("x-message-ttl", 60_000.into())]).await;
+    for queue in ["a", "b", "brief"] {
+        client.bind("x", "k", queue).await;
+    }
+    client.publish("x", "k", "m").await;
+    let mut tags = std::collections::BTreeSet::new();
+    for queue in ["a", "b", "brief"] {
+        let items: Vec<String> = setting.ask(&["LRANGE", queue, "0", "-1"]).await;
+        tags.extend(items[0].split(r#""delivery_tag":""#).nth(1).map(|tag| tag[..36].to_owned()));
+    }
+    assert_eq!(tags.len(), 3, "{tags:?}");
+}

@@ -147,3 +147,31 @@ async fn deadlines_are_set_by_the_clock_of_redis() {
     let calls: String = setting.ask(&["INFO", "commandstats"]).await;
     assert!(calls.contains("cmdstat_time:calls=1,"), "{calls}");
 }
+
+#[tokio::test]
+async fn a_queue_that_expires_now_has_no_binding_for_ever() {
+    let Some(setting) = Setting::new("a_queue_that_expires_now_has_no_binding_for_ever").await else {
+        return;
+    };
+    let mut client = setting.open().await;
+    client.exchange("x", ExchangeKind::Direct).await;
+    client.declare("q", &[]).await;
+    client.bind("x", "k", "q").await;
+    assert_eq!(setting.ask::<u32>(&["SCARD", "_kombu.binding_permanent.x"]).await, 1);
+    declare(&mut client, "q", &["x"]).await;
+    assert_eq!(setting.ask::<u32>(&["EXISTS", "_kombu.binding_permanent.x"]).await, 0);
+    assert_eq!(setting.ask::<u32>(&["SCARD", "_kombu.binding.x"]).await, 1);
+}
+
+#[tokio::test]
+async fn a_binding_that_lives_for_a_shorter_time_ends_no_other_earlier() {
+    let test = "a_binding_that_lives_for_a_shorter_time_ends_no_other_earlier";
+    let Some(setting) = Setting::new(test).await else { return };
+    let mut client = setting.open().await;
+    client.exchange("x", ExchangeKind::Direct).await;
+    client.declare("long", &[("x-expires", 14_400_000.into())]).await;
+    client.bind("x", "k", "long").await;
+    let deadline: u64 = setting.ask(&["ZSCORE", DEADLINES, "x"]).await;
+    declare(&mut client, "brief", &["x"]).await;
+    assert_eq!(setting.ask::<u64>(&["ZSCORE", DEADLINES, "x"]).await, deadline);
+}

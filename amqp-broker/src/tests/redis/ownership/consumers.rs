@@ -1,14 +1,20 @@
 //! Consumers of several processes.
 
+use std::time::Duration;
+
 use amqp_codec::{
     ReplyCode,
     method::{basic, connection, queue as methods},
 };
+use tokio::time::timeout;
 
-use super::{RedisServer, ask, broker, broker_at, end, holder, refusal};
-use crate::tests::{
-    peer::{Peer, short},
-    steps::{consume, queue},
+use super::{RedisServer, Setting, ask, broker, broker_at, end, holder, refusal};
+use crate::{
+    backend::Link,
+    tests::{
+        peer::{Peer, short},
+        steps::{consume, queue},
+    },
 };
 
 const IN_USE: &str = "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use";
@@ -132,4 +138,23 @@ async fn a_consumer_of_no_queue_leaves_nothing() {
     assert_eq!(ask::<u32>(&server.connect().await, &["EXISTS", "_amqp.consumers.q"]).await, 0);
     peer.declare("q").await;
     peer.call(1, alone("a")).await;
+}
+
+#[tokio::test]
+async fn consumers_of_a_link_that_is_dropped_do_not_count() {
+    let Some(setting) = Setting::new("consumers_of_a_link_that_is_dropped_do_not_count").await else {
+        return;
+    };
+    let (mut dropped, mut closed, mut other) =
+        (setting.open().await, setting.open().await, setting.open().await);
+    for client in [&mut dropped, &mut closed] {
+        client.link.add_consumer("q", false).await.unwrap();
+        client.link.add_consumer("q", false).await.unwrap();
+    }
+    assert_eq!(other.link.count_consumers("q").await, Ok(Some(4)));
+    closed.link.close().await;
+    assert_eq!(other.link.count_consumers("q").await, Ok(Some(2)));
+    drop(dropped);
+    let none = async { while other.link.count_consumers("q").await != Ok(Some(0)) {} };
+    timeout(Duration::from_secs(60), none).await.expect("nobody is left");
 }

@@ -139,3 +139,40 @@ async fn a_master_has_a_login_of_its_own() {
     }
     assert_eq!(ask::<u32>(&plain, &["LLEN", "q"]).await, 2);
 }
+
+/// The sentinel has no login for the master, and so takes it for down, which it is not.
+#[tokio::test]
+async fn a_master_that_its_sentinel_takes_for_down_is_not_used() {
+    let test = "a_master_that_its_sentinel_takes_for_down_is_not_used";
+    let Some(setting) = Setting::new(test).await else { return };
+    let _: () = setting.ask(&["CONFIG", "SET", "requirepass", "secret"]).await;
+    let lines = "sentinel down-after-milliseconds shop 500\n";
+    let sentinel = RedisServer::sentinel_with(test, "shop", setting.server.port(), lines).await;
+    let Some(sentinel) = sentinel else { return };
+    // Its opinion alone is not that of all. It does so, and says that its file is gone.
+    let mut quorum = redis::cmd("SENTINEL");
+    quorum.arg("SET").arg("shop").arg("quorum").arg(2);
+    _ = quorum.exec_async(&mut sentinel.connect().await).await;
+    let url = format!("sentinel://:secret@127.0.0.1:{}/0?master_name=shop", sentinel.port());
+    let refused = async {
+        loop {
+            if let Err(error) = open(RedisOptions::parse(&url).unwrap()).await {
+                return error.to_string();
+            }
+        }
+    };
+    let refused = timeout(Duration::from_secs(60), refused).await.expect("a refusal");
+    assert!(refused.contains("takes the master for down, with the flags s_down,master"), "{refused}");
+}
+
+/// Sentinels that have not heard of a failover name the old master, which may be a replica again.
+#[tokio::test]
+async fn a_replica_that_a_sentinel_names_is_not_used() {
+    let test = "a_replica_that_a_sentinel_names_is_not_used";
+    let Some(setting) = Setting::new(test).await else { return };
+    let master = setting.server.port().to_string();
+    let Some(replica) = RedisServer::with(test, &["--replicaof", "127.0.0.1", &master]).await else { return };
+    let Some(sentinel) = RedisServer::sentinel(test, "shop", replica.port()).await else { return };
+    let refused = open(RedisOptions::parse(&url(&[sentinel.port()])).unwrap()).await.err().unwrap();
+    assert!(refused.to_string().contains("whose role is slave"), "{refused}");
+}
