@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 #[cfg(feature = "memory")]
 use amqp_broker::Broker;
-use amqp_client::Exchange;
+use amqp_client::{ConnectOptions, Connection, Exchange};
 #[cfg(feature = "oslo")]
 use amqp_client::{DeleteOptions, Queue};
 use futures_util::future::join_all;
@@ -254,6 +254,17 @@ impl Transport {
     /// As [`TransportOptions::connect`].
     pub async fn connect(url: &str) -> Result<Self, Error> {
         TransportOptions::new().connect(url).await
+    }
+
+    /// Opens one connection of `amqp_client` to the brokers of a URL, for what a transport does not
+    /// do: single gets, deletions, or consumers with settings of their own. The URL is that of
+    /// [`TransportOptions::connect`], whose options for RPC and notifications have no effect on it.
+    ///
+    /// # Errors
+    /// [`Error::Url`], and [`Error::Connect`] when no host accepts the connection.
+    pub async fn open_connection(url: &str, options: &ConnectOptions) -> Result<Connection, Error> {
+        let (_, url) = TransportOptions::new().with_options_of(url)?;
+        Ok(Brokers::from(url).connect(options).await?)
     }
 
     /// Returns a transport to this broker in memory, as `guest` in the virtual host `/`: for tests.

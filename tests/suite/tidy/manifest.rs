@@ -3,8 +3,14 @@
 use super::finding::Finding;
 
 /// The crates of the workspace, each with the floor it stands on.
-pub(super) const FLOORS: &[(&str, u8)] =
-    &[("amqp-codec", 1), ("amqp-client", 2), ("amqp-broker", 2), ("messaging", 3), ("tests", 4)];
+pub(super) const FLOORS: &[(&str, u8)] = &[
+    ("amqp-codec", 1),
+    ("amqp-client", 2),
+    ("amqp-broker", 2),
+    ("messaging", 3),
+    ("amqp-cli", 4),
+    ("tests", 5),
+];
 
 /// As much of a Cargo.toml as the rules need: its `key = value` lines, by section.
 pub(super) struct Manifest {

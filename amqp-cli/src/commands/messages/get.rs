@@ -1,0 +1,92 @@
+//! `amqp get`
+
+use amqp_client::GetOptions;
+use clap::{Args, ValueEnum};
+
+use crate::{
+    connection::{
+        arguments::ConnectionArguments,
+        target::{Target, close},
+    },
+    context::Context,
+    error::Error,
+    exit::Exit,
+    message::{
+        printer::{Printer, PrinterArguments},
+        view::MessageView,
+    },
+};
+
+/// Takes messages from a queue, as many as there are or --count, and prints them
+///
+/// An empty queue is exit code 3.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// The queue
+    queue: String,
+
+    /// The most messages to take; 0 takes all that there are
+    #[arg(short, long, value_name = "NUMBER", default_value_t = 1)]
+    count: u64,
+
+    /// What becomes of a message once it is printed
+    #[arg(short, long, value_enum, value_name = "WHAT", default_value_t)]
+    then: Then,
+
+    #[command(flatten)]
+    printer: PrinterArguments,
+
+    #[command(flatten)]
+    connection: ConnectionArguments,
+}
+
+/// What becomes of a message that was printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Then {
+    /// It is acknowledged
+    #[default]
+    Ack,
+    /// It returns to the queue when all are printed: a look at a queue
+    Requeue,
+    /// It is rejected: a dead letter, if the queue has an exchange for those
+    Reject,
+    /// The broker forgets it when it sends it
+    NoAck,
+}
+
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
+    let mut printer = Printer::new(&arguments.printer)?;
+    let target = Target::of(&arguments.connection)?;
+    let (connection, channel) = context.interrupt.or(target.open_channel()).await?;
+    let failed = || Error::broker(format!("get from queue {:?}", arguments.queue));
+    let options = GetOptions::new().no_ack(arguments.then == Then::NoAck);
+    let mut number = 0;
+    // They stay with this client until the end, so that none is met twice.
+    let mut held = Vec::new();
+    while (arguments.count == 0 || number < arguments.count) && !context.interrupt.has_come() {
+        let getting = async { channel.get(&arguments.queue, options).await.map_err(failed()) };
+        let Some(delivery) = context.interrupt.or(getting).await? else { break };
+        number += 1;
+        let remaining = delivery.remaining();
+        let (received, acker) = delivery.split();
+        let mut view = MessageView::new(number, &received);
+        view.queue = Some(arguments.queue.clone());
+        view.remaining = remaining;
+        printer.print(&view)?;
+        printer.flush()?;
+        match arguments.then {
+            Then::Ack => acker.ack().await.map_err(failed())?,
+            Then::Reject => acker.reject(false).await.map_err(failed())?,
+            Then::Requeue => held.push(acker),
+            Then::NoAck => drop(acker),
+        }
+    }
+    for acker in held {
+        acker.reject(true).await.map_err(failed())?;
+    }
+    close(&connection).await;
+    if context.interrupt.has_come() {
+        return Err(Error::Interrupted);
+    }
+    Ok(if number == 0 { Exit::Nothing } else { Exit::Done })
+}

@@ -1,0 +1,3 @@
+//! Publishing and receiving messages.
+
+pub(crate) mod get;

@@ -1,0 +1,4 @@
+//! The program itself: its completions and manual pages.
+
+pub(crate) mod completions;
+pub(crate) mod man;

@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+mod commands;
+mod connection;
+mod context;
+mod contexts;
+mod error;
+mod exit;
+mod interrupt;
+mod message;
+mod output;
+mod program;
+
+pub use program::main;

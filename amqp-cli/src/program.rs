@@ -1,0 +1,81 @@
+//! The program: arguments, runtime, command, exit code.
+
+use std::{io::Write as _, process::ExitCode};
+
+use amqp_client::Report;
+use clap::{CommandFactory, Parser};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    commands::Command,
+    context::Context,
+    error::Error,
+    exit::{EXIT_CODES, Exit},
+    interrupt::Interrupt,
+    output::escape::escaped_line,
+};
+
+/// One program for everything one does with AMQP 0-9-1 at a terminal.
+///
+/// The broker is that of --url, of --context, of AMQP_URL, of AMQP_CONTEXT, of the context that
+/// `amqp context use` chose, or amqp://localhost. URLs are those of kombu and oslo.messaging:
+/// amqp(s)://user:password@host,host/vhost?heartbeat=10, and redis://, sentinel://, filesystem://
+/// for the queues that kombu and Celery keep there.
+///
+/// What others wrote is escaped before it reaches a terminal. Bodies in a pipe are as they were
+/// sent; --json prints one object a line, and --format a template.
+#[derive(Debug, Parser)]
+#[command(name = "amqp", version, after_help = EXIT_CODES, max_term_width = 100, propagate_version = true)]
+struct Program {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Runs the program with the arguments of the process, and returns how it ended.
+pub fn main() -> ExitCode {
+    let program = Program::try_parse().unwrap_or_else(|error| error.exit());
+    let ended = match program.command {
+        Command::Completions(arguments) => arguments.run(Program::command()),
+        Command::Man(arguments) => arguments.run(Program::command()),
+        command => run(command),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => failed(&error),
+    }
+}
+
+fn run(command: Command) -> Result<Exit, Error> {
+    let runtime = runtime(command.uses_threads())?;
+    let ended = runtime.block_on(async {
+        let context = Context { interrupt: Interrupt::install()? };
+        command.run(&context).await
+    });
+    // A read of standard input may still wait in a thread, and never end.
+    runtime.shutdown_background();
+    ended
+}
+
+fn runtime(uses_threads: bool) -> Result<Runtime, Error> {
+    let mut builder = if uses_threads { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    let built = builder.enable_all().build();
+    built.map_err(|source| Error::System { operation: "start the runtime", source })
+}
+
+fn failed(error: &Error) -> ExitCode {
+    if !error.is_silent() {
+        // If standard error is closed, nobody can be told.
+        let _ = writeln!(std::io::stderr(), "amqp: {}", escaped_line(&Report(error).to_string()));
+    }
+    error.exit().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_all_commands_are_consistent() {
+        Program::command().debug_assert();
+    }
+}
