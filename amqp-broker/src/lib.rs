@@ -140,12 +140,18 @@ pub mod fuzzing;
 mod gateway;
 #[cfg(any(feature = "filesystem", feature = "redis"))]
 mod kombu;
+#[cfg(feature = "program")]
+mod log;
 #[cfg(feature = "management")]
 mod management;
+#[cfg(feature = "program")]
+pub mod program;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod server;
 mod session;
+#[cfg(feature = "program")]
+mod settings;
 mod shown;
 #[cfg(feature = "simulation")]
 mod simulated_disk;

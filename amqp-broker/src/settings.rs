@@ -16,7 +16,6 @@ mod version;
 
 use std::{error::Error, fmt::Display, fs, path::PathBuf, time::Duration};
 
-use amqp_broker::{Broker, BrokerBuilder, Definitions, Tls, redis::Redis};
 use clap::Args;
 use serde::Deserialize;
 
@@ -34,7 +33,13 @@ use self::{
     user::{User, UserParser},
     version::RabbitMqVersion,
 };
-use crate::log::LogFormat;
+use crate::{
+    broker::{Broker, BrokerBuilder},
+    log::LogFormat,
+    management::definitions::file::Definitions,
+    redis::Redis,
+    server::tls::Tls,
+};
 
 /// All settings, from flags or from the file.
 #[derive(Args, Clone, Debug, Default, Deserialize)]

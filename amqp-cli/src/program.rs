@@ -1,7 +1,8 @@
 //! The program: arguments, runtime, command, exit code.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{env, io::Write as _, process::ExitCode};
 
+use amqp_broker::program::without_strays;
 use amqp_client::Report;
 use clap::{CommandFactory, Parser};
 use tokio::runtime::{Builder, Runtime};
@@ -33,8 +34,9 @@ struct Program {
 
 /// Runs the program with the arguments of the process, and returns how it ended.
 pub fn main() -> ExitCode {
-    let program = Program::try_parse().unwrap_or_else(|error| error.exit());
+    let program = Program::try_parse().unwrap_or_else(|error| refused(error).exit());
     let ended = match program.command {
+        Command::Serve(arguments) => return amqp_broker::program::run("amqp serve", *arguments),
         Command::Completions(arguments) => arguments.run(Program::command()),
         Command::Man(arguments) => arguments.run(Program::command()),
         command => run(command),
@@ -42,6 +44,14 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(exit) => exit.into(),
         Err(error) => failed(&error),
+    }
+}
+
+/// The error of the arguments. Those of the broker may be parts of passwords.
+fn refused(error: clap::Error) -> clap::Error {
+    match env::args_os().nth(1).is_some_and(|command| command == "serve") {
+        true => without_strays(error, &mut Program::command()),
+        false => error,
     }
 }
 

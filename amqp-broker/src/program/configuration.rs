@@ -2,10 +2,10 @@
 
 use std::{error::Error, fmt::Display, fs, path::PathBuf};
 
-use amqp_broker::{Broker, Report, Tls};
+use amqp_codec::Report;
 use clap::Args;
 
-use crate::settings::Settings;
+use crate::{broker::Broker, server::tls::Tls, settings::Settings};
 
 /// Where the settings come from.
 #[derive(Args, Clone, Debug)]

@@ -2,10 +2,15 @@
 
 use std::io::{self, Write};
 
-use amqp_broker::{Broker, HttpOptions, Listener, Report, Tls};
+use amqp_codec::Report;
 
 use super::listeners::{addresses, is_of_another_machine, refused};
-use crate::settings::Settings;
+use crate::{
+    broker::{Broker, Listener},
+    management::service::options::HttpOptions,
+    server::tls::Tls,
+    settings::Settings,
+};
 
 /// The program's listeners for HTTP, each with what is said of it.
 ///

@@ -5,9 +5,14 @@ use std::{
     net::SocketAddr,
 };
 
-use amqp_broker::{Broker, Listener, Report, Tls};
+use amqp_codec::Report;
 use rustix::io::Errno;
 use tokio::net::lookup_host;
+
+use crate::{
+    broker::{Broker, Listener},
+    server::tls::Tls,
+};
 
 /// The address to listen at when none is configured.
 const DEFAULT: &str = "127.0.0.1:5672";

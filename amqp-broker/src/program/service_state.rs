@@ -1,6 +1,6 @@
 //! Messages of the program to the service manager that started it.
 
-use amqp_broker::Report;
+use amqp_codec::Report;
 use sd_notify::NotifyState;
 
 /// Tells systemd that the program serves clients (sd_notify(3)); without systemd it does nothing.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use amqp_broker::{BrokerBuilder, RabbitMq};
+use crate::{broker::BrokerBuilder, core::rabbitmq::version::RabbitMq};
 
 use super::{
     error::SettingsError, grant::Grant, policy_setting::PolicySetting, tagged_user::TaggedUser,
@@ -301,7 +301,7 @@ mod tests {
             tagged: TaggedUser::from_words(&names(tags)),
             ..AccessSettings::default()
         };
-        access.tell(amqp_broker::Broker::builder()).err().map(|error| error.to_string())
+        access.tell(crate::broker::Broker::builder()).err().map(|error| error.to_string())
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{error::Error, path::Path};
 
-use amqp_broker::Tls;
+use crate::server::tls::Tls;
 
 use super::error::SettingsError;
 

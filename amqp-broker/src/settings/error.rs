@@ -1,5 +1,10 @@
 //! Errors in the operator's settings.
 
+use crate::core::rabbitmq::{
+    access::{pattern::InvalidPattern, tags::UnknownUserTag},
+    policies::invalid_policy::InvalidPolicy,
+};
+
 /// Invalid settings. Each error names the flag or key, and the user or other entity concerned.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SettingsError {
@@ -31,13 +36,13 @@ pub(crate) enum SettingsError {
     )]
     UnknownVhost { user: String, vhost: String, vhosts: String },
     #[error("permissions of user '{user}' in virtual host '{vhost}': {why}")]
-    BadPattern { user: String, vhost: String, why: amqp_broker::InvalidPattern },
+    BadPattern { user: String, vhost: String, why: InvalidPattern },
     #[error("topic permissions of user '{user}' in virtual host '{vhost}' on exchange '{exchange}': {why}")]
-    BadTopicPattern { user: String, vhost: String, exchange: String, why: amqp_broker::InvalidPattern },
+    BadTopicPattern { user: String, vhost: String, exchange: String, why: InvalidPattern },
     #[error("policy '{name}' of virtual host '{vhost}' is given more than once")]
     PolicyTwice { name: String, vhost: String },
     #[error("policy '{name}': {why}")]
-    BadPolicy { name: String, why: amqp_broker::InvalidPolicy },
+    BadPolicy { name: String, why: InvalidPolicy },
     #[error("policy '{name}': {key} is a string, a whole number, a float, true or false")]
     BadPolicySetting { name: String, key: String },
     #[error(
@@ -52,7 +57,7 @@ pub(crate) enum SettingsError {
     )]
     PolicyOfUnknownVhost { name: String, vhost: String, vhosts: String },
     #[error("tags of user '{user}': {why}")]
-    BadTag { user: String, why: amqp_broker::UnknownUserTag },
+    BadTag { user: String, why: UnknownUserTag },
     #[error("--{flag} is {value}: it is at least {least}{why}")]
     TooLow { flag: &'static str, value: u64, least: u64, why: &'static str },
     #[error("--{flag} is {value}: it is at most {most}")]

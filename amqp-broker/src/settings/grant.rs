@@ -1,6 +1,6 @@
 //! Permissions of a user in a virtual host, from a flag or a file.
 
-use amqp_broker::Permissions;
+use crate::core::rabbitmq::access::Permissions;
 use serde::Deserialize;
 
 use super::error::SettingsError;

@@ -1,6 +1,9 @@
 //! A policy, from the file.
 
-use amqp_broker::{Policy, PolicyTarget, RabbitMq};
+use crate::core::rabbitmq::{
+    policies::policy::{Policy, PolicyTarget},
+    version::RabbitMq,
+};
 use amqp_codec::{Table, Value};
 use serde::Deserialize;
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use amqp_broker::redis::{RedisOptions, RedisOptionsError};
+use crate::redis::{RedisOptions, RedisOptionsError};
 use clap::{
     Arg, Command,
     builder::TypedValueParser,

@@ -1,6 +1,6 @@
 //! Tags of a user, from a flag or a file.
 
-use amqp_broker::UserTag;
+use crate::core::rabbitmq::access::tags::UserTag;
 use serde::Deserialize;
 
 use super::error::SettingsError;

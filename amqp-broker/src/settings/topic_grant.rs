@@ -1,6 +1,6 @@
 //! Permissions of a user on the routing keys of an exchange, from a flag or a file.
 
-use amqp_broker::TopicPermissions;
+use crate::core::rabbitmq::access::topics::TopicPermissions;
 use serde::Deserialize;
 
 use super::error::SettingsError;

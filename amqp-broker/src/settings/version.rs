@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use amqp_broker::{RabbitMq, UnknownVersion};
+use crate::core::rabbitmq::version::{RabbitMq, UnknownVersion};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// A version, as text: a TOML number would lose the zero of 3.10.

@@ -4,7 +4,10 @@ use clap::Args;
 
 use crate::{
     error::Error,
-    message::view::{FIELDS, MessageView},
+    message::{
+        sink::MessageSink,
+        view::{FIELDS, MessageView},
+    },
     output::{
         arguments::OutputArguments,
         escape::{escaped_line, escaped_octets},
@@ -65,12 +68,10 @@ impl Printer {
         };
         Ok(Printer { stdout, style: Style::of_stdout(output.color), form })
     }
+}
 
-    /// Prints a message. It has not reached the reader before [`flush`](Self::flush).
-    ///
-    /// # Errors
-    /// As [`Stdout::write`].
-    pub(crate) fn print(&mut self, message: &MessageView) -> Result<(), Error> {
+impl MessageSink for Printer {
+    fn put(&mut self, message: &MessageView) -> Result<(), Error> {
         match &self.form {
             Form::Terminal => {
                 let shown = for_terminal(message, self.style);
@@ -102,11 +103,7 @@ impl Printer {
         }
     }
 
-    /// Hands what was printed to the reader.
-    ///
-    /// # Errors
-    /// As [`Stdout::flush`].
-    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+    fn flush(&mut self) -> Result<(), Error> {
         self.stdout.flush()
     }
 }

@@ -1,6 +1,7 @@
 //! A message as it is shown.
 
 use amqp_client::{Properties, Received};
+use amqp_codec::EncodedProperties;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use serde::Serialize;
@@ -45,6 +46,8 @@ pub(crate) struct MessageView {
     /// How many messages are left in the queue, where the broker said so.
     pub(crate) remaining: Option<u32>,
     pub(crate) properties: Properties,
+    /// The properties octet by octet, as they arrived.
+    pub(crate) encoded: EncodedProperties,
     pub(crate) body: Bytes,
 }
 
@@ -87,6 +90,7 @@ impl MessageView {
             offset,
             remaining: None,
             properties,
+            encoded: received.encoded_properties(),
             body: received.body().clone(),
         }
     }

@@ -4,6 +4,7 @@ pub(crate) mod arguments;
 pub(crate) mod escape;
 pub(crate) mod json;
 pub(crate) mod notes;
+pub(crate) mod progress;
 pub(crate) mod screen;
 pub(crate) mod stdout;
 pub(crate) mod style;

@@ -1,9 +1,10 @@
 //! `amqp get`
 
 use amqp_client::GetOptions;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::{
+    commands::messages::settlement::{Held, Then},
     connection::{
         arguments::ConnectionArguments,
         target::{Target, close},
@@ -13,6 +14,7 @@ use crate::{
     exit::Exit,
     message::{
         printer::{Printer, PrinterArguments},
+        sink::MessageSink as _,
         view::MessageView,
     },
 };
@@ -40,20 +42,6 @@ pub(crate) struct Arguments {
     connection: ConnectionArguments,
 }
 
-/// What becomes of a message that was printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Then {
-    /// It is acknowledged
-    #[default]
-    Ack,
-    /// It returns to the queue when all are printed: a look at a queue
-    Requeue,
-    /// It is rejected: a dead letter, if the queue has an exchange for those
-    Reject,
-    /// The broker forgets it when it sends it
-    NoAck,
-}
-
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
     let mut printer = Printer::new(&arguments.printer)?;
     let target = Target::of(&arguments.connection)?;
@@ -61,8 +49,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
     let failed = || Error::broker(format!("get from queue {:?}", arguments.queue));
     let options = GetOptions::new().no_ack(arguments.then == Then::NoAck);
     let mut number = 0;
-    // They stay with this client until the end, so that none is met twice.
-    let mut held = Vec::new();
+    let mut held = Held::default();
     while (arguments.count == 0 || number < arguments.count) && !context.interrupt.has_come() {
         let getting = async { channel.get(&arguments.queue, options).await.map_err(failed()) };
         let Some(delivery) = context.interrupt.or(getting).await? else { break };
@@ -72,21 +59,15 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
         let mut view = MessageView::new(number, &received);
         view.queue = Some(arguments.queue.clone());
         view.remaining = remaining;
-        printer.print(&view)?;
+        printer.put(&view)?;
         printer.flush()?;
-        match arguments.then {
-            Then::Ack => acker.ack().await.map_err(failed())?,
-            Then::Reject => acker.reject(false).await.map_err(failed())?,
-            Then::Requeue => held.push(acker),
-            Then::NoAck => drop(acker),
-        }
+        held.settle(acker, arguments.then).await.map_err(failed())?;
     }
-    for acker in held {
-        acker.reject(true).await.map_err(failed())?;
-    }
+    held.release().await.map_err(failed())?;
     close(&connection).await;
-    if context.interrupt.has_come() {
-        return Err(Error::Interrupted);
+    match (context.interrupt.has_come(), number) {
+        (true, _) => Err(Error::Interrupted),
+        (false, 0) => Ok(Exit::Nothing),
+        (false, _) => Ok(Exit::Done),
     }
-    Ok(if number == 0 { Exit::Nothing } else { Exit::Done })
 }

@@ -1,3 +1,7 @@
 //! Publishing and receiving messages.
 
 pub(crate) mod get;
+pub(crate) mod publish;
+pub(crate) mod receiving;
+pub(crate) mod settlement;
+pub(crate) mod subscribe;

@@ -1,0 +1,7 @@
+//! The program `amqp`, built with the suite that runs it.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    amqp_cli::main()
+}
