@@ -10,5 +10,6 @@ mod interrupt;
 mod message;
 mod output;
 mod program;
+mod records;
 
 pub use program::main;

@@ -1,15 +1,20 @@
 //! The commands: a module each, with its `Arguments` and `run`, in folders by subject.
 
+mod celery;
 mod messages;
 mod program;
+mod recording;
+mod rpc;
 mod topology;
 
 use clap::Subcommand;
 
 use crate::{
     commands::{
-        messages::{get, publish, subscribe},
-        program::{completions, man},
+        messages::{get, publish, relocate, subscribe},
+        program::{completions, context as named, man},
+        recording::{record, replay, tap},
+        rpc::{listen, notify, reply, request},
         topology::{bind, declare, delete, purge},
     },
     context::Context,
@@ -25,6 +30,16 @@ pub(crate) enum Command {
     #[command(name = "sub", visible_alias = "subscribe")]
     Subscribe(subscribe::Arguments),
     Get(get::Arguments),
+    Tap(tap::Arguments),
+    Record(record::Arguments),
+    Replay(replay::Arguments),
+    Move(relocate::Arguments),
+    Request(request::Arguments),
+    Reply(reply::Arguments),
+    Notify(notify::Arguments),
+    Listen(listen::Arguments),
+    #[command(subcommand)]
+    Celery(celery::Arguments),
     #[command(subcommand)]
     Declare(declare::Arguments),
     Bind(bind::Arguments),
@@ -32,6 +47,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Delete(delete::Arguments),
     Purge(purge::Arguments),
+    #[command(subcommand)]
+    Context(named::Arguments),
     /// Runs a broker; all arguments are those of the program amqp-broker
     Serve(Box<amqp_broker::program::Arguments>),
     Completions(completions::Arguments),
@@ -50,11 +67,21 @@ impl Command {
             Command::Publish(arguments) => publish::run(arguments, context).await,
             Command::Subscribe(arguments) => subscribe::run(arguments, context).await,
             Command::Get(arguments) => get::run(arguments, context).await,
+            Command::Tap(arguments) => tap::run(arguments, context).await,
+            Command::Record(arguments) => record::run(arguments, context).await,
+            Command::Replay(arguments) => replay::run(arguments, context).await,
+            Command::Move(arguments) => relocate::run(arguments, context).await,
+            Command::Request(arguments) => request::run(arguments, context).await,
+            Command::Reply(arguments) => reply::run(arguments, context).await,
+            Command::Notify(arguments) => notify::run(arguments, context).await,
+            Command::Listen(arguments) => listen::run(arguments, context).await,
+            Command::Celery(arguments) => celery::run(arguments, context).await,
             Command::Declare(arguments) => declare::run(arguments, context).await,
             Command::Bind(arguments) => bind::run(arguments, context).await,
             Command::Unbind(arguments) => bind::run_unbind(arguments, context).await,
             Command::Delete(arguments) => delete::run(arguments, context).await,
             Command::Purge(arguments) => purge::run(arguments, context).await,
+            Command::Context(arguments) => named::run(arguments),
             // These need no runtime, or have one of their own, so that the program answers them.
             Command::Serve(_) | Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),
         }

@@ -1,6 +1,7 @@
 //! Messages as arguments, JSON, templates and text.
 
 pub(crate) mod assignment;
+pub(crate) mod outcomes;
 pub(crate) mod printer;
 pub(crate) mod properties_arguments;
 pub(crate) mod sink;

@@ -3,5 +3,6 @@
 pub(crate) mod get;
 pub(crate) mod publish;
 pub(crate) mod receiving;
+pub(crate) mod relocate;
 pub(crate) mod settlement;
 pub(crate) mod subscribe;

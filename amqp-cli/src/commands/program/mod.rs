@@ -1,4 +1,5 @@
-//! The program itself: its completions and manual pages.
+//! The program itself: its contexts, completions and manual pages.
 
 pub(crate) mod completions;
+pub(crate) mod context;
 pub(crate) mod man;

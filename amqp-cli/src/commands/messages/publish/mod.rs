@@ -2,7 +2,6 @@
 
 mod bodies;
 mod filled;
-mod outcomes;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -14,7 +13,6 @@ use tokio::time::{Instant, sleep_until};
 use self::{
     bodies::{Bodies, files_of},
     filled::{filled, template},
-    outcomes::Outcomes,
 };
 use crate::{
     connection::{
@@ -24,7 +22,7 @@ use crate::{
     context::Context,
     error::Error,
     exit::Exit,
-    message::properties_arguments::PropertiesArguments,
+    message::{outcomes::Outcomes, properties_arguments::PropertiesArguments},
     output::{progress::Progress, template::Template},
 };
 
