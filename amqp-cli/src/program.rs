@@ -82,10 +82,83 @@ fn failed(error: &Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use clap::error::ErrorKind;
+
     use super::*;
+
+    /// The options of Debian's amqp-tools 0.11, apart from those without a long name.
+    const AMQP_TOOLS: &[&str] = &[
+        "exchange",
+        "routing-key",
+        "persistent",
+        "content-type",
+        "reply-to",
+        "line-buffered",
+        "content-encoding",
+        "header",
+        "body",
+        "queue",
+        "declare",
+        "exclusive",
+        "no-ack",
+        "count",
+        "prefetch-count",
+        "durable",
+        "if-unused",
+        "if-empty",
+        "url",
+        "server",
+        "port",
+        "vhost",
+        "username",
+        "password",
+        "heartbeat",
+        "authfile",
+        "ssl",
+        "cacert",
+        "key",
+        "cert",
+        "help",
+        "usage",
+    ];
 
     #[test]
     fn the_arguments_of_all_commands_are_consistent() {
         Program::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_amqp_tools_has_an_equivalent_that_can_be_parsed() {
+        let rows: Vec<_> = include_str!("../README.md")
+            .lines()
+            .skip_while(|line| *line != "## From amqp-tools")
+            .take_while(|line| *line != "## Records")
+            .filter_map(|line| line.strip_prefix("| `")?.split_once(" | "))
+            .collect();
+        for option in AMQP_TOOLS {
+            let written = [format!("--{option}="), format!("--{option} "), format!("--{option}`")];
+            let is_there = rows.iter().any(|(theirs, _)| written.iter().any(|text| theirs.contains(text)));
+            assert!(is_there, "the table does not have --{option}");
+        }
+        for (theirs, ours) in rows {
+            let commands: Vec<_> =
+                ours.split('`').skip(1).step_by(2).filter(|text| text.starts_with("amqp ")).collect();
+            assert!(!commands.is_empty(), "{theirs} has no equivalent");
+            for command in commands {
+                match Program::try_parse_from(command.split(' ')) {
+                    Ok(_) => {}
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{command}: {error}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_exit_codes_of_help_are_those_of_the_readme() {
+        for line in EXIT_CODES.lines().skip(1) {
+            let (code, meaning) = line.trim().split_once("  ").unwrap();
+            let row = format!("| {code} | {} |", meaning.trim());
+            assert!(include_str!("../README.md").contains(&row), "{row}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The commands: a module each, with its `Arguments` and `run`, in folders by subject.
 
 mod celery;
+mod info;
 mod messages;
 mod program;
 mod recording;
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Delete(delete::Arguments),
     Purge(purge::Arguments),
+    Info(info::Arguments),
     #[command(subcommand)]
     Context(named::Arguments),
     /// Runs a broker; all arguments are those of the program amqp-broker
@@ -81,6 +83,7 @@ impl Command {
             Command::Unbind(arguments) => bind::run_unbind(arguments, context).await,
             Command::Delete(arguments) => delete::run(arguments, context).await,
             Command::Purge(arguments) => purge::run(arguments, context).await,
+            Command::Info(arguments) => info::run(arguments, context).await,
             Command::Context(arguments) => named::run(arguments),
             // These need no runtime, or have one of their own, so that the program answers them.
             Command::Serve(_) | Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),

@@ -34,7 +34,11 @@ pub(super) struct Broker {
 impl Broker {
     /// The embedded broker on a free port.
     pub(super) async fn embedded() -> Self {
-        let listener = amqp_broker::Broker::builder().build().listen("127.0.0.1:0").await.unwrap();
+        Self::on(amqp_broker::Broker::builder().build().listen("127.0.0.1:0").await.unwrap())
+    }
+
+    /// The embedded broker that listens here.
+    pub(super) fn on(listener: Listener) -> Self {
         Self::new(format!("amqp://guest:guest@{}", listener.local_addr()), Some(listener))
     }
 

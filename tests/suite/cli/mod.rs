@@ -1,12 +1,15 @@
 //! The program `amqp`: in pipes on the embedded broker and RabbitMQ, and on a pseudo-terminal.
 
+mod celery;
 mod contexts;
 mod fixture;
+mod info;
 mod messages;
 mod program;
 mod receive;
 mod recording;
 mod relocate;
+mod rpc;
 mod terminal;
 mod topology;
 

@@ -27,7 +27,7 @@ async fn it_receives_from_queues_and_bindings_until_the_limit(broker: Broker) {
     loop {
         let route = amqp_client::Route::new(&exchange, "job.run").mandatory(true);
         let confirm = publisher.publish(route, &amqp_client::Message::new("hi")).await.unwrap();
-        if confirm.await.unwrap() == amqp_client::Confirmation::Ack {
+        if matches!(confirm.await.unwrap(), amqp_client::Confirmation::Ack) {
             break;
         }
     }

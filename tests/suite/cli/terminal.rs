@@ -5,21 +5,25 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Write as _},
     os::unix::ffi::OsStrExt as _,
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{Winsize, tcsetwinsize},
 };
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{
+    process::{Child, Command},
+    task::spawn_blocking,
+    time::timeout,
+};
 
 use super::fixture::{Broker, DEADLINE, PROGRAM};
 
 /// A program that has a pseudo-terminal for its input, output and errors.
 struct Terminal {
     controller: File,
-    child: std::process::Child,
+    child: Child,
     /// What it has shown so far.
     shown: String,
 }
@@ -34,10 +38,9 @@ impl Terminal {
         let name = ptsname(&controller, Vec::new()).unwrap();
         let name = OsStr::from_bytes(name.as_bytes());
         let end = || Stdio::from(OpenOptions::new().read(true).write(true).open(name).unwrap());
-        let mut command = tokio::process::Command::new("setsid");
+        let mut command = Command::new("setsid");
         command.args(["--ctty", PROGRAM]).args(arguments);
         broker.isolate(&mut command);
-        let mut command = Command::from(command.into_std());
         command.env("AMQP_URL", broker.url()).envs(environment.iter().copied());
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
         Terminal { controller: File::from(controller), child, shown: String::new() }
@@ -57,7 +60,7 @@ impl Terminal {
     /// Returns its exit code, and all that it showed.
     async fn ended(mut self) -> (Option<i32>, String) {
         while self.read().await {}
-        let status = spawn_blocking(move || self.child.wait()).await.unwrap().unwrap();
+        let status = timeout(DEADLINE, self.child.wait()).await.expect("it does not end").unwrap();
         (status.code(), self.shown)
     }
 
@@ -74,13 +77,6 @@ impl Terminal {
         let octets = timeout(DEADLINE, reading).await.expect("it shows nothing more").unwrap();
         self.shown.push_str(&String::from_utf8_lossy(&octets));
         !octets.is_empty()
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // It fails only if the program has ended already.
-        let _ = self.child.kill();
     }
 }
 

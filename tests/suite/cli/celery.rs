@@ -1,0 +1,58 @@
+//! `amqp celery`.
+
+use amqp_client::GetOptions;
+use messaging::{Transport, celery::Service};
+
+use super::{fixture::Broker, on_tcp_brokers};
+
+struct Idle;
+
+impl Service for Idle {}
+
+async fn workers_are_asked_and_told(broker: Broker) {
+    let transport = Transport::connect(broker.url()).await.unwrap();
+    let name = broker.name("worker");
+    let node = transport.celery().node(&name, Idle).start().await.unwrap();
+    let ping = ["celery", "inspect", "ping", "-d", &name, "--timeout", "20", "--json"];
+    assert_eq!(
+        broker.run(&ping).await.done(),
+        format!("{{\"node\":{name:?},\"answer\":{{\"ok\":\"pong\"}}}}\n")
+    );
+    let limit = ["celery", "control", "no_such_method", "x:=1", "-d", &name, "--timeout", "20"];
+    let refused = broker.run(&limit).await.done();
+    assert!(refused.contains(&name) && refused.contains("error"), "{refused}");
+    node.stop().await;
+    let nobody = ["celery", "inspect", "ping", "-d", &broker.name("nobody"), "--timeout", "0.3"];
+    assert_eq!(broker.run(&nobody).await.code, 3);
+    transport.close().await.unwrap();
+}
+
+async fn a_task_is_what_celery_sends(broker: Broker) {
+    let queue = broker.name("tasks");
+    let send =
+        ["celery", "send", "tasks.add", "x:=1", "y=b", "-a", "[1,\"it's\"]", "-q", &queue, "--id", "t"];
+    assert_eq!(broker.run(&send).await.code, 5);
+    assert_eq!(broker.run(&[&send[..], &["--declare", "--countdown", "5"]].concat()).await.done(), "t\n");
+    let channel = broker.channel().await;
+    let task = channel.get(&queue, GetOptions::new().no_ack(true)).await.unwrap().unwrap();
+    let body: serde_json::Value = serde_json::from_slice(task.body()).unwrap();
+    assert_eq!(body[0], serde_json::json!([1, "it's"]));
+    assert_eq!(body[1], serde_json::json!({"x": 1, "y": "b"}));
+    assert_eq!(
+        body[2],
+        serde_json::json!({"callbacks": null, "errbacks": null, "chain": null, "chord": null})
+    );
+    let properties = task.properties().unwrap();
+    let headers = properties.headers.unwrap();
+    let text = |name: &str| headers.get(name).and_then(|value| value.as_str().map(str::to_owned));
+    assert_eq!(text("task").as_deref(), Some("tasks.add"));
+    assert_eq!((text("id").as_deref(), text("root_id").as_deref()), (Some("t"), Some("t")));
+    assert_eq!(text("argsrepr").as_deref(), Some(r#"(1, "it's")"#));
+    assert_eq!(text("kwargsrepr").as_deref(), Some("{'x': 1, 'y': 'b'}"));
+    assert!(text("eta").is_some_and(|eta| eta.ends_with("+00:00")));
+    assert_eq!(properties.content_type.unwrap().to_text(), "application/json");
+    assert_eq!(properties.correlation_id.unwrap().to_text(), "t");
+    channel.delete_queue(&queue, amqp_client::DeleteOptions::new()).await.unwrap();
+}
+
+on_tcp_brokers!(a_task_is_what_celery_sends, workers_are_asked_and_told);
