@@ -19,13 +19,13 @@ pub(crate) enum Error {
     Nothing(String),
     /// The broker could not be connected to.
     #[error("cannot connect")]
-    Connect(#[source] messaging::Error),
+    Connect(#[source] Box<messaging::Error>),
     /// The broker or the connection failed an operation.
     #[error("cannot {operation}")]
-    Broker { operation: String, source: amqp_client::Error },
+    Broker { operation: String, source: Box<amqp_client::Error> },
     /// An operation of the transport failed.
     #[error("cannot {operation}")]
-    Messaging { operation: String, source: messaging::Error },
+    Messaging { operation: String, source: Box<messaging::Error> },
     /// The broker returned or nacked a message.
     #[error("the broker did not take message {number}: {why}")]
     NotTaken { number: u64, why: String },
@@ -62,17 +62,15 @@ impl Error {
     /// Returns a function for `map_err` that adds the operation to an error of the client.
     pub(crate) fn broker(operation: impl Into<String>) -> impl FnOnce(amqp_client::Error) -> Self {
         let operation = operation.into();
-        move |source| Error::Broker { operation, source }
+        move |source| Error::Broker { operation, source: Box::new(source) }
     }
 
     /// As [`broker`](Self::broker), for an error of the transport.
     pub(crate) fn messaging(operation: impl Into<String>) -> impl FnOnce(messaging::Error) -> Self {
         let operation = operation.into();
         move |source| match source {
-            source @ messaging::Error::Connect { .. } | source @ messaging::Error::Url(_) => {
-                Error::Connect(source)
-            }
-            source => Error::Messaging { operation, source },
+            messaging::Error::Connect { .. } | messaging::Error::Url(_) => Error::Connect(Box::new(source)),
+            source => Error::Messaging { operation, source: Box::new(source) },
         }
     }
 
@@ -98,7 +96,7 @@ impl Error {
         match self {
             Error::Usage(_) => Exit::Usage,
             Error::Nothing(_) => Exit::Nothing,
-            Error::Connect(messaging::Error::Url(_)) => Exit::Usage,
+            Error::Connect(source) if matches!(**source, messaging::Error::Url(_)) => Exit::Usage,
             Error::Connect(_) => Exit::Unreachable,
             Error::Broker { .. }
             | Error::Messaging { .. }

@@ -4,6 +4,7 @@ mod celery;
 mod info;
 mod messages;
 mod program;
+mod receiving;
 mod recording;
 mod rpc;
 mod topology;

@@ -66,7 +66,7 @@ impl Target {
         more: impl FnOnce(ConnectOptions) -> ConnectOptions,
     ) -> Result<Connection, Error> {
         let options = more(ConnectOptions::new().name(&self.name).connect_timeout(self.timeout));
-        Transport::open_connection(self.url.expose(), &options).await.map_err(Error::Connect)
+        Transport::open_connection(self.url.expose(), &options).await.map_err(Error::messaging("connect"))
     }
 
     /// Opens a connection and a channel on it. The connection ends when both are dropped; closing
@@ -86,7 +86,7 @@ impl Target {
     /// [`Error::Connect`].
     pub(crate) async fn transport(&self) -> Result<Transport, Error> {
         let options = TransportOptions::new().name(&self.name).connect_timeout(self.timeout);
-        options.connect(self.url.expose()).await.map_err(Error::Connect)
+        options.connect(self.url.expose()).await.map_err(Error::messaging("connect"))
     }
 }
 

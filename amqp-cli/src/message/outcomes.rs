@@ -57,7 +57,7 @@ impl Outcomes {
         let answer = timeout(self.deadline, confirm).await.map_err(|_| {
             let after = self.deadline;
             let source = amqp_client::Error::CallTimeout { method: "basic.publish", after };
-            Error::Broker { operation: operation(), source }
+            Error::broker(operation())(source)
         })?;
         let why = match answer.map_err(Error::broker(operation()))? {
             Confirmation::Ack => {

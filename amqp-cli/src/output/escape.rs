@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// Escapes what would move the cursor, colour the text, end the line or turn its direction, as in
 /// Rust's string literals. All else stays, letters of any language too.
 pub(crate) fn escaped_line(text: &str) -> Cow<'_, str> {
-    escape(text, |character| is_unsafe(character))
+    escape(text, is_unsafe)
 }
 
 /// As [`escaped_line`], but line feeds and tabs stay: for bodies.

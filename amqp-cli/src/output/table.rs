@@ -36,7 +36,9 @@ impl Table {
             .headings
             .iter()
             .enumerate()
-            .map(|(at, heading)| Column::of(heading, rows.iter().filter_map(|row| row.get(at))))
+            .map(|(at, heading)| {
+                Column::of(heading, &rows.iter().filter_map(|row| row.get(at)).collect::<Vec<_>>())
+            })
             .collect();
         let headings: Vec<String> = self.headings.iter().map(|heading| (*heading).to_owned()).collect();
         let mut drawn = style.bold(&line(&columns, &headings));
@@ -57,13 +59,11 @@ struct Column {
 }
 
 impl Column {
-    fn of<'a>(heading: &str, cells: impl Iterator<Item = &'a String> + Clone) -> Self {
-        let widest = cells.clone().map(|cell| cell.width()).max().unwrap_or_default();
-        let is_number = |cell: &String| cell.is_empty() || cell.parse::<f64>().is_ok();
-        Column {
-            width: widest.max(heading.width()),
-            is_numeric: cells.clone().any(|cell| !cell.is_empty()) && cells.clone().all(is_number),
-        }
+    fn of(heading: &str, cells: &[&String]) -> Self {
+        let widest = cells.iter().map(|cell| cell.width()).max().unwrap_or_default();
+        let is_number = |cell: &&String| cell.is_empty() || cell.parse::<f64>().is_ok();
+        let is_numeric = cells.iter().any(|cell| !cell.is_empty()) && cells.iter().all(is_number);
+        Column { width: widest.max(heading.width()), is_numeric }
     }
 }
 

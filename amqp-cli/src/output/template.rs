@@ -49,11 +49,6 @@ impl Template {
         Ok(Template { parts })
     }
 
-    /// Tells whether there is no field in it.
-    pub(crate) fn is_text(&self) -> bool {
-        self.parts.iter().all(|part| matches!(part, Part::Text(_)))
-    }
-
     /// Fills it in: the closure appends the value of each field.
     pub(crate) fn fill(&self, out: &mut Vec<u8>, mut value: impl FnMut(&Field, &mut Vec<u8>)) {
         for part in &self.parts {

@@ -47,6 +47,11 @@ impl Broker {
         Some(Self::new(Node::require(test)?.uri().to_owned(), None))
     }
 
+    /// The broker at a URL.
+    pub(super) fn at(url: String) -> Self {
+        Self::new(url, None)
+    }
+
     fn new(url: String, listener: Option<Listener>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);

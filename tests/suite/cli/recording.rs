@@ -6,6 +6,7 @@ use amqp_client::{
     Array, Binding, ConsumeOptions, DeleteOptions, Exchange, Message, Properties, Queue, Table, Value,
 };
 use bytes::Bytes;
+use tests::Node;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::Child,
@@ -171,6 +172,27 @@ async fn a_full_disk_is_told_and_the_message_stays_in_its_queue() {
     let refused = broker.run(&["record", path, "--queue", &queue, "-n", "1"]).await;
     assert_eq!(refused.code, 2, "{refused:?}");
     assert_eq!(broker.bodies_of(&queue).await, ["one"]);
+}
+
+#[tokio::test]
+async fn the_default_exchange_of_a_rabbitmq_is_tapped_by_the_firehose() {
+    let test = "cli::recording::the_default_exchange_of_a_rabbitmq_is_tapped_by_the_firehose";
+    let Some(node) = Node::require(test) else { return };
+    let vhost = format!("firehose-{}", std::process::id());
+    node.ctl(&["add_vhost", &vhost]).await.unwrap();
+    node.ctl(&["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"]).await.unwrap();
+    node.ctl(&["trace_on", "-p", &vhost]).await.unwrap();
+    let broker = Broker::at(node.uri_for("guest", "guest", &vhost));
+    let queue = broker.queue_with("traced", &[]).await;
+    let mut child = broker.command(["tap", "", "-n", "1", "--json"]).spawn().unwrap();
+    ready(&mut child).await;
+    broker.run(&["pub", "-r", &queue, "-p", "-H", "n:=1", "body"]).await.done();
+    let json = ended(child).await.done();
+    node.ctl(&["delete_vhost", &vhost]).await.unwrap();
+    let message: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&message["exchange"], &message["routing_key"]), (&"".into(), &queue.into()));
+    assert_eq!(message["properties"], serde_json::json!({"delivery_mode": 2, "headers": {"n": 1}}));
+    assert_eq!(message["body"], "body");
 }
 
 on_tcp_brokers!(

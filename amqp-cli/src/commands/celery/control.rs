@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::{
-    commands::messages::receiving::seconds,
+    commands::receiving::receive::seconds,
     connection::{arguments::ConnectionArguments, target::Target},
     context::Context,
     error::Error,

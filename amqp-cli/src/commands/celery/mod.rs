@@ -15,8 +15,8 @@ pub(crate) enum Arguments {
     /// Asks workers something: ping, stats, active, reserved, scheduled, revoked, registered,
     /// active_queues, conf, query_task, report, clock
     Inspect(control::Arguments),
-    /// Tells workers to do something: revoke, rate_limit, time_limit, add_consumer, cancel_consumer,
-    /// pool_grow, pool_shrink, autoscale, enable_events, disable_events, shutdown
+    /// Tells workers to do something: revoke, rate_limit, time_limit, add_consumer,
+    /// cancel_consumer, pool_grow, pool_shrink, autoscale, enable_events, disable_events, shutdown
     Control(control::Arguments),
     Send(send::Arguments),
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::task::Task;
 use crate::{
-    commands::messages::receiving::seconds,
+    commands::receiving::receive::seconds,
     connection::{
         arguments::ConnectionArguments,
         target::{Target, close},

@@ -4,7 +4,7 @@ use amqp_client::GetOptions;
 use clap::Args;
 
 use crate::{
-    commands::messages::settlement::{Held, Then},
+    commands::receiving::settlement::{Held, Then},
     connection::{
         arguments::ConnectionArguments,
         target::{Target, close},

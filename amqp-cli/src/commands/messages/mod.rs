@@ -2,7 +2,5 @@
 
 pub(crate) mod get;
 pub(crate) mod publish;
-pub(crate) mod receiving;
 pub(crate) mod relocate;
-pub(crate) mod settlement;
 pub(crate) mod subscribe;

@@ -99,6 +99,10 @@ struct Moving {
     deadline: Duration,
     /// Those that are published and not confirmed, in their order.
     open: VecDeque<Open>,
+    /// Those that are confirmed, while an ack would have the broker send more than the limit.
+    confirmed: Vec<Acker>,
+    /// How many messages may be acknowledged at once without that.
+    free: u64,
     taken: u64,
     moved: Moved,
 }
@@ -119,8 +123,9 @@ impl Moving {
         let options = ConsumeOptions::new().prefetch(arguments.window.min(limit));
         let what = format!("consume from queue {:?}", arguments.from);
         let consumer = channel.consume(&arguments.from, options).await.map_err(Error::broker(what))?;
-        let (open, moved) = Default::default();
-        Ok(Moving { channel, consumer, publisher, deadline, open, taken: 0, moved })
+        let free = arguments.limit.map_or(u64::MAX, |limit| limit.saturating_sub(arguments.window.into()));
+        let (open, confirmed, moved) = Default::default();
+        Ok(Moving { channel, consumer, publisher, deadline, open, confirmed, free, taken: 0, moved })
     }
 
     /// Moves until the queue is empty, the limit is reached, or a signal comes. What is under way
@@ -134,6 +139,10 @@ impl Moving {
         }
         while !self.open.is_empty() {
             self.settle().await?;
+        }
+        self.consumer.cancel().await.map_err(Error::broker("end consuming"))?;
+        for acker in self.confirmed.drain(..) {
+            acker.ack().await.map_err(Error::broker("acknowledge a message"))?;
         }
         Ok(())
     }
@@ -203,11 +212,14 @@ impl Moving {
         let after = self.deadline;
         let answer = timeout(after, confirm).await.map_err(|_| {
             let source = amqp_client::Error::CallTimeout { method: "basic.publish", after };
-            Error::Broker { operation: "publish a message".to_owned(), source }
+            Error::broker("publish a message")(source)
         })?;
         let why = match answer.map_err(Error::broker("publish a message"))? {
             Confirmation::Ack => {
-                acker.ack().await.map_err(Error::broker("acknowledge a message"))?;
+                match self.moved.moved < self.free {
+                    true => acker.ack().await.map_err(Error::broker("acknowledge a message"))?,
+                    false => self.confirmed.push(acker),
+                }
                 self.moved.moved += 1;
                 self.moved.redelivered += u64::from(is_redelivered);
                 return Ok(());

@@ -14,8 +14,8 @@ use crate::{
 
 /// Keeps named URLs in the user's configuration folder
 ///
-/// They are in $XDG_CONFIG_HOME/amqp/contexts.toml, or ~/.config/amqp/contexts.toml, which this user
-/// alone can read.
+/// They are in $XDG_CONFIG_HOME/amqp/contexts.toml, or ~/.config/amqp/contexts.toml, which this
+/// user alone can read.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Arguments {
     /// Lists them; passwords are not shown

@@ -41,8 +41,8 @@ fn write_all(folder: &Path, command: &clap::Command) -> Result<(), Error> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     let path = folder.join(format!("{name}.1"));
     fs::write(&path, page(command)?).map_err(Error::file("write", &path))?;
-    let commands = command.get_subcommands().filter(|command| command.get_name() != "help");
-    commands.map(|command| write_all(folder, command)).collect()
+    let mut commands = command.get_subcommands().filter(|command| command.get_name() != "help");
+    commands.try_for_each(|command| write_all(folder, command))
 }
 
 fn page(command: &clap::Command) -> Result<Vec<u8>, Error> {

@@ -10,10 +10,10 @@ use super::{
     taps::{Tap, tap},
 };
 use crate::{
-    commands::messages::{
-        receiving::{EndArguments, Receiving, deliveries},
+    commands::receiving::{
+        receive::{EndArguments, Receiving, deliveries},
         settlement::Then,
-        subscribe::sources::{Source, subscribe},
+        sources::{Source, subscribe},
     },
     connection::{
         arguments::ConnectionArguments,

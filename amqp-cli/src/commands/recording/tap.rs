@@ -7,8 +7,8 @@ use super::{
     taps::{Tap, tap},
 };
 use crate::{
-    commands::messages::{
-        receiving::{EndArguments, Receiving, deliveries},
+    commands::receiving::{
+        receive::{EndArguments, Receiving, deliveries},
         settlement::Then,
     },
     connection::{

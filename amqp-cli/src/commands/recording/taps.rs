@@ -5,7 +5,7 @@ use std::str::FromStr;
 use amqp_client::{Binding, Channel, Connection, ConsumeOptions, Exchange, Queue};
 
 use super::firehose;
-use crate::{commands::messages::subscribe::sources::Subscribed, error::Error};
+use crate::{commands::receiving::sources::Subscribed, error::Error};
 
 /// An exchange to tap: `EXCHANGE`, or `EXCHANGE:KEY` for what it routes by this key or pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ async fn is_direct(connection: &Connection, exchange: &str) -> Result<bool, Erro
     match refused.close() {
         // Without the permission for the question the answer is unknown; the binding shows.
         Some(close) => Ok(is_direct(close)),
-        None => Err(Error::Broker { operation: what(), source: refused }),
+        None => Err(Error::broker(what())(refused)),
     }
 }
 

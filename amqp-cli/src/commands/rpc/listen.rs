@@ -11,7 +11,7 @@ use tokio::{
 
 use super::notify::level;
 use crate::{
-    commands::messages::receiving::EndArguments,
+    commands::receiving::receive::EndArguments,
     connection::{arguments::ConnectionArguments, target::Target},
     context::Context,
     error::Error,

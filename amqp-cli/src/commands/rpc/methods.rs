@@ -8,7 +8,7 @@ use messaging::{
 };
 use serde_json::value::RawValue;
 
-use super::reply::answer;
+use super::answer::answer;
 
 /// Methods that a program implements: it gets the name as its last argument and in AMQP_METHOD, the
 /// arguments as JSON on standard input, and prints the result as JSON.

@@ -1,5 +1,6 @@
 //! Requests and replies, notifications.
 
+pub(crate) mod answer;
 pub(crate) mod listen;
 pub(crate) mod methods;
 pub(crate) mod notify;

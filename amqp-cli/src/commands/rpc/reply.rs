@@ -1,11 +1,6 @@
 //! `amqp reply`
 
-use std::{
-    ffi::OsString,
-    io::ErrorKind,
-    process::{ExitStatus, Stdio},
-    sync::Arc,
-};
+use std::{ffi::OsString, sync::Arc};
 
 use amqp_client::{Channel, ConsumeOptions, Message, Properties, Route};
 use clap::Args;
@@ -13,14 +8,13 @@ use messaging::{
     Target,
     rpc::{Acknowledge, Endpoint},
 };
-use tokio::{io::AsyncWriteExt as _, process::Command};
 
-use super::methods::ProgramMethods;
+use super::{answer::answer, methods::ProgramMethods};
 use crate::{
-    commands::messages::{
-        receiving::{EndArguments, Receiving, deliveries},
+    commands::receiving::{
+        receive::{EndArguments, Receiving, deliveries},
         settlement::Then,
-        subscribe::sources::{Source, subscribe},
+        sources::{Source, subscribe},
     },
     connection::{
         arguments::ConnectionArguments,
@@ -36,8 +30,8 @@ use crate::{
 /// Answers requests with the output of a program
 ///
 /// The program gets the body of each request on its standard input; what it prints is the body of
-/// the reply. The request is acknowledged once the broker has the reply; if the program fails, it is
-/// rejected, and not answered. No shell is between.
+/// the reply. The request is acknowledged once the broker has the reply; if the program fails, it
+/// is rejected, and not answered. No shell is between.
 ///
 /// With --oslo it is a server of oslo.messaging: the program gets the method as its last argument,
 /// the arguments as JSON on its standard input, and prints the result as JSON.
@@ -141,38 +135,6 @@ async fn send(channel: &Channel, request: &MessageView, body: Vec<u8>) -> Result
     let confirm = publisher.publish(Route::new("", &queue), &message).await;
     let confirm = confirm.map_err(Error::broker("send a reply"))?;
     confirm.await.map(drop).map_err(Error::broker("send a reply"))
-}
-
-/// Runs a program with this on its standard input, and returns how it ended and what it printed.
-///
-/// # Errors
-/// [`Error::Start`] when there is no such program.
-///
-/// # Cancel safety
-/// The program is killed when the future is dropped.
-pub(crate) async fn answer(
-    command: &[OsString],
-    variables: &[(&str, &str)],
-    input: &[u8],
-) -> Result<(ExitStatus, Vec<u8>), Error> {
-    let (program, arguments) = command.split_first().ok_or_else(|| Error::Usage("no command".to_owned()))?;
-    let failed = |source| Error::Start { program: program.to_string_lossy().into_owned(), source };
-    let mut child = Command::new(program);
-    child.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-    // The environment cannot hold a NUL, which a peer may write into a name.
-    child.envs(variables.iter().filter(|(_, value)| !value.contains('\0')).copied());
-    let mut child = child.spawn().map_err(failed)?;
-    let stdin = child.stdin.take();
-    let write = async {
-        let Some(mut stdin) = stdin else { return Ok(()) };
-        stdin.write_all(input).await
-    };
-    // A program need not read what it gets.
-    let (written, output) = tokio::join!(write, child.wait_with_output());
-    match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(failed(error)),
-        _ => output.map(|output| (output.status, output.stdout)).map_err(failed),
-    }
 }
 
 /// Requests are not kept anywhere.

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
 use crate::{
-    commands::messages::receiving::seconds,
+    commands::receiving::receive::seconds,
     connection::{
         arguments::ConnectionArguments,
         target::{Target as Broker, close},

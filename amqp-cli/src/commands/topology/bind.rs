@@ -44,8 +44,8 @@ struct Bindings {
     #[arg(short, long)]
     exchange: bool,
 
-    /// An argument, as x-match and those that a headers exchange compares; KEY:=JSON for other types
-    /// than text; may be repeated
+    /// An argument, as x-match and those that a headers exchange compares; KEY:=JSON for other
+    /// types than text; may be repeated
     #[arg(short, long = "argument", value_name = "KEY=TEXT")]
     arguments: Vec<Assignment>,
 

@@ -85,7 +85,7 @@ fn exchange(arguments: &Arguments) -> Result<Exchange, Error> {
     if let Some(alternate) = &arguments.alternate {
         exchange = exchange.alternate(alternate);
     }
-    for (key, value) in table_of(&arguments.arguments)?.iter() {
+    for (key, value) in &table_of(&arguments.arguments)? {
         exchange = exchange.arg(&key.to_text(), value).map_err(|error| Error::Usage(error.to_string()))?;
     }
     Ok(exchange)

@@ -131,7 +131,7 @@ fn queue(arguments: &Arguments) -> Result<Queue, Error> {
         false => Queue::durable(&arguments.queue),
     };
     let mut queue = queue.auto_delete(arguments.auto_delete).passive(arguments.passive);
-    for (key, value) in table(arguments)?.iter() {
+    for (key, value) in &table(arguments)? {
         let key = key.to_text();
         queue = queue.arg(&key, value).map_err(|error| Error::Usage(error.to_string()))?;
     }

@@ -101,9 +101,9 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<Exit,
     let (connection, channel) = context.interrupt.or(target.open_channel()).await?;
     let sender = Sender::new(&channel, &arguments, key, properties).await?;
     let published = publish(sender, rounds, &arguments, context).await;
-    if published.is_ok() {
-        // The answer to the close comes after all that the broker had to say to the publishes.
-        channel.close().await.map_err(Error::broker("publish"))?;
+    if published.is_ok() && arguments.no_confirm {
+        // The answer to a call comes after all that the broker had to say to the publishes.
+        channel.qos(0).await.map_err(Error::broker("publish"))?;
     }
     close(&connection).await;
     published

@@ -1,6 +1,6 @@
 //! What to receive from: queues, or bindings of exchanges.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use amqp_client::{Binding, Channel, ConsumeOptions, Consumer, Queue, StreamOffset};
 use chrono::DateTime;
@@ -48,15 +48,18 @@ impl FromStr for Offset {
             "first" => StreamOffset::First,
             "last" => StreamOffset::Last,
             "next" => StreamOffset::Next,
-            _ => match (text.parse(), seconds(text)) {
-                (Ok(offset), _) => StreamOffset::Offset(offset),
-                (_, Some(seconds)) => StreamOffset::Timestamp(seconds),
-                _ => {
-                    return Err("an offset is first, last, next, a number, or a time such as \
+            _ => {
+                match (text.parse(), seconds(text), ago(text)) {
+                    (Ok(offset), ..) => StreamOffset::Offset(offset),
+                    (_, Some(seconds), _) => StreamOffset::Timestamp(seconds),
+                    (.., Some(ago)) => StreamOffset::Ago(ago),
+                    _ => {
+                        return Err("an offset is first, last, next, a number, an age such as 10m, or a time such as \
                                  2026-01-31T12:00:00Z"
                         .to_owned());
+                    }
                 }
-            },
+            }
         }))
     }
 }
@@ -64,6 +67,19 @@ impl FromStr for Offset {
 /// The seconds since 1970 of a time in RFC 3339.
 fn seconds(time: &str) -> Option<u64> {
     DateTime::parse_from_rfc3339(time).ok()?.timestamp().try_into().ok()
+}
+
+/// The time of an age: a number of seconds, minutes, hours or days, as in `90s`.
+fn ago(age: &str) -> Option<Duration> {
+    let (number, unit) = age.split_at_checked(age.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" | "D" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(seconds).map(Duration::from_secs)
 }
 
 /// A consumer, and the queue to name in what is printed.
@@ -139,6 +155,8 @@ mod tests {
         assert_eq!("first".parse(), Ok(Offset(StreamOffset::First)));
         assert_eq!("17".parse(), Ok(Offset(StreamOffset::Offset(17))));
         assert_eq!("1970-01-02T00:00:00Z".parse(), Ok(Offset(StreamOffset::Timestamp(86_400))));
+        assert_eq!("2h".parse(), Ok(Offset(StreamOffset::Ago(Duration::from_secs(7200)))));
+        assert!("h".parse::<Offset>().is_err() && "5\u{fc}".parse::<Offset>().is_err());
         assert!("-1".parse::<Offset>().is_err());
     }
 }

@@ -1,23 +1,18 @@
 //! `amqp sub`
 
-pub(crate) mod child;
-pub(crate) mod sources;
-
 use std::ffi::OsString;
 
 use amqp_client::ConsumeOptions;
 use clap::Args;
 use futures_util::Stream;
 
-use self::{
-    child::OnFailure,
-    sources::{Offset, Source, subscribe},
-};
-use super::{
-    receiving::{EndArguments, Incoming, Receiving, deliveries},
-    settlement::Then,
-};
 use crate::{
+    commands::receiving::{
+        child::{self, OnFailure},
+        receive::{EndArguments, Incoming, Receiving, deliveries},
+        settlement::Then,
+        sources::{Offset, Source, subscribe},
+    },
     connection::{
         arguments::ConnectionArguments,
         target::{Target, close},
@@ -52,8 +47,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     end: EndArguments,
 
-    /// Where in a stream to begin: first, last, next, an offset, or a time such as
-    /// 2026-01-31T12:00:00Z
+    /// Where in a stream to begin: first, last, next, an offset, an age such as 10m, or a time such
+    /// as 2026-01-31T12:00:00Z
     #[arg(long)]
     offset: Option<Offset>,
 

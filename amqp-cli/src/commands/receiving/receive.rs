@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     settlement::{Held, Then},
-    subscribe::sources::Subscribed,
+    sources::Subscribed,
 };
 use crate::{
     context::Context,
@@ -143,7 +143,7 @@ impl<'a, S: MessageSink> Receiving<'a, S> {
                     put.push(acker);
                 }
                 Err(source) => {
-                    failure = Some(Error::Broker { operation: "receive messages".to_owned(), source });
+                    failure = Some(Error::broker("receive messages")(source));
                 }
             }
             if failure.is_none() && put.len() < BATCH && self.room() > 0 {
