@@ -117,3 +117,18 @@ impl Error {
         matches!(self, Error::ReaderGone | Error::Interrupted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_an_error_of_its_own() {
+        let error = |kind: ErrorKind| Error::file("write", Path::new("/x"))(kind.into());
+        for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+            assert!(matches!(error(kind), Error::DiskFull { .. }));
+            assert_eq!(error(kind).to_string(), "the disk is full: cannot write /x");
+        }
+        assert!(matches!(error(ErrorKind::PermissionDenied), Error::File { .. }));
+    }
+}
