@@ -93,3 +93,17 @@ fn both_spellings_of_a_long_long_are_read_and_kept() {
     assert_eq!(table.get("b"), Some(Value::I64(7)));
     assert_eq!(table.as_encoded(), &encoded);
 }
+
+#[test]
+fn text_is_inserted_as_the_same_octets_as_a_value_and_a_wrong_key_changes_nothing() {
+    let (mut by_value, mut by_text) = (Table::new(), Table::new());
+    for (key, text) in [("a", "x"), ("b", ""), ("a", "ä longer one"), ("", "no name")] {
+        by_value.insert(key, text).unwrap();
+        by_text.insert_text(key, text).unwrap();
+        assert_eq!(by_text, by_value);
+        assert_eq!(by_text.as_encoded(), by_value.as_encoded());
+    }
+    let before = by_text.clone();
+    assert!(by_text.insert_text(&"k".repeat(256), "x").is_err());
+    assert_eq!(by_text.as_encoded(), before.as_encoded());
+}
