@@ -7,6 +7,7 @@ mod contexts;
 mod error;
 mod exit;
 mod interrupt;
+mod load;
 mod message;
 mod output;
 mod program;

@@ -2,6 +2,7 @@
 
 mod celery;
 mod info;
+mod load;
 mod messages;
 mod program;
 mod receiving;
@@ -13,6 +14,7 @@ use clap::Subcommand;
 
 use crate::{
     commands::{
+        load::bench,
         messages::{get, publish, relocate, subscribe},
         program::{completions, context as named, man},
         recording::{record, replay, tap},
@@ -50,6 +52,7 @@ pub(crate) enum Command {
     Delete(delete::Arguments),
     Purge(purge::Arguments),
     Info(info::Arguments),
+    Bench(Box<bench::Arguments>),
     #[command(subcommand)]
     Context(named::Arguments),
     /// Runs a broker; all arguments are those of the program amqp-broker
@@ -85,6 +88,7 @@ impl Command {
             Command::Delete(arguments) => delete::run(arguments, context).await,
             Command::Purge(arguments) => purge::run(arguments, context).await,
             Command::Info(arguments) => info::run(arguments, context).await,
+            Command::Bench(arguments) => bench::run(*arguments, context).await,
             Command::Context(arguments) => named::run(arguments),
             // These need no runtime, or have one of their own, so that the program answers them.
             Command::Serve(_) | Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),

@@ -1,5 +1,6 @@
 //! The program `amqp`: in pipes on the embedded broker and RabbitMQ, and on a pseudo-terminal.
 
+mod bench;
 mod celery;
 mod contexts;
 mod fixture;

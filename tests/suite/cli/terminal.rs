@@ -21,7 +21,7 @@ use tokio::{
 use super::fixture::{Broker, DEADLINE, PROGRAM};
 
 /// A program that has a pseudo-terminal for its input, output and errors.
-struct Terminal {
+pub(super) struct Terminal {
     controller: File,
     child: Child,
     /// What it has shown so far.
@@ -30,7 +30,7 @@ struct Terminal {
 
 impl Terminal {
     /// Starts the program in a session of its own, of which the terminal is the controlling one.
-    fn start(broker: &Broker, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub(super) fn start(broker: &Broker, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
@@ -47,18 +47,18 @@ impl Terminal {
     }
 
     /// Waits until it has shown this.
-    async fn shows(&mut self, text: &str) {
+    pub(super) async fn shows(&mut self, text: &str) {
         while !self.shown.contains(text) {
             assert!(self.read().await, "it ended without {text:?}: {:?}", self.shown);
         }
     }
 
-    fn types(&mut self, text: &str) {
+    pub(super) fn types(&mut self, text: &str) {
         self.controller.write_all(text.as_bytes()).unwrap();
     }
 
     /// Returns its exit code, and all that it showed.
-    async fn ended(mut self) -> (Option<i32>, String) {
+    pub(super) async fn ended(mut self) -> (Option<i32>, String) {
         while self.read().await {}
         let status = timeout(DEADLINE, self.child.wait()).await.expect("it does not end").unwrap();
         (status.code(), self.shown)
