@@ -14,7 +14,7 @@ use clap::Subcommand;
 
 use crate::{
     commands::{
-        load::bench,
+        load::{bench, latency},
         messages::{get, publish, relocate, subscribe},
         program::{completions, context as named, man},
         recording::{record, replay, tap},
@@ -53,6 +53,7 @@ pub(crate) enum Command {
     Purge(purge::Arguments),
     Info(info::Arguments),
     Bench(Box<bench::Arguments>),
+    Latency(latency::Arguments),
     #[command(subcommand)]
     Context(named::Arguments),
     /// Runs a broker; all arguments are those of the program amqp-broker
@@ -89,6 +90,7 @@ impl Command {
             Command::Purge(arguments) => purge::run(arguments, context).await,
             Command::Info(arguments) => info::run(arguments, context).await,
             Command::Bench(arguments) => bench::run(*arguments, context).await,
+            Command::Latency(arguments) => latency::run(arguments, context).await,
             Command::Context(arguments) => named::run(arguments),
             // These need no runtime, or have one of their own, so that the program answers them.
             Command::Serve(_) | Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),

@@ -5,6 +5,7 @@ mod celery;
 mod contexts;
 mod fixture;
 mod info;
+mod latency;
 mod messages;
 mod program;
 mod receive;

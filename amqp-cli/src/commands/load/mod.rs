@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod compare;
+pub(crate) mod latency;
 mod live;
 mod load_arguments;
 mod report;
