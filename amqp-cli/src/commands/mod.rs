@@ -1,6 +1,7 @@
 //! The commands: a module each, with its `Arguments` and `run`, in folders by subject.
 
 mod celery;
+mod check;
 mod info;
 mod load;
 mod messages;
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     Info(info::Arguments),
     Bench(Box<bench::Arguments>),
     Latency(latency::Arguments),
+    Check(check::Arguments),
     #[command(subcommand)]
     Context(named::Arguments),
     /// Runs a broker; all arguments are those of the program amqp-broker
@@ -91,6 +93,7 @@ impl Command {
             Command::Info(arguments) => info::run(arguments, context).await,
             Command::Bench(arguments) => bench::run(*arguments, context).await,
             Command::Latency(arguments) => latency::run(arguments, context).await,
+            Command::Check(arguments) => check::run(arguments, context).await,
             Command::Context(arguments) => named::run(arguments),
             // These need no runtime, or have one of their own, so that the program answers them.
             Command::Serve(_) | Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),

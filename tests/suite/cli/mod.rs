@@ -2,6 +2,7 @@
 
 mod bench;
 mod celery;
+mod check;
 mod contexts;
 mod fixture;
 mod info;
