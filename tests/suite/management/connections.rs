@@ -11,10 +11,13 @@ async fn named(broker: &Managed, vhost: &str, name: &str) -> Connection {
     within(ConnectOptions::new().name(name).connect(&uri)).await.unwrap()
 }
 
-/// Returns the one connection of a virtual host.
+/// Returns the one connection of a virtual host, once its octets are counted.
 async fn told(broker: &Managed, vhost: &str) -> Json {
     let path = format!("/api/vhosts/{vhost}/connections");
-    let is_told = |list: &Json| list[0]["state"] == "running" && list[0]["user_provided_name"].is_string();
+    let is_told = |list: &Json| {
+        let has_name = list[0]["state"] == "running" && list[0]["user_provided_name"].is_string();
+        has_name && list[0]["recv_oct"].is_number()
+    };
     broker.eventually(&path, is_told).await.json()[0].clone()
 }
 
