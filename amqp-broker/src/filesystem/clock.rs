@@ -15,10 +15,11 @@ impl FileNames {
     }
 
     /// The name of a new message of a queue: milliseconds since the machine started, as Python's
-    /// `time.monotonic` counts them, and a UUID.
+    /// `time.monotonic` counts them, and a UUID. They are rounded as kombu rounds them, so that a
+    /// message of ours does not come before one that kombu has just written.
     pub(super) fn next(&mut self, queue: &str) -> String {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let milliseconds = now.tv_sec * 1000 + now.tv_nsec / 1_000_000;
+        let milliseconds = rounded(now.tv_sec, now.tv_nsec);
         let id = Builder::from_random_bytes(self.next.to_be_bytes()).into_uuid();
         // The last bits are not touched by the version, so that counting shows in the name.
         self.next = self.next.wrapping_add(1);
@@ -26,9 +27,21 @@ impl FileNames {
     }
 }
 
+/// The nearest millisecond.
+fn rounded(seconds: i64, nanoseconds: i64) -> i64 {
+    seconds * 1000 + (nanoseconds + 500_000) / 1_000_000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn milliseconds_are_the_nearest() {
+        let rounded = |nanoseconds| super::rounded(2, nanoseconds);
+        assert_eq!([0, 499_999, 500_001, 1_400_000].map(rounded), [2000, 2000, 2001, 2001]);
+        assert_eq!(rounded(999_600_000), 3000);
+    }
 
     #[test]
     fn names_are_in_the_order_of_their_creation() {
