@@ -12,10 +12,10 @@ async fn it_prints_a_line_an_interval_and_all_at_the_end(broker: Broker) {
     let report = lines.pop().unwrap();
     assert_eq!((&report["plan"]["rate"], &report["plan"]["stamp"]), (&500.into(), &"header".into()));
     assert_eq!(report["latency"]["is_corrected"], true);
-    // What was due before it began to measure counts as published alone.
+    // What was due before it began to measure, or left after its end, counts as one of them alone.
     let count = |flow: &Json| flow.as_u64().unwrap();
     let (measured, published) = (count(&report["latency"]["count"]), count(&report["published"]["messages"]));
-    assert!(0 < measured && measured <= published, "{json}");
+    assert!(0 < measured && 0 < published, "{json}");
     // On a busy machine intervals are longer than asked.
     assert!(lines.iter().any(|line| line["p50_us"].as_f64().is_some_and(|p50| p50 > 0.0)), "{json}");
     assert!(lines.iter().map(|line| line["seconds"].as_f64().unwrap()).is_sorted(), "{json}");
