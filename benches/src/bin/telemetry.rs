@@ -235,7 +235,8 @@ mod traced {
     }
 
     pub(super) fn jobs() -> Vec<Job> {
-        let telemetry = Telemetry::new().tracer_provider(&provider()).meter_provider(&NoopMeterProvider::new());
+        let telemetry =
+            Telemetry::new().tracer_provider(&provider()).meter_provider(&NoopMeterProvider::new());
         let options = TransportOptions::new().telemetry(telemetry);
         vec![
             Job { name: "not sampled", options: options.clone(), trace: Some(UNSAMPLED) },

@@ -12,11 +12,6 @@ use crate::core::{
 };
 
 impl Vhost {
-    /// The policies of this virtual host.
-    pub(crate) fn policies(&self) -> &Policies {
-        &self.policies
-    }
-
     /// The work of matching a name with all policies.
     pub(super) fn policy_units(&self) -> u64 {
         1 + self.policies.len() as u64

@@ -68,13 +68,7 @@ impl Policies {
         self.weight
     }
 
-    /// All policies, those of operators last, each kind by name.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Policy> {
-        self.of_users.values().chain(self.of_operators.values())
-    }
-
-    /// The policies that follow one in the order of [`iter`](Self::iter); all of them if there is
-    /// none before.
+    /// The policies that follow one, or all of them: those of operators last, each kind by name.
     pub(crate) fn after(&self, last: Option<&PolicyInfo>) -> impl Iterator<Item = &Policy> {
         let from = |is_of_operator| match last {
             Some(last) if last.is_of_operator == is_of_operator => Excluded(last.name.as_bytes()),

@@ -11,7 +11,7 @@ impl Vhost {
     /// Deletes queues, exchanges and policies, as many as the turn allows; returns whether nothing
     /// is left but what every virtual host has.
     pub(crate) fn clear(&mut self, now: u64, sink: &mut impl Sink) -> bool {
-        let policies = self.policies().iter().map(|policy| (policy.name.to_string(), policy.info()));
+        let policies = self.policies.after(None).map(|policy| (policy.name.to_string(), policy.info()));
         let policies: Vec<_> = policies.map(|(name, info)| (name, info.is_of_operator)).collect();
         for (name, is_of_operator) in policies {
             self.clear_policy(now, name.as_bytes(), is_of_operator);
