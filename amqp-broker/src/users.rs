@@ -56,7 +56,7 @@ pub(crate) struct User {
     pub(crate) origin: Origin,
 }
 
-/// Who a user comes from, and so with whom it goes.
+/// The origin of a user, with which it also goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// The program that the broker is a part of, while it runs.

@@ -91,7 +91,7 @@ impl Error {
         }
     }
 
-    /// How the program ends with this error.
+    /// Returns the program's end with this error.
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Error::Usage(_) => Exit::Usage,

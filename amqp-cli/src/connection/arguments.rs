@@ -30,7 +30,7 @@ pub(crate) struct ConnectionArguments {
     #[arg(long, value_name = "NAME", default_value = "amqp")]
     pub(crate) connection_name: String,
 
-    /// How long opening the connection may take, in seconds
+    /// The time that opening the connection may take, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) connect_timeout: u32,
 }

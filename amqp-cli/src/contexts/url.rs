@@ -4,7 +4,7 @@ use std::{fmt, ops::Range};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What stands for a password.
+/// The sign that stands for a password.
 const HIDDEN: &str = "***";
 
 /// A transport URL. `Display` and `Debug` show no password.

@@ -29,7 +29,7 @@ const AHEAD: u64 = 60 * 1_000_000_000;
 /// The largest body, which is what a client takes by default.
 const LARGEST: usize = 64 * 1024 * 1024;
 
-/// How large bodies are.
+/// The sizes of bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sizes {
     pub(crate) smallest: usize,

@@ -26,7 +26,7 @@ pub(crate) struct LoadConsumer {
     /// Among the counters of all workers.
     worker: usize,
     consumer: Consumer,
-    /// What is not acknowledged yet.
+    /// The messages that are not acknowledged yet.
     held: Vec<Acker>,
     recorder: Recorder,
     pace: Option<Pace>,

@@ -13,7 +13,7 @@ use crate::{
     load::{clock::Clock, distribution::Shared, plan::Plan},
 };
 
-/// How far a load has come; in this order.
+/// The stages of a load, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     /// Connections are opened.
@@ -39,9 +39,9 @@ pub(crate) struct Load {
     pub(crate) latencies: Shared,
     /// From publish, or from when it was due, to confirm.
     pub(crate) confirms: Shared,
-    /// How many connections are ready.
+    /// The number of connections that are ready.
     pub(crate) ready: watch::Sender<usize>,
-    /// How many publishers have not ended.
+    /// The number of publishers that have not ended.
     pub(crate) publishing: watch::Sender<usize>,
     pub(crate) workers: Vec<Counters>,
     pub(crate) failure: Mutex<Option<Error>>,

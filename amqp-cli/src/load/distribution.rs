@@ -13,7 +13,7 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// How often a worker adds what it has recorded to what all share, in nanoseconds.
 const SHARED_EVERY: u64 = 100_000_000;
 
-/// What all workers have recorded.
+/// The records of all workers.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared(Arc<Mutex<Recorded>>);
 

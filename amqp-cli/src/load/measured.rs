@@ -1,4 +1,4 @@
-//! What was measured.
+//! The figures that were measured.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ pub(crate) struct Percentile {
     pub(crate) microseconds: f64,
 }
 
-/// What happened in one interval.
+/// The events of one interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Interval {
     /// When it ended, in seconds after the warm-up.

@@ -1,10 +1,10 @@
-//! What a load consists of.
+//! The parts of a load.
 
 use serde::{Deserialize, Serialize};
 
 use crate::load::kinds::{QueueKind, Stamp};
 
-/// What a load consists of. A report repeats it.
+/// The parts of a load. A report repeats them.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Plan {
     pub(crate) publishers: usize,
@@ -36,13 +36,13 @@ pub(crate) struct Plan {
     pub(crate) duration: Option<f64>,
     /// The messages of each publisher; without publishers, those that are consumed.
     pub(crate) count: Option<u64>,
-    /// How long consumers may take for what is left at the end, in seconds.
+    /// The time that consumers have for what is left at the end, in seconds.
     pub(crate) drain: f64,
     /// In seconds.
     pub(crate) interval: f64,
 }
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Part {
     /// The queues of each publisher, which take turns.
@@ -52,7 +52,7 @@ pub(crate) struct Part {
 }
 
 impl Plan {
-    /// How many queues there are.
+    /// The number of queues.
     pub(crate) fn queue_count(&self) -> usize {
         match self.named_queues.len() {
             0 => self.queues,

@@ -36,7 +36,7 @@ pub(crate) struct LoadPublisher {
     /// Which of the queues is next.
     turn: usize,
     published: u64,
-    /// What it had published when the warm-up was over.
+    /// The number that it had published when the warm-up was over.
     base: Option<u64>,
 }
 
@@ -143,7 +143,7 @@ impl LoadPublisher {
         Ok(())
     }
 
-    /// How many messages to publish before looking again; 0 when it is to end.
+    /// The number of messages to publish before it looks again; 0 when it is to end.
     fn batch(&mut self) -> u64 {
         if *self.stage.borrow() > Stage::Flowing {
             return 0;

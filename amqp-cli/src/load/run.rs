@@ -23,17 +23,17 @@ use crate::{
     },
 };
 
-/// How often whoever watches is shown something.
+/// The time between two looks of whoever watches.
 const TICK: f64 = 0.25;
 
-/// How often it is looked whether consumers have taken what was left.
+/// The pause between two looks whether consumers have taken what was left.
 const DRAIN_TICK: Duration = Duration::from_millis(1);
 
 /// Where more or less may be left than was published, consumers that have received nothing for so
 /// long are done.
 const IDLE: u64 = 500_000_000;
 
-/// What whoever watches a load is shown.
+/// The view of a load that its watcher has.
 #[derive(Debug)]
 pub(crate) enum Shown<'a> {
     /// What goes on at the moment; the end of it is negative before the warm-up is over.
@@ -257,7 +257,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// How many messages consumers are to receive.
+    /// The number of messages that consumers are to receive.
     fn expected(&self, counts: Counts) -> u64 {
         let plan = &self.load.plan;
         let taken = counts.published - counts.refused;
@@ -305,7 +305,7 @@ fn seconds(from: u64, to: u64) -> f64 {
     to.saturating_sub(from) as f64 / 1e9
 }
 
-/// What went by from one moment to another, a second.
+/// The flow from one moment to another, a second.
 fn rates(from: (u64, Counts), to: (u64, Counts)) -> Interval {
     let (length, went) = (seconds(from.0, to.0).max(1e-9), to.1 - from.1);
     Interval {

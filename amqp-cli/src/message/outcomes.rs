@@ -1,4 +1,4 @@
-//! What becomes of the messages that were published.
+//! The outcomes of messages that were published.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -7,10 +7,10 @@ use tokio::time::timeout;
 
 use crate::{error::Error, output::notes::note};
 
-/// How many confirms may be open.
+/// The number of confirms that may be open.
 const WINDOW: usize = 4096;
 
-/// How many messages that were not taken are named one by one.
+/// The number of messages that are named one by one if they were not taken.
 const NAMED: u64 = 10;
 
 /// The open confirms in the order of the messages, and what the answered ones said.

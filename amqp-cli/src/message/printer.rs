@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// How to print messages.
+/// The form in which messages are printed.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct PrinterArguments {

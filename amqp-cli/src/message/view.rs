@@ -43,7 +43,7 @@ pub(crate) struct MessageView {
     pub(crate) redelivered: bool,
     /// The offset in a stream.
     pub(crate) offset: Option<u64>,
-    /// How many messages are left in the queue, where the broker said so.
+    /// The number of messages left in the queue, where the broker said so.
     pub(crate) remaining: Option<u32>,
     pub(crate) properties: Properties,
     /// The properties octet by octet, as they arrived.

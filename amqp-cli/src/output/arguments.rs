@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::output::style::Color;
 
-/// How to print.
+/// The form of the output.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArguments {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the line is written anew.
+/// The time after which the line is written anew.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// A line that counts messages, with their rate and the time left.

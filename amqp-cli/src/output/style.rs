@@ -49,7 +49,7 @@ impl Style {
         self.wrapped("1", text)
     }
 
-    /// What matters less.
+    /// Details of less weight.
     pub(crate) fn dim(self, text: &str) -> String {
         self.wrapped("2", text)
     }

@@ -26,7 +26,7 @@ pub(crate) struct RecordWriter {
     number: u64,
     path: PathBuf,
     file: File,
-    /// How much of the file is written and whole.
+    /// The length of the file that is written and whole.
     size: u64,
     gathered: Vec<u8>,
 }

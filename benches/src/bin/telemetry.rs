@@ -48,7 +48,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// How messages are published and handled.
+/// The ways in which messages are published and handled.
 struct Job {
     name: &'static str,
     options: TransportOptions,

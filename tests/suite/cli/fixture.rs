@@ -139,7 +139,7 @@ impl Broker {
     }
 }
 
-/// How the program ended, and what it said.
+/// The end of the program, and its output.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Ended {
     pub(super) code: i32,

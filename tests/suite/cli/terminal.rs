@@ -24,7 +24,7 @@ use super::fixture::{Broker, DEADLINE, PROGRAM};
 pub(super) struct Terminal {
     controller: File,
     child: Child,
-    /// What it has shown so far.
+    /// The lines that it has shown so far.
     shown: String,
 }
 

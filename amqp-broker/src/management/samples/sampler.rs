@@ -106,7 +106,7 @@ impl Samples {
         sampled.copied().unwrap_or_default()
     }
 
-    /// What was published to an exchange, and what went on to queues, in a second.
+    /// The messages published to an exchange, and those that went on to queues, in a second.
     pub(crate) fn exchange(&self, vhost: &str, name: &str) -> [f64; 2] {
         let last = self.0.lock();
         let sampled = last.vhosts.get(vhost).and_then(|vhost| vhost.exchanges.get(name));

@@ -1,4 +1,4 @@
-//! What administrators set, kept in the folder.
+//! The folder keeps what administrators set.
 
 use std::{fs, path::Path};
 

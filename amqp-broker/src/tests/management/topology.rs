@@ -129,7 +129,7 @@ async fn definitions_go_out_and_come_in_again() {
     assert_eq!(of_vhost["queues"][0].get("vhost"), None::<&Value>);
 }
 
-/// What RabbitMQ 3.10.8 and 4.0.5 answer.
+/// The answers are those of RabbitMQ 3.10.8 and 4.0.5.
 #[tokio::test]
 async fn imported_bindings_of_what_is_not_there_are_passed_over_or_refused_by_version() {
     for (version, status) in [(RabbitMq::V3_10, 204), (RabbitMq::V4_0, 400)] {

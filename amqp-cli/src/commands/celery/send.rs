@@ -81,7 +81,7 @@ pub(crate) struct Arguments {
     connection: ConnectionArguments,
 }
 
-/// What is printed.
+/// The output.
 #[derive(Serialize)]
 struct Sent<'a> {
     id: &'a str,

@@ -89,7 +89,7 @@ impl Task {
     }
 }
 
-/// Who sends it, as Celery names itself: `gen1234@host`.
+/// The sender, as Celery names itself: `gen1234@host`.
 fn origin() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("amqp{}@{host}", std::process::id())

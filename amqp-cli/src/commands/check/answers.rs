@@ -11,7 +11,7 @@ use crate::{
     output::{escape::escaped_line, json},
 };
 
-/// Who asks.
+/// The asker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Form {
     /// A monitoring plugin's line with performance data; exit codes 0 OK, 1 WARNING, 2 CRITICAL,
@@ -70,7 +70,7 @@ fn name(status: Status) -> &'static str {
     }
 }
 
-/// What there is to say in a line. The words of others in it are escaped.
+/// The text of a line. The words of others in it are escaped.
 fn text(findings: &Findings) -> String {
     let text = match findings.problems.is_empty() {
         false => {

@@ -1,8 +1,8 @@
-//! What a check finds.
+//! The findings of a check.
 
 use std::time::Duration;
 
-/// How well something is; the worst counts.
+/// The state of something; the worst counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Status {
     Ok,
@@ -10,14 +10,14 @@ pub(super) enum Status {
     Critical,
 }
 
-/// What a check has found out.
+/// The findings of a check.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     /// The broker's name and version, as it says itself.
     pub(super) broker: String,
-    /// How long opening a connection and a channel took; `None` when it failed.
+    /// The time to open a connection and a channel; `None` when it failed.
     pub(super) connected: Option<Duration>,
-    /// How long a message took to the broker and back; `None` when none came back.
+    /// The time of a message to the broker and back; `None` when none came back.
     pub(super) roundtrip: Option<Duration>,
     pub(super) queues: Vec<Depth>,
     /// Everything that is not well.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::management::{BindingInfo, ExchangeInfo, QueueInfo, Topology};
 use crate::output::{escape::escaped_line, table::Table};
 
-/// How an exchange without a name is shown.
+/// The name under which an exchange without one is shown.
 const DEFAULT: &str = "(default)";
 
 fn named(exchange: &str) -> &str {

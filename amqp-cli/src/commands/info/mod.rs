@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
     connection: ConnectionArguments,
 }
 
-/// How to show the topology.
+/// The form in which the topology is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Form {
     /// Tables
@@ -72,7 +72,7 @@ struct QueueCounts {
     consumers: u32,
 }
 
-/// How long the management API may take.
+/// The time that the management API may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {

@@ -1,11 +1,11 @@
-//! What a broker says of itself when a connection opens.
+//! A broker's account of itself when a connection opens.
 
 use amqp_client::Table as AmqpTable;
 use serde::Serialize;
 
 use crate::{message::value_json::table_to_json, output::table::Table};
 
-/// What the broker says of itself.
+/// The broker's account of itself.
 #[derive(Debug, Serialize)]
 pub(super) struct ServerInfo {
     product: String,

@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     connection: ConnectionArguments,
 }
 
-/// What else can be done.
+/// Further operations.
 #[derive(Debug, Subcommand)]
 enum Other {
     Compare(compare::Arguments),

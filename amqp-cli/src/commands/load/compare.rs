@@ -64,7 +64,7 @@ fn read(path: &Path) -> Result<Measured, Error> {
     }
 }
 
-/// What differs in the circumstances.
+/// The differences in the circumstances.
 fn differences(a: &Measured, b: &Measured) -> Vec<String> {
     let mut differences = Vec::new();
     if a.broker != b.broker {

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// What the load consists of.
+/// The parts of the load.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadArguments {

@@ -66,10 +66,10 @@ pub(crate) struct Arguments {
     connection: ConnectionArguments,
 }
 
-/// What is printed at the end.
+/// The output at the end.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 struct Moved {
-    /// How many messages are in the second queue and no more in the first.
+    /// The number of messages that are in the second queue and no more in the first.
     moved: u64,
     /// How many of them the first queue had flagged as redelivered: an earlier run may have moved
     /// them already.
@@ -101,7 +101,7 @@ struct Moving {
     open: VecDeque<Open>,
     /// Those that are confirmed, while an ack would have the broker send more than the limit.
     confirmed: Vec<Acker>,
-    /// How many messages may be acknowledged at once without that.
+    /// The number of messages that may be acknowledged at once without that.
     free: u64,
     taken: u64,
     moved: Moved,
@@ -235,7 +235,7 @@ impl Moving {
     }
 }
 
-/// How many messages wait in a queue.
+/// The number of messages that wait in a queue.
 async fn messages_in(channel: &Channel, queue: &str) -> Result<u32, Error> {
     let declared = channel.declare(Queue::new(queue).passive(true)).await;
     Ok(declared.map_err(Error::broker(format!("count the messages of queue {queue:?}")))?.messages)

@@ -11,7 +11,7 @@ use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::{error::Error, message::view::MessageView, output::json};
 
-/// What becomes of a message whose program failed.
+/// The fate of a message whose program failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnFailure {
     /// It returns to its queue, and comes again

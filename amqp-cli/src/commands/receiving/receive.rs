@@ -104,7 +104,7 @@ impl<'a, S: MessageSink> Receiving<'a, S> {
         self.context.interrupt.or(next).await
     }
 
-    /// How the program ends after all messages.
+    /// Returns the program's end after all messages.
     pub(crate) fn exit(&self) -> Exit {
         if self.received == 0 { Exit::Nothing } else { Exit::Done }
     }
@@ -121,7 +121,7 @@ impl<'a, S: MessageSink> Receiving<'a, S> {
         ((self.change)(view), acker)
     }
 
-    /// How many more messages there may be.
+    /// The number of messages that may still come.
     fn room(&self) -> u64 {
         self.end.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.received))
     }

@@ -1,9 +1,9 @@
-//! What becomes of a message that was printed.
+//! The fate of a message that was printed.
 
 use amqp_client::Acker;
 use clap::ValueEnum;
 
-/// What becomes of a message that was printed.
+/// The fate of a message that was printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Then {
     /// It is acknowledged

@@ -1,4 +1,4 @@
-//! What to receive from: queues, or bindings of exchanges.
+//! The sources of messages: queues, or bindings of exchanges.
 
 use std::{str::FromStr, time::Duration};
 
@@ -7,7 +7,7 @@ use chrono::DateTime;
 
 use crate::error::Error;
 
-/// What to receive from.
+/// The sources of messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Queue(String),

@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
     connection: ConnectionArguments,
 }
 
-/// What is printed.
+/// The output.
 #[derive(Serialize)]
 struct Declared<'a> {
     exchange: &'a str,

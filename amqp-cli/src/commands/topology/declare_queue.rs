@@ -102,7 +102,7 @@ enum Kind {
     Stream,
 }
 
-/// What is printed.
+/// The output.
 #[derive(Serialize)]
 struct Declared<'a> {
     queue: &'a str,

@@ -59,7 +59,7 @@ pub(crate) struct ExchangeArguments {
     connection: ConnectionArguments,
 }
 
-/// What is printed.
+/// The output.
 #[derive(Serialize)]
 struct Deleted<'a> {
     queue: &'a str,

@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     connection: ConnectionArguments,
 }
 
-/// What is printed.
+/// The output.
 #[derive(Serialize)]
 struct Purged<'a> {
     queue: &'a str,

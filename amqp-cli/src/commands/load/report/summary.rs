@@ -73,7 +73,7 @@ fn latencies(measured: &Measured) -> Option<Table> {
     Some(table)
 }
 
-/// What times a distribution has.
+/// The kinds of times that a distribution has.
 pub(crate) fn label(latency: &Latency) -> &'static str {
     match latency.is_corrected {
         true => "microseconds, from when due",
@@ -81,7 +81,7 @@ pub(crate) fn label(latency: &Latency) -> &'static str {
     }
 }
 
-/// What else there is to say.
+/// Further remarks.
 pub(crate) fn remarks(measured: &Measured) -> Vec<String> {
     let remarks = [
         (measured.refused, "messages were nacked or returned"),

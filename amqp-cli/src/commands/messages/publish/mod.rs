@@ -204,7 +204,7 @@ impl<'a> Sender<'a> {
 /// The bodies, as many times as they are wanted.
 struct Rounds {
     bodies: Bodies,
-    /// What is published again in each further round.
+    /// The messages that each further round publishes again.
     again: Vec<PathBuf>,
     given: Vec<String>,
     /// All of standard input, for further rounds.
