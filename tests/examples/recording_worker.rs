@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use messaging::{Exchange, Incoming, OnFailure, Queue, RetryLater, Transport};
+use messaging::{Exchange, Incoming, OnFailure, Queue, Recovery, RetryLater, Transport, TransportOptions};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -36,7 +36,9 @@ async fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         return Err("usage: recording_worker URL QUEUE FILE [hold|fail|publish]".into());
     };
     let record = OpenOptions::new().append(true).open(file)?;
-    let transport = Transport::connect(url).await?;
+    // It may begin while the broker is restarted.
+    let recovery = Recovery::new().first_connect(true);
+    let transport = TransportOptions::new().recovery(recovery).connect(url).await?;
     match rest.first().map(String::as_str) {
         Some("publish") => publish(&transport, queue, &record).await,
         what => handle(&transport, queue, record, what).await,

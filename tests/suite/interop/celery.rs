@@ -96,7 +96,14 @@ impl Peers {
         let mut child = self.celery("worker", &[name]).spawn().unwrap();
         let mut worker = Worker { log: lines(child.stderr.take().unwrap()), child, seen: Vec::new() };
         worker.until(" ready.").await;
+        within(self.answers(name)).await;
         worker
+    }
+
+    /// Asks until the worker answers: on Redis it says that it is ready before it listens to commands.
+    async fn answers(&self, name: &str) {
+        let ping = || self.control.ping().to([name]).timeout(Duration::from_secs(1)).call();
+        while ping().await.unwrap().by_node.is_empty() {}
     }
 
     async fn node(&self, name: &str) -> Node {

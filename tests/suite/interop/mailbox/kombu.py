@@ -8,6 +8,7 @@ import re
 import socket
 import sys
 import threading
+import time
 import warnings
 
 import amqp
@@ -48,6 +49,8 @@ class Served:
         self.node.lacks = command.get("lacks")
         if self.node.lacks is None:
             self.node.__class__ = pidbox.Node
+        subscribes = URL.startswith("redis") and command["type"] == "fanout"
+        before = subscriptions() if subscribes else 0
         try:
             self.consumer = self.node.listen()
         except Exception:
@@ -56,6 +59,9 @@ class Served:
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
+        # On Redis the thread subscribes, and what is published before does not come.
+        while subscribes and subscriptions() == before:
+            time.sleep(0.01)
 
     def run(self):
         while not self.stopping.is_set():
@@ -68,6 +74,12 @@ class Served:
     def stop(self):
         self.stopping.set()
         self.thread.join(PATIENCE)
+
+
+def subscriptions():
+    """How many patterns the clients of a Redis have subscribed to."""
+    with Connection(URL) as connection:
+        return sum(int(client["psub"]) for client in connection.default_channel.client.client_list())
 
 
 def echo(state, value):
