@@ -138,6 +138,12 @@ impl Error {
         }
     }
 
+    /// Whether the connection was lost under an operation, which may succeed on another one.
+    pub(crate) fn is_of_lost_connection(&self) -> bool {
+        let Error::Broker { source, .. } = self else { return false };
+        source.is_connection_error() && !self.is_permanent()
+    }
+
     /// Whether the broker refused something because of its properties (406).
     pub(crate) fn is_precondition_failed(&self) -> bool {
         let Error::Broker { source, .. } = self else { return false };

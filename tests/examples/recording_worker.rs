@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use amqp_client::Report;
 use messaging::{Exchange, Incoming, OnFailure, Queue, Recovery, RetryLater, Transport, TransportOptions};
 
 #[tokio::main]
@@ -25,7 +26,7 @@ async fn main() -> ExitCode {
     match run(&arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("recording_worker: {error}");
+            eprintln!("recording_worker: {}", Report(&*error));
             ExitCode::FAILURE
         }
     }

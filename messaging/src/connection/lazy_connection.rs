@@ -125,6 +125,16 @@ impl LazyConnection {
         self.shared.closing.run_until_cancelled(opening).await.unwrap_or(Err(SetupError::Closed))
     }
 
+    /// Returns the pause before a caller that waits for the first connection does again what a lost
+    /// connection has ended, after this many attempts and this much time; `None` when it does not
+    /// wait, or the limits allow no more.
+    pub(crate) fn next_pause(&self, attempts: u32, elapsed: Duration) -> Option<Duration> {
+        if !self.is_patient {
+            return None;
+        }
+        self.shared.settings.recovery.next_pause(attempts, elapsed)
+    }
+
     /// Tells whether the messages are in a Redis: what the broker says that was connected to last.
     pub(crate) fn is_on_redis(&self) -> bool {
         self.shared.opened.lock().is_on_redis

@@ -85,7 +85,7 @@ impl Service {
         let permits = Arc::new(Permits::new(concurrency, stopping));
         let mut started = Vec::with_capacity(sources.len());
         for mut source in sources {
-            let raw = source.start().await?;
+            let raw = source.start_first().await?;
             started.push((source, raw));
         }
         let mut consumers = JoinSet::new();

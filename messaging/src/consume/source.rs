@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use amqp_client::{Delivery, Report, StreamOffset};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     consume::{consumer::RawConsumer, subscription::Subscription},
@@ -63,6 +63,27 @@ impl Source {
         match self.next {
             None => self.subscription.start_raw().await,
             Some(next) => self.subscription.start_raw_at(StreamOffset::Offset(next)).await,
+        }
+    }
+
+    /// Starts for the first time. A caller that waits for the first connection also waits when it is
+    /// lost before the broker has answered everything.
+    ///
+    /// # Errors
+    /// The reason why retrying is useless or not wanted.
+    pub(crate) async fn start_first(&mut self) -> Result<RawConsumer, Error> {
+        let begun = Instant::now();
+        let mut attempts = 1;
+        loop {
+            let error = match self.start().await {
+                Ok(raw) => return Ok(raw),
+                Err(error) => error,
+            };
+            let pause = self.subscription.link().next_pause(attempts, begun.elapsed());
+            let Some(pause) = pause.filter(|_| error.is_of_lost_connection()) else { return Err(error) };
+            attempts += 1;
+            tracing::debug!(queue = self.queue_name(), error = %Report(&error), attempt = attempts, ?pause, "cannot consume from the queue yet; another attempt follows");
+            sleep(pause).await;
         }
     }
 

@@ -67,7 +67,7 @@ impl ConsumerBuilder {
     pub async fn start<T: DeserializeOwned>(&self) -> Result<Consumer<T>, Error> {
         let serializers = self.serializers.clone();
         let mut source = Source::from(self.subscription.clone());
-        let raw = source.start().await?;
+        let raw = source.start_first().await?;
         let (state, observed) = (State::Consuming, self.subscription.observed());
         Ok(Consumer { source, raw, state, serializers, observed, waiting: None, types: PhantomData })
     }

@@ -13,7 +13,7 @@ use messaging::{
     rpc::Endpoint,
 };
 use serde_json::json;
-use tests::{Lingering, RabbitMq};
+use tests::{Direction, Lingering, RabbitMq};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{
@@ -257,6 +257,21 @@ async fn who_consumes_starts_before_the_broker_where_that_is_wanted(broker: Brok
     transport.close().await.unwrap();
 }
 
+/// The connection is lost at any octet of the broker's answers, once.
+async fn who_consumes_starts_over_a_connection_that_is_lost_where_that_is_wanted(broker: Broker) {
+    let (proxy, url) = broker.proxied().await;
+    let options = TransportOptions::new().recovery(soon().first_connect(true));
+    let queue = Queue::new(broker.name("q")).auto_delete(true);
+    for bytes in (1..1000).step_by(20) {
+        proxy.cut_after(bytes, Direction::ToClient);
+        let transport = options.clone().lazy(&url).unwrap();
+        let subscription = transport.consumer(queue.clone());
+        let started = within(subscription.start::<u32>()).await;
+        assert!(started.is_ok(), "{bytes}: {}", Report(&started.err().unwrap()));
+        transport.close().await.unwrap();
+    }
+}
+
 async fn what_the_broker_holds_for_a_lost_connection_is_told(broker: Broker) {
     let address = Uri::parse(&broker.url).unwrap().address();
     let proxy = Lingering::start(&address).await.unwrap();
@@ -332,6 +347,7 @@ over_tcp! {
     closing_ends_one_that_is_being_recovered,
     a_first_connection_is_waited_for_where_that_is_wanted,
     who_consumes_starts_before_the_broker_where_that_is_wanted,
+    who_consumes_starts_over_a_connection_that_is_lost_where_that_is_wanted,
     what_the_broker_holds_for_a_lost_connection_is_told,
     waiting_for_a_first_connection_ends_at_its_limits_and_by_closing,
 }
