@@ -4,7 +4,7 @@
 //! does not know (503). The close names the method at most, and not whose request it was. So the
 //! suspect is declared on a connection of its own: only what is refused there as well is to blame.
 
-use amqp_client::Error as Client;
+use amqp_client::{Error as Client, ReplyCode};
 use futures_util::future::BoxFuture;
 
 use crate::connection::{entity::Entities, lazy_connection::LazyConnection, setup_error::SetupError};
@@ -31,11 +31,12 @@ impl LazyConnection {
         Box::pin(async move {
             let mut result = setup().await;
             for _ in 0..REPEATS {
-                match &result {
-                    Err(error) if is_of_closed_connection(error) => {}
-                    _ => break,
+                match closed(&result) {
+                    // Who closes a connection by hand, or stops the broker, has nothing against it.
+                    Some(ReplyCode::CONNECTION_FORCED) => {}
+                    Some(_) => self.declare_alone(entities).await?,
+                    None => break,
                 }
-                self.declare_alone(entities).await?;
                 result = setup().await;
             }
             result
@@ -55,9 +56,10 @@ impl LazyConnection {
     }
 }
 
-/// Tells whether the broker has closed the connection, because of this or another request.
-fn is_of_closed_connection(error: &SetupError) -> bool {
-    let SetupError::Broker { source, .. } = error else { return false };
+/// Returns the code with which the broker has closed the connection, because of this or another
+/// request.
+fn closed<T>(result: &Result<T, SetupError>) -> Option<ReplyCode> {
+    let Err(SetupError::Broker { source, .. }) = result else { return None };
     let source = if let Client::PublishLost(source) = source { source } else { source };
-    matches!(source, Client::ConnectionClosed(_))
+    if let Client::ConnectionClosed(close) = source { Some(close.code) } else { None }
 }
