@@ -193,6 +193,16 @@ impl Queue {
         }
     }
 
+    /// Makes the queue go by other arguments. If only these limit its length, each unfinished
+    /// transaction may have caused an excess.
+    pub(crate) fn put_arguments(&mut self, arguments: QueueArguments, groups: &Groups) {
+        let was_limited = self.may_be_too_long();
+        self.arguments = arguments;
+        if self.may_be_too_long() && !was_limited {
+            groups.list_open(&mut self.lengthened_by);
+        }
+    }
+
     fn may_be_too_long(&self) -> bool {
         let QueueArguments { max_length, max_length_bytes, overflow, .. } = self.arguments;
         overflow == Overflow::DropHead && (max_length.is_some() || max_length_bytes.is_some())
@@ -481,4 +491,33 @@ pub(crate) struct MessageTerms {
     /// The time to live in milliseconds.
     pub(crate) ttl: Option<u64>,
     pub(crate) priority: u8,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_limit_drops_together_with_the_transactions_that_may_have_exceeded_it() {
+        let mut groups = Groups::default();
+        let open = groups.open().unwrap();
+        let declared = QueueDeclaration {
+            name: ShortString::from_static("q"),
+            durable: true,
+            auto_delete: false,
+            owner: None,
+            table: Table::new(),
+            arguments: QueueArguments::default(),
+            serial: 1,
+        };
+        let mut queue = Queue::new(declared, 0);
+        groups.enter(open);
+        queue.lengthens(&groups);
+        groups.enter(Kept::NO);
+        assert!(queue.lengthened_by.is_empty(), "it may be of any length");
+        for max_length in [Some(1), Some(2), None] {
+            queue.put_arguments(QueueArguments { max_length, ..QueueArguments::default() }, &groups);
+            assert_eq!(queue.lengthened_by, [open]);
+        }
+    }
 }

@@ -82,6 +82,12 @@ impl Groups {
         }
     }
 
+    /// Replaces the list by the groups of all unfinished transactions.
+    pub(crate) fn list_open(&self, groups: &mut Vec<Kept>) {
+        groups.clear();
+        groups.extend(self.open.iter().map(|open| open.kept));
+    }
+
     /// Merges all of these groups that are open into one, which following changes belong to. Leaves
     /// one key in the list, if any is open, because they close together; returns the previous
     /// group.

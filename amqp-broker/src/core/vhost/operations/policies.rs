@@ -114,7 +114,7 @@ impl Vhost {
         if queue.arguments.expires != arguments.expires {
             queue.last_used = now;
         }
-        queue.arguments = arguments;
+        queue.put_arguments(arguments, &self.messages.journal.groups);
         if let Some(timeout) = queue.arguments.consumer_timeout {
             self.expect_timeout(now, timeout);
             // There may be deliveries that had none, also where a search has passed already.
