@@ -1,6 +1,7 @@
 //! The broker: the handles that users of the library have.
 
 pub(crate) mod accounts;
+mod firehose;
 pub(crate) mod inspection;
 #[cfg(all(feature = "durable", feature = "management"))]
 mod kept;

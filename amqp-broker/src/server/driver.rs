@@ -108,7 +108,7 @@ impl<S> Driver<S> {
         let frame_max = agreed.tune.frame_max as usize;
         let (user, vhost) = (agreed.access.user.clone(), agreed.vhost);
         let (id, progress, uncounted) = host.with(|_, shared| {
-            let id = shared.vhost.connect(agreed.access, agreed.cancel_notify);
+            let id = shared.vhost.connect(place.client.name.clone(), agreed.access, agreed.cancel_notify);
             shared.outboxes.open(id, Outbox::new(place.client.name.clone(), frame_max));
             let progress = shared.holdings.open(id, Some(place.client.commands()));
             shared.outboxes.send(id, 0, &open_ok());

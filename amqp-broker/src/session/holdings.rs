@@ -273,7 +273,7 @@ mod tests {
     impl Looked {
         fn begin() -> Self {
             let mut vhost = Vhost::new("/", Default::default());
-            let id = vhost.connect(Access::unlimited("guest"), true);
+            let id = vhost.connect("c".into(), Access::unlimited("guest"), true);
             let mut holdings = Holdings::default();
             let (sender, commands) = tokio::sync::mpsc::unbounded_channel();
             let progress = holdings.open(id, Some(sender));

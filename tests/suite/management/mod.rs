@@ -23,6 +23,7 @@ mod page;
 mod policies;
 mod queues;
 mod tools;
+mod tracing;
 mod users;
 mod vhosts;
 

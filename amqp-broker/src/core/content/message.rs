@@ -294,6 +294,13 @@ impl Message {
         split(&self.bytes, usize::from(self.header_at), self.body_at as usize, self.blind, large)
     }
 
+    /// The message as one that is to be published.
+    pub(crate) fn to_draft(&self) -> Draft {
+        let (header_at, body_at) = (usize::from(self.header_at), self.body_at as usize);
+        let (bytes, large) = (self.bytes.to_vec(), self.large().to_vec());
+        Draft { bytes, header_at, body_at, large, blind: self.blind }
+    }
+
     /// Length of the body in bytes.
     pub(crate) fn body_len(&self) -> usize {
         self.parts().body_len()

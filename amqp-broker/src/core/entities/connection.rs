@@ -8,6 +8,7 @@ use crate::core::rabbitmq::access::Access;
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    pub(crate) name: String,
     pub(crate) access: Access,
     /// Whether the client wants to be told when the broker ends a consumer.
     pub(crate) cancel_notify: bool,
@@ -24,8 +25,9 @@ impl Connection {
     /// The memory of a connection besides its buffers, in bytes. An estimate.
     pub(crate) const WEIGHT: u64 = 10_000;
 
-    pub(crate) fn new(access: Access, cancel_notify: bool) -> Self {
+    pub(crate) fn new(name: String, access: Access, cancel_notify: bool) -> Self {
         Connection {
+            name,
             access,
             cancel_notify,
             congested: false,

@@ -1,4 +1,4 @@
-//! Messages that died and wait to be published as dead letters.
+//! Messages that died and wait to be published as dead letters, and copies for whoever traces.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -24,7 +24,8 @@ pub(crate) struct DeadMessage {
     /// The name of the queue, which may be deleted before the dead letter is published.
     pub(crate) queue: ShortString,
     pub(crate) to: DeadLetterTarget,
-    pub(crate) reason: Reason,
+    /// Why it died; `None` for the copy of a message that is traced, which goes out as it is.
+    pub(crate) reason: Option<Reason>,
     /// The transaction with which the message's death is written to disk; its dead letter is
     /// written with it, too.
     pub(crate) kept: Kept,
@@ -124,8 +125,26 @@ impl DeadLetters {
             Some(cause) if reason != Reason::Expired => Some(cause.get_or_insert_default().clone()),
             _ => message.origin(),
         };
+        let dead = DeadMessage {
+            message,
+            queue: queue.clone(),
+            to: to.clone(),
+            reason: Some(reason),
+            kept,
+            origin: origin.clone(),
+        };
         let is_too_many = origin.as_ref().is_some_and(|origin| !origin.counts(self.most_letters));
-        let dead = DeadMessage { message, queue: queue.clone(), to: to.clone(), reason, kept, origin };
+        self.push(dead, is_too_many);
+    }
+
+    /// Adds the copy of a message for whoever traces, whose names are those of the copy. Copies
+    /// have a turn of their own.
+    pub(crate) fn push_traced(&mut self, message: Message, exchange: &ShortString) {
+        let (queue, to) = (exchange.clone(), DeadLetterTarget { exchange: exchange.clone(), key: None });
+        self.push(DeadMessage { message, queue, to, reason: None, kept: Kept::NO, origin: None }, false);
+    }
+
+    fn push(&mut self, dead: DeadMessage, is_too_many: bool) {
         if is_too_many || self.weight.saturating_add(dead.weight()) > self.room && self.waiting > 0 {
             self.lost.count += 1;
             self.lost.queue = dead.queue;

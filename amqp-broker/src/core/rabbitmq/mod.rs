@@ -9,6 +9,7 @@ pub(crate) mod delayed_retry;
 pub(crate) mod equivalence;
 pub(crate) mod exchange_declaration;
 pub(crate) mod filter;
+pub(crate) mod firehose;
 pub(crate) mod known;
 pub(crate) mod policies;
 pub(crate) mod profile;

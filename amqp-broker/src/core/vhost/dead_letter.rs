@@ -81,6 +81,7 @@ impl Vhost {
     }
 
     fn letter(&mut self, now: u64, dead: &DeadMessage) -> Result<Publishing, Refusal> {
+        let Some(reason) = dead.reason else { return self.traced_letter(dead) };
         let DeadLetterTarget { exchange, key } = &dead.to;
         // The empty exchange name is the default exchange.
         let source = match exchange.is_empty() {
@@ -88,7 +89,7 @@ impl Vhost {
             false => Some(self.exchange_id(exchange)?),
         };
         let death = Death {
-            reason: dead.reason,
+            reason,
             queue: &dead.queue,
             time: (self.began + now) / 1000,
             exchange: exchange.as_bytes(),
@@ -112,7 +113,7 @@ impl Vhost {
             keys.extend(ShortString::from_bytes("BCC", bytes::Bytes::copy_from_slice(key)));
         }
         // Unless it was rejected, it must not return to a queue where it died before.
-        let not_to = if dead.reason == Reason::Rejected { Default::default() } else { passed(&headers) };
+        let not_to = if reason == Reason::Rejected { Default::default() } else { passed(&headers) };
         let is_persistent = self.messages.journal.is_kept() && is_persistent(parts.properties());
         let routing = Some(Box::new(self.begin_routing(source, Found::default())));
         let origin = dead.origin.clone();

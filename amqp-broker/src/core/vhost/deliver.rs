@@ -65,9 +65,14 @@ impl Vhost {
             messages.left(serial, &entry);
         }
         budget.spend_octets(entry.message.copied());
+        let traced =
+            self.is_traced.then(|| (entry.message.clone(), entry.redelivered, path.consumer.channel));
         path.deliver_entry(now, entry, sink);
         // The message at the head is another one now.
         let is_due_earlier = path.queue.deadline() < path.queue.timer;
+        if let Some((message, redelivered, channel)) = traced {
+            self.trace_delivery(channel, id, message.parts(), redelivered);
+        }
         self.watch_acks(now);
         if is_due_earlier {
             self.arm(id);
@@ -107,7 +112,7 @@ impl Vhost {
         if queue.stream.is_some() {
             let profile = self.profile;
             let read = self.path_to(queue_id, consumer_id)?.deliver_record(now, profile, sink);
-            self.note_record(read);
+            self.note_record(read, queue_id, id);
             self.wake(queue_id);
         } else if !std::mem::replace(&mut consumer.in_line, true) {
             queue.line_up_first(consumer_id, priority);
@@ -128,12 +133,15 @@ impl Vhost {
             };
             queue.next_consumer = number;
             self.budget.spend(1);
+            let Some(channel) = self.consumers.get(consumer).map(|consumer| consumer.channel) else {
+                continue;
+            };
             while !self.budget.is_over() {
                 let read = {
                     let path = self.path_to(id, consumer);
                     path.and_then(|mut path| path.deliver_record(now, profile, sink))
                 };
-                if !self.note_record(read) {
+                if !self.note_record(read, id, channel) {
                     break;
                 }
             }
@@ -154,7 +162,7 @@ impl Vhost {
 
     /// Counts the delivery of a stream's message, if there was one; returns whether there was one
     /// to read.
-    fn note_record(&mut self, read: Option<StreamRead>) -> bool {
+    fn note_record(&mut self, read: Option<StreamRead>, from: QueueId, to: ChannelId) -> bool {
         self.budget.spend(1);
         let message = match read {
             None => return false,
@@ -163,6 +171,9 @@ impl Vhost {
         };
         self.budget.spend_octets(message.copied());
         self.messages.entered(&message);
+        if self.is_traced() {
+            self.trace_delivery(to, from, message.parts(), false);
+        }
         true
     }
 
@@ -212,9 +223,13 @@ impl Vhost {
         let Vhost { consumers, channels, connections, queues, .. } = self;
         let path = DeliveryPath::find(consumers, channels, connections, queues, (id, consumer));
         let Some(mut path) = path else { return };
+        let to = path.consumer.channel;
         // Without acknowledgement the message is sent and never stored.
         if path.consumer.no_ack {
             path.send(publication.parts(), false, sink);
+            if self.is_traced() {
+                self.trace_delivery(to, id, publication.parts(), false);
+            }
             return;
         }
         // Otherwise it is stored as unacknowledged, and recorded if it is persistent.
@@ -225,9 +240,13 @@ impl Vhost {
             entry.kept = self.messages.journal.groups.kept();
             entry.stored(queue.serial)
         });
+        let traced = self.is_traced.then(|| entry.message.clone());
         path.deliver_entry(now, entry, sink);
         if let Some(stored) = stored {
             self.keep(stored);
+        }
+        if let Some(message) = traced {
+            self.trace_delivery(to, id, message.parts(), false);
         }
         self.watch_acks(now);
     }

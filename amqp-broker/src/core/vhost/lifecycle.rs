@@ -13,10 +13,10 @@ use crate::core::{
 
 impl Vhost {
     /// Adds the connection of a client that has logged in.
-    pub(crate) fn connect(&mut self, access: Access, cancel_notify: bool) -> ConnectionId {
+    pub(crate) fn connect(&mut self, name: String, access: Access, cancel_notify: bool) -> ConnectionId {
         self.counters.churn.connections_opened += 1;
         self.entities_weight += Connection::WEIGHT;
-        self.connections.insert(Connection::new(access, cancel_notify))
+        self.connections.insert(Connection::new(name, access, cancel_notify))
     }
 
     /// Opens a channel.

@@ -19,6 +19,7 @@ mod policies;
 pub(crate) mod reply_to;
 pub(crate) mod restore;
 pub(crate) mod route;
+mod trace;
 
 use std::{
     cmp::Reverse,
@@ -68,8 +69,11 @@ const PREDECLARED: &[(&str, Kind, bool)] = &[
     ("amq.topic", Kind::Topic, false),
     ("amq.headers", Kind::Headers, false),
     ("amq.match", Kind::Headers, false),
-    ("amq.rabbitmq.trace", Kind::Topic, true),
+    (TRACE, Kind::Topic, true),
 ];
+
+/// The exchange of copies of all messages, while tracing is on.
+const TRACE: &str = "amq.rabbitmq.trace";
 
 /// A virtual host.
 pub(crate) struct Vhost {
@@ -78,6 +82,7 @@ pub(crate) struct Vhost {
     /// The facts of the version of RabbitMQ that it follows.
     profile: &'static Profile,
     policies: Policies,
+    is_traced: bool,
     counters: VhostCounters,
     /// The budget of this turn.
     pub(crate) budget: Budget,
@@ -146,6 +151,7 @@ impl Vhost {
             limits,
             profile: RabbitMq::default().profile(),
             policies: Policies::default(),
+            is_traced: false,
             counters: VhostCounters::default(),
             budget: Budget::default(),
             entities_weight: 0,

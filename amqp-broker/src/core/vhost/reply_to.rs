@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn replies_that_nobody_gets_are_counted_until_that_is_told() {
         let mut vhost = Vhost::new("/", Default::default());
-        let connection = vhost.connect(Access::unlimited("guest"), true);
+        let connection = vhost.connect("c".into(), Access::unlimited("guest"), true);
         let channel = vhost.open_channel(connection, 1);
         let consume = basic::Consume {
             consumer_tag: ShortString::from_static("t"),

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use super::routing::{Found, Routing};
 use crate::core::{
     content::message::{Draft, MESSAGE_OVERHEAD, Message, Origin, Parts},
-    entities::{ids::ExchangeId, queue::MessageTerms},
+    entities::{
+        ids::{ChannelId, ExchangeId},
+        queue::MessageTerms,
+    },
     journal::kept::Kept,
 };
 
@@ -37,6 +40,8 @@ pub(crate) struct Publishing {
     /// The search for its queues, until it is complete.
     pub(crate) routing: Option<Box<Routing>>,
     pub(crate) source: Option<ExchangeId>,
+    /// The channel that publishes it, until it is known that it does.
+    pub(crate) by: Option<ChannelId>,
     pub(crate) found: Found,
     pub(crate) progress: PublishProgress,
     pub(crate) is_letter: bool,

@@ -8,7 +8,7 @@ use crate::management::{
     answer::{
         api_error::ApiError,
         listing::{list, one},
-        query::{Query, text},
+        query::{Query, boolean, text},
     },
     login::caller::Caller,
     observed::walk,
@@ -73,7 +73,7 @@ async fn shown(service: &Service, vhost: &str) -> Value {
         "metadata": { "description": description, "tags": tags },
         "name": vhost,
         "tags": tags,
-        "tracing": false,
+        "tracing": service.broker.is_tracing(vhost),
     });
     if let (Some(object), Some(host)) = (shown.as_object_mut(), walk::host(&service.broker, vhost)) {
         let counters = walk::counters(&host);
@@ -144,9 +144,13 @@ async fn put(
 ) -> Answer {
     caller.must_administrate()?;
     let description = description(&body)?;
+    let tracing = body.contains_key("tracing").then(|| boolean(&body, "tracing")).transpose()?;
     let created = service.broker.create_vhost(&vhost).await;
     let is_new = created.map_err(|error| ApiError::bad(error.to_string()))?;
     describe(&service, &vhost, description);
+    if let Some(tracing) = tracing {
+        service.broker.set_tracing(&vhost, tracing);
+    }
     if is_new {
         // As in RabbitMQ, who creates it may do everything there.
         let users = &service.broker.inner.config.users;

@@ -169,7 +169,7 @@ fn publish(exchange: ShortString, routing_key: ShortString, x: u8, y: u8) -> Vec
 }
 
 pub(super) fn client(shared: &mut Shared) -> ConnectionSession {
-    let id = shared.vhost.connect(Access::unlimited("guest"), true);
+    let id = shared.vhost.connect("c".into(), Access::unlimited("guest"), true);
     shared.outboxes.open(id, Outbox::new("test".to_owned(), FRAME_MAX));
     let terms = ConnectionTerms {
         channel_max: 10,

@@ -310,6 +310,9 @@ impl Vhost {
             self.watch_acks(now);
         }
         self.arm(queue_id);
+        if self.is_traced() {
+            self.trace_delivery(id, queue_id, got.message.parts(), got.redelivered);
+        }
         Ok(Some(got))
     }
 

@@ -23,7 +23,7 @@ impl Vhost {
     ) -> Result<bool, Refusal> {
         let is_done = match work {
             Work::Publish(publishing) => self.proceed_publishing(now, publishing, sink)?,
-            Work::Prepare(publishing) => self.proceed_routing(publishing)?,
+            Work::Prepare(publishing) => self.proceed_preparing(publishing)?,
             Work::Settle { channel, up_to, outcome } => {
                 self.proceed_settling(now, *channel, *up_to, *outcome, sink)?
             }

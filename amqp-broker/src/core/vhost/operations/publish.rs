@@ -97,6 +97,9 @@ impl Vhost {
             }
         }
         self.count_routed(route.source, route.found.queues.len());
+        if self.is_traced() {
+            self.trace_publish(publisher.channel, draft.parts(), &route.found.queues);
+        }
         // The message is put into its queues, and stored once for all of them.
         let is_persistent = self.messages.journal.is_kept() && is_persistent(draft.parts().properties());
         let (mut stored, mut progress) = (None, PublishProgress::default());
@@ -143,12 +146,13 @@ impl Vhost {
         if is_remembered && checked.keys.is_empty() {
             return Ok(Step::Done(checked.terms));
         }
-        self.find(checked, route, draft)
+        self.find(publisher.channel, checked, route, draft)
     }
 
     /// Finds the queues of a message.
     fn find(
         &mut self,
+        by: ChannelId,
         Checked { source, terms, keys: more }: Checked,
         route: &mut Route,
         draft: &mut Draft,
@@ -163,7 +167,14 @@ impl Vhost {
             route.forget();
             let is_persistent = self.messages.journal.is_kept() && is_persistent(draft.parts().properties());
             let (draft, routing) = (std::mem::take(draft), Some(Box::new(routing)));
-            let rest = Publishing { source, terms, keys: more, is_persistent, ..Publishing::default() };
+            let rest = Publishing {
+                source,
+                terms,
+                keys: more,
+                is_persistent,
+                by: Some(by),
+                ..Publishing::default()
+            };
             return Ok(Step::Paused(Box::new(Publishing { draft, routing, ..rest })));
         }
         // A route by headers or further keys holds for this message only, so it is not remembered.
@@ -255,6 +266,7 @@ impl Vhost {
         if !self.proceed_routing(publishing)? {
             return Ok(false);
         }
+        self.trace_routed(publishing);
         Ok(self.put_rest(now, publishing, sink))
     }
 
@@ -280,8 +292,22 @@ impl Vhost {
             keys,
             routing,
             is_persistent,
+            by: Some(publisher.channel),
             ..Publishing::default()
         }))
+    }
+
+    /// Continues to route a message of a transaction; returns whether its queues are found. As in
+    /// RabbitMQ, it is traced now and not at the commit.
+    ///
+    /// # Errors
+    /// Headers that cannot be read.
+    pub(super) fn proceed_preparing(&mut self, publishing: &mut Publishing) -> Result<bool, Refusal> {
+        let is_done = self.proceed_routing(publishing)?;
+        if is_done {
+            self.trace_routed(publishing);
+        }
+        Ok(is_done)
     }
 
     /// The exchange, if the client may publish to it with this key; `None` is the default exchange.
