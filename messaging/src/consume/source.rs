@@ -66,8 +66,8 @@ impl Source {
         }
     }
 
-    /// Starts for the first time. A caller that waits for the first connection also waits when it is
-    /// lost before the broker has answered everything.
+    /// Starts for the first time. A caller that waits for the first connection also waits when it
+    /// is lost before the broker has answered everything.
     ///
     /// # Errors
     /// The reason why retrying is useless or not wanted.

@@ -176,6 +176,25 @@ async fn a_link_out_of_the_folder_is_not_followed_and_the_message_stays_in_its_q
     assert_eq!(broker.bodies_of(&queue).await, ["one"]);
 }
 
+/// Taps the default exchange of a virtual host whose firehose is on.
+async fn the_default_exchange_is_tapped(broker: &Broker) {
+    let queue = broker.queue_with("traced", &[]).await;
+    let mut child = broker.command(["tap", "", "-n", "1", "--json"]).spawn().unwrap();
+    ready(&mut child).await;
+    broker.run(&["pub", "-r", &queue, "-p", "-H", "n:=1", "body"]).await.done();
+    let message: serde_json::Value = serde_json::from_str(&ended(child).await.done()).unwrap();
+    assert_eq!((&message["exchange"], &message["routing_key"]), (&"".into(), &queue.into()));
+    assert_eq!(message["properties"], serde_json::json!({"delivery_mode": 2, "headers": {"n": 1}}));
+    assert_eq!(message["body"], "body");
+}
+
+#[tokio::test]
+async fn the_default_exchange_is_tapped_by_the_firehose() {
+    let broker = amqp_broker::Broker::builder().build();
+    assert!(broker.set_tracing("/", true));
+    the_default_exchange_is_tapped(&Broker::on(broker.listen("127.0.0.1:0").await.unwrap())).await;
+}
+
 #[tokio::test]
 async fn the_default_exchange_of_a_rabbitmq_is_tapped_by_the_firehose() {
     let test = "cli::recording::the_default_exchange_of_a_rabbitmq_is_tapped_by_the_firehose";
@@ -184,17 +203,8 @@ async fn the_default_exchange_of_a_rabbitmq_is_tapped_by_the_firehose() {
     node.ctl(&["add_vhost", &vhost]).await.unwrap();
     node.ctl(&["set_permissions", "-p", &vhost, "guest", ".*", ".*", ".*"]).await.unwrap();
     node.ctl(&["trace_on", "-p", &vhost]).await.unwrap();
-    let broker = Broker::at(node.uri_for("guest", "guest", &vhost));
-    let queue = broker.queue_with("traced", &[]).await;
-    let mut child = broker.command(["tap", "", "-n", "1", "--json"]).spawn().unwrap();
-    ready(&mut child).await;
-    broker.run(&["pub", "-r", &queue, "-p", "-H", "n:=1", "body"]).await.done();
-    let json = ended(child).await.done();
+    the_default_exchange_is_tapped(&Broker::at(node.uri_for("guest", "guest", &vhost))).await;
     node.ctl(&["delete_vhost", &vhost]).await.unwrap();
-    let message: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((&message["exchange"], &message["routing_key"]), (&"".into(), &queue.into()));
-    assert_eq!(message["properties"], serde_json::json!({"delivery_mode": 2, "headers": {"n": 1}}));
-    assert_eq!(message["body"], "body");
 }
 
 on_tcp_brokers!(

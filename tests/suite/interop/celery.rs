@@ -100,7 +100,8 @@ impl Peers {
         worker
     }
 
-    /// Asks until the worker answers: on Redis it says that it is ready before it listens to commands.
+    /// Asks until the worker answers: on Redis it says that it is ready before it listens to
+    /// commands.
     async fn answers(&self, name: &str) {
         let ping = || self.control.ping().to([name]).timeout(Duration::from_secs(1)).call();
         while ping().await.unwrap().by_node.is_empty() {}

@@ -19,7 +19,6 @@ mod policies;
 pub(crate) mod reply_to;
 pub(crate) mod restore;
 pub(crate) mod route;
-mod trace;
 
 use std::{
     cmp::Reverse,

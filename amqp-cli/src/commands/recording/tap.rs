@@ -26,7 +26,8 @@ use crate::{
 ///
 /// Topic, fanout and headers exchanges are tapped whole; a direct exchange by the keys that are
 /// named. The default exchange ('') has no bindings: copies of what is published to it come from
-/// RabbitMQ's firehose, which must be on (rabbitmqctl trace_on).
+/// the firehose, which must be on (rabbitmqctl trace_on, or "tracing" of the virtual host in the
+/// management API).
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
     /// An exchange, or EXCHANGE:KEY

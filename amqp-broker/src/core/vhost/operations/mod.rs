@@ -14,3 +14,4 @@ pub(crate) mod publish;
 mod remove;
 pub(crate) mod settle;
 pub(crate) mod topology;
+mod trace;

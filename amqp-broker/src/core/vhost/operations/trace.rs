@@ -3,7 +3,6 @@
 
 use amqp_codec::ShortString;
 
-use super::{TRACE, Vhost};
 use crate::core::{
     content::message::Parts,
     entities::{
@@ -14,6 +13,7 @@ use crate::core::{
         firehose::{Traced, What},
         refusal::Refusal,
     },
+    vhost::{TRACE, Vhost},
     work::{publishing::Publishing, routing::Found},
 };
 
@@ -31,14 +31,19 @@ impl Vhost {
 
     /// Copies a message that a channel publishes to these queues.
     #[cold]
-    pub(super) fn trace_publish(&mut self, by: ChannelId, parts: Parts<'_>, queues: &[QueueId]) {
+    pub(in crate::core::vhost) fn trace_publish(
+        &mut self,
+        by: ChannelId,
+        parts: Parts<'_>,
+        queues: &[QueueId],
+    ) {
         let names = queues.iter().filter_map(|id| self.queues.get(*id));
         let queues = names.map(|queue| queue.name.clone()).collect();
         self.copy(by, What::Published { queues }, parts);
     }
 
     /// Copies a message that took turns to be routed, unless that has happened.
-    pub(super) fn trace_routed(&mut self, publishing: &mut Publishing) {
+    pub(in crate::core::vhost) fn trace_routed(&mut self, publishing: &mut Publishing) {
         if let Some(by) = publishing.by.take()
             && self.is_traced
         {
@@ -48,7 +53,7 @@ impl Vhost {
 
     /// Copies a message of a queue that a channel gets.
     #[cold]
-    pub(super) fn trace_delivery(
+    pub(in crate::core::vhost) fn trace_delivery(
         &mut self,
         to: ChannelId,
         from: QueueId,
@@ -95,7 +100,10 @@ impl Vhost {
     }
 
     /// The copy of a message as it is published.
-    pub(super) fn traced_letter(&mut self, copy: &DeadMessage) -> Result<Publishing, Refusal> {
+    pub(in crate::core::vhost) fn traced_letter(
+        &mut self,
+        copy: &DeadMessage,
+    ) -> Result<Publishing, Refusal> {
         let source = Some(self.exchange_id(&copy.to.exchange)?);
         let routing = Some(Box::new(self.begin_routing(source, Found::default())));
         let draft = copy.message.to_draft();
