@@ -1,5 +1,5 @@
-//! Celery's remote control and events: a client for `celery inspect` and `celery control`, and a
-//! node that Celery's own tools find beside its workers.
+//! Celery: tasks for its workers and their results; remote control and events: a client for `celery
+//! inspect` and `celery control`, and a node that Celery's own tools find beside its workers.
 //!
 //! ```
 //! use messaging::{Transport, celery::{Service, TaskInfo}};
@@ -31,23 +31,13 @@
 //! # }
 //! ```
 
-mod client;
-mod command;
-mod control;
-mod emitter;
-mod event;
-mod info;
-mod node;
-mod receiver;
-mod service;
-mod transport;
+mod remote;
+mod tasks;
 
-pub use client::{Consume, Revoke};
-pub use command::{Answers, CeleryCommand};
-pub use control::Control;
-pub use emitter::EventEmitter;
-pub use event::{Event, TaskEvent};
-pub use info::{Hello, QueueInfo, ScheduledTask, TaskInfo};
-pub use node::{Node, NodeBuilder};
-pub use receiver::{EventReceiver, EventReceiverBuilder};
-pub use service::Service;
+pub use remote::{
+    Answers, CeleryCommand, Consume, Control, Event, EventEmitter, EventReceiver, EventReceiverBuilder,
+    Hello, Node, NodeBuilder, QueueInfo, Revoke, ScheduledTask, Service, TaskEvent, TaskInfo,
+};
+pub use tasks::{
+    AsyncResult, Celery, Chain, Group, GroupResult, Routes, Signature, TaskError, TaskFailure, TaskState,
+};

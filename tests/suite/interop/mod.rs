@@ -1,6 +1,7 @@
 //! Clients in other languages with our broker, and with our client through it.
 
 mod celery;
+mod celery_tasks;
 mod constructors;
 mod kombu;
 mod mailbox;

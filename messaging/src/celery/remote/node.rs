@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tokio::task::JoinHandle;
 
 use crate::{
-    celery::{
+    celery::remote::{
         control::Control,
         emitter::{Emitter, EventEmitter, OFFLINE},
         info::TaskInfo,

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    celery::{
+    celery::remote::{
         command::CeleryCommand,
         control::Control,
         info::{Hello, QueueInfo, ScheduledTask, TaskInfo},

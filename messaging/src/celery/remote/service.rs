@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::celery::info::{QueueInfo, ScheduledTask, TaskInfo};
+use crate::celery::remote::info::{QueueInfo, ScheduledTask, TaskInfo};
 
 /// A service that answers Celery's remote control as a worker does. Every method has a default: a
 /// service without tasks. The methods are called for each command, and have to be quick.

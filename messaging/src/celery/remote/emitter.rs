@@ -6,7 +6,7 @@ use amqp_client::Report;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    celery::{
+    celery::remote::{
         control::Control,
         event::{self, TaskEvent},
         service::Service,

@@ -14,7 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    celery::{control::Control, event::Event},
+    celery::remote::{control::Control, event::Event},
     consume::typed_consumer::Consumer,
     error::Error,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{celery::control::Control, mailbox::Kind, transport::Transport};
+use crate::{celery::remote::control::Control, mailbox::Kind, transport::Transport};
 
 /// Celery's `control_exchange`.
 const NAMESPACE: &str = "celery";

@@ -1,0 +1,138 @@
+//! An application that sends tasks.
+
+use std::{fmt, sync::Arc};
+
+use amqp_client::Exchange;
+use serde_json::Value;
+
+use crate::{
+    celery::{
+        remote::control::Control,
+        tasks::{
+            results::{Results, Waiting},
+            route::Routes,
+        },
+    },
+    error::Error,
+    publish::{options::PublishOptions, producer::Producer},
+    retry::RetryPolicy,
+    transport::Transport,
+};
+
+/// Celery's `task_default_queue`.
+const QUEUE: &str = "celery";
+
+/// An application of Celery, which sends tasks to workers in any language and receives their
+/// results. Cloning gives another handle to it.
+///
+/// Results come by `rpc://`, Celery's queue for the answers of one application; workers need that
+/// as their result backend. Sending retries as [`Producer::ensure_publish`].
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use messaging::{Transport, celery::{AsyncResult, Celery}};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let transport = Transport::connect("amqp://guest:guest@localhost//").await?;
+/// let app = Celery::new(&transport);
+/// let sum: AsyncResult<i64> = app.task("proj.add").args((2, 3)).send().await?;
+/// assert_eq!(sum.get(Duration::from_secs(10)).await?, 5);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Celery(Arc<App>);
+
+#[derive(Clone)]
+struct App {
+    transport: Transport,
+    producer: Producer,
+    queue: String,
+    routes: Routes,
+    results: Option<Results>,
+}
+
+impl Celery {
+    /// Makes an application with Celery's defaults: the queue `celery`, no routes, results by
+    /// `rpc://`.
+    #[must_use]
+    pub fn new(transport: &Transport) -> Self {
+        Celery(Arc::new(App {
+            transport: transport.clone(),
+            producer: transport.producer(Exchange::default()),
+            queue: QUEUE.to_owned(),
+            routes: Routes::new(),
+            results: Some(Results::new(transport)),
+        }))
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut App)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// Sets the queue of tasks without a route, Celery's `task_default_queue`; default `celery`.
+    #[must_use]
+    pub fn default_queue(self, queue: impl Into<String>) -> Self {
+        self.change(|app| app.queue = queue.into())
+    }
+
+    /// Sets the queues of tasks by their names, Celery's `task_routes`.
+    #[must_use]
+    pub fn routes(self, routes: Routes) -> Self {
+        self.change(|app| app.routes = routes)
+    }
+
+    /// Sets how sending is retried. Default: as [`RetryPolicy::default`].
+    #[must_use]
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        self.change(|app| app.producer = app.producer.clone().retry(policy))
+    }
+
+    /// Sets whether nobody stores results, Celery's `task_ignore_result`. Default: they are
+    /// received.
+    #[must_use]
+    pub fn ignore_results(self, ignore: bool) -> Self {
+        self.change(|app| app.results = (!ignore).then(|| Results::new(&app.transport)))
+    }
+
+    /// Returns the remote control of the workers, with Celery's defaults.
+    pub(super) fn control(&self) -> Control {
+        self.0.transport.celery()
+    }
+
+    pub(super) fn route(&self, task: &str) -> &str {
+        self.0.routes.of(task).unwrap_or(&self.0.queue)
+    }
+
+    /// The queue of results, if somebody wants them.
+    pub(super) fn reply_to(&self, is_ignored: bool) -> Option<String> {
+        self.0.results.as_ref().filter(|_| !is_ignored).map(|results| results.queue().to_owned())
+    }
+
+    /// Begins to wait for the result of a task that is to be sent.
+    pub(super) async fn expect(&self, id: &str, is_ignored: bool) -> Result<Option<Waiting>, Error> {
+        match self.0.results.as_ref().filter(|_| !is_ignored) {
+            Some(results) => results.expect(id).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) async fn publish(
+        &self,
+        queue: &str,
+        options: &PublishOptions,
+        body: &Value,
+    ) -> Result<(), Error> {
+        self.0.producer.ensure_publish((queue, options), body).await.map(drop)
+    }
+}
+
+impl fmt::Debug for Celery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Celery")
+            .field("queue", &self.0.queue)
+            .field("routes", &self.0.routes)
+            .finish_non_exhaustive()
+    }
+}
