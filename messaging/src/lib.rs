@@ -12,6 +12,7 @@
 //! | call methods elsewhere, or offer methods | [`Transport::rpc_client`], [`Transport::rpc_server`], [`rpc`] |
 //! | emit notifications, or listen for them | [`Transport::notifier`], [`Transport::listener`], [`notify`] |
 //! | send commands to nodes and collect their replies | [`Transport::mailbox`], [`mailbox`] |
+//! | send tasks to Celery's workers, get their results | [`celery::Celery`] |
 //! | inspect and control Celery's workers, receive their events | [`Transport::celery`], [`celery`] |
 //! | exchange Python's values and formats | [`tagged`], [`Serializers`], [`Compression`] |
 //! | wait for the broker, set timeouts and limits | [`TransportOptions`] |

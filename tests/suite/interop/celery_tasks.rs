@@ -16,6 +16,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use crate::messaging::example::example;
+
 const SCRIPT: &str = include_str!("celery_tasks.py");
 /// The longest that anything takes.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -210,6 +212,28 @@ async fn the_message_of_a_task_is_as_python_writes_it(setting: Setting) {
     assert_eq!(messages.pop().unwrap(), theirs);
 }
 
+async fn the_example_program_prints_results_and_exceptions(setting: Setting) {
+    let Some(program) = example("celery_send", "celery_send") else { return };
+    let _worker = setting.worker().await;
+    let queue = format!("{}tasks", setting.prefix);
+    let sent = async |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        command.args([&setting.url]).args(arguments).args(["--queue", &queue, "--timeout", "60"]);
+        let output = within(command.env_remove("RUST_LOG").kill_on_drop(true).output()).await.unwrap();
+        let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.code(), texts)
+    };
+    assert_eq!(sent(&["tests.add", "[2, 3]"]).await, (Some(0), ["5\n".to_owned(), String::new()]));
+    let named = sent(&["tests.add", "--kwargs", r#"{"a": 2}"#]).await;
+    assert_eq!(named, (Some(0), ["2\n".to_owned(), String::new()]));
+    let (code, [said, error]) = sent(&["tests.fail", "[\"no luck\"]"]).await;
+    assert_eq!((code, said.as_str()), (Some(1), ""));
+    assert!(
+        error.starts_with("celery_send: task ") && error.ends_with("failed: ValueError: no luck, 7\n"),
+        "{error}"
+    );
+}
+
 async fn of_many_tasks_none_is_lost(setting: Setting) {
     let _worker = setting.worker().await;
     let count = 300 * i64::try_from(scale()).unwrap();
@@ -270,5 +294,6 @@ on_every_broker! {
     tasks_wait_expire_and_are_revoked,
     tasks_follow_one_another,
     the_message_of_a_task_is_as_python_writes_it,
+    the_example_program_prints_results_and_exceptions,
     of_many_tasks_none_is_lost,
 }

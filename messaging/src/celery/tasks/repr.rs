@@ -95,26 +95,26 @@ mod tests {
 
     use super::*;
 
-    fn of(arguments: Value) -> String {
+    fn of(arguments: &Value) -> String {
         tuple(arguments.as_array().unwrap())
     }
 
     #[test]
     fn arguments_are_shown_as_celery_shows_them() {
-        assert_eq!(of(json!([])), "()");
-        assert_eq!(of(json!([2])), "(2,)");
-        assert_eq!(of(json!([2, 3.5, null, true, false])), "(2, 3.5, None, True, False)");
-        assert_eq!(of(json!(["it's", "a \"b\"\n\\é"])), "('it\\'s', 'a \"b\"\n\\é')");
-        assert_eq!(of(json!([{"a": [1]}, [[]]])), "({'a': [1]}, [[]])");
+        assert_eq!(of(&json!([])), "()");
+        assert_eq!(of(&json!([2])), "(2,)");
+        assert_eq!(of(&json!([2, 3.5, null, true, false])), "(2, 3.5, None, True, False)");
+        assert_eq!(of(&json!(["it's", "a \"b\"\n\\é"])), "('it\\'s', 'a \"b\"\n\\é')");
+        assert_eq!(of(&json!([{"a": [1]}, [[]]])), "({'a': [1]}, [[]])");
         assert_eq!(dictionary(json!({"x": 1, "y": "z"}).as_object().unwrap()), "{'x': 1, 'y': 'z'}");
     }
 
     #[test]
     fn what_is_deep_or_long_is_cut_off() {
-        assert_eq!(of(json!([[[[[1]]]]])), "([[...]],)");
-        let long = of(json!(["x".repeat(5000)]));
+        assert_eq!(of(&json!([[[[[1]]]]])), "([[...]],)");
+        let long = of(&json!(["x".repeat(5000)]));
         assert_eq!((long.chars().count(), long.ends_with("...")), (MOST + 3, true));
-        let many = of(json!(vec![7; 1_000_000]));
+        let many = of(&json!(vec![7; 1_000_000]));
         assert_eq!(many.chars().count(), MOST + 3);
     }
 }
