@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, process::Stdio, time::Duration};
 use amqp_broker::{Broker, Listener};
 use messaging::{
     Queue, Transport,
-    celery::{AsyncResult, Celery, Chain, Group, Routes, TaskError, TaskState},
+    celery::{AsyncResult, Celery, Chain, Control, Group, Routes, TaskError, TaskState},
+    mailbox::Kind,
 };
 use serde_json::{Value, json};
 use tests::{Python, Redis, scale};
@@ -41,7 +42,9 @@ impl Setting {
     async fn new(python: Python, url: String) -> Self {
         let prefix = format!("celery-{}-", Uuid::new_v4());
         let transport = within(Transport::connect(&url)).await.unwrap();
-        let app = Celery::new(&transport).default_queue(format!("{prefix}tasks"));
+        let mailbox = transport.mailbox(&format!("{prefix}control")).kind(Kind::Fanout).open();
+        let control = Control::new(&transport, mailbox);
+        let app = Celery::new(&transport).default_queue(format!("{prefix}tasks")).control(control);
         Setting { python, url, prefix, transport, app, _listener: None, _redis: None }
     }
 
@@ -130,13 +133,15 @@ async fn tasks_wait_expire_and_are_revoked(setting: Setting) {
     let _worker = setting.worker().await;
     let later = app.task("tests.add").args((1, 1)).countdown(Duration::from_millis(1500));
     let later = later.send::<i64>().await.unwrap();
-    let revoked = app.task("tests.note").args(("revoked",)).countdown(Duration::from_secs(3600));
+    let revoked = app.task("tests.note").args(("revoked",)).countdown(Duration::from_secs(2));
     let revoked = revoked.send::<()>().await.unwrap();
     let sooner = app.task("tests.add").args((2, 2)).send::<i64>().await.unwrap();
     assert_eq!(sooner.get(DEADLINE).await.unwrap(), 4);
+    within(revoked.revoke()).await.unwrap();
     assert_eq!(later.state(), TaskState::Pending);
     assert_eq!(later.get(DEADLINE).await.unwrap(), 2);
-    drop(revoked);
+    let error = revoked.get(DEADLINE).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("task {} was revoked: TaskRevokedError: revoked", revoked.id()));
     let noted = app.task("tests.noted").send::<Vec<String>>().await.unwrap();
     assert!(noted.get(DEADLINE).await.unwrap().is_empty());
     assert!(expired.get(Duration::ZERO).await.is_err());

@@ -50,6 +50,7 @@ struct App {
     queue: String,
     routes: Routes,
     results: Option<Results>,
+    control: Control,
 }
 
 impl Celery {
@@ -63,6 +64,7 @@ impl Celery {
             queue: QUEUE.to_owned(),
             routes: Routes::new(),
             results: Some(Results::new(transport)),
+            control: transport.celery(),
         }))
     }
 
@@ -96,9 +98,15 @@ impl Celery {
         self.change(|app| app.results = (!ignore).then(|| Results::new(&app.transport)))
     }
 
-    /// Returns the remote control of the workers, with Celery's defaults.
-    pub(super) fn control(&self) -> Control {
-        self.0.transport.celery()
+    /// Sets the remote control of the workers, by which tasks are revoked. Default:
+    /// [`Transport::celery`].
+    #[must_use]
+    pub fn control(self, control: Control) -> Self {
+        self.change(|app| app.control = control)
+    }
+
+    pub(super) fn controls(&self) -> &Control {
+        &self.0.control
     }
 
     pub(super) fn route(&self, task: &str) -> &str {

@@ -52,7 +52,7 @@ impl<T> AsyncResult<T> {
     /// # Errors
     /// When there is no connection.
     pub async fn revoke(&self) -> Result<(), Error> {
-        self.app.control().revoke(&[&self.id], &Revoke::new()).cast().await
+        self.app.controls().revoke(&[&self.id], &Revoke::new()).cast().await
     }
 }
 
