@@ -8,8 +8,8 @@ use super::source::Source;
 
 /// The crates whose folders are counted, and whose folders the map lists one by one, in their
 /// order.
-const COUNTED: [&str; 5] = ["amqp-codec", "amqp-client", "amqp-broker", "messaging", "amqp-cli"];
-const ORDERED: [&str; 5] = COUNTED;
+const COUNTED: [&str; 6] = ["amqp-codec", "amqp-client", "amqp-broker", "amqp-fuzz", "messaging", "amqp-cli"];
+const ORDERED: [&str; 6] = COUNTED;
 
 const MOST_FILES: usize = 15;
 

@@ -7,6 +7,7 @@ pub(super) const FLOORS: &[(&str, u8)] = &[
     ("amqp-codec", 1),
     ("amqp-client", 2),
     ("amqp-broker", 2),
+    ("amqp-fuzz", 2),
     ("messaging", 3),
     ("amqp-cli", 4),
     ("tests", 5),

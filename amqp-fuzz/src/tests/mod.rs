@@ -1,0 +1,3 @@
+//! Tests of several files at once.
+
+mod against_the_broker;
