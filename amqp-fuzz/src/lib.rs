@@ -1,20 +1,26 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc = include_str!("../README.md")]
 
+mod acts;
+mod arguments;
 mod choices;
 mod client;
 mod link;
+mod mutation;
 mod pools;
+mod session;
 mod wire_frame;
 
+pub use acts::violations::Violation;
 pub use choices::Choices;
 pub use client::fault::Fault;
 pub use client::options::SessionOptions;
-pub use client::session::{Session, client_methods};
 pub use client::step::{Refused, Step};
-pub use client::violations::Violation;
 pub use link::{Link, LinkError};
+pub use mutation::change::{Change, Level};
+pub use mutation::mutator::{Mutator, mutate_bytes};
 pub use pools::Pools;
+pub use session::session::{Session, client_methods};
 pub use wire_frame::{WireFrame, octets};
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     choices::Choices,
-    client::{session::Session, step::Step},
+    client::step::Step,
+    session::session::Session,
     wire_frame::{WireFrame, octets},
 };
 

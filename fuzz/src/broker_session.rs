@@ -61,7 +61,7 @@ pub fn broker_session(data: &[u8]) {
 }
 
 /// A broker with low limits, which soon refuses, blocks publishers and times out.
-fn narrow() -> Broker {
+pub(crate) fn narrow() -> Broker {
     let permissions = Permissions::new("^[a-m]", "^([a-m]|amq\\.default)", "^[a-t]").expect("patterns");
     Broker::builder()
         .user("guest", "guest")
@@ -185,7 +185,7 @@ async fn all_frames(mut read: ReadHalf<DuplexStream>) {
 }
 
 /// Checks that a well-behaved client gets its answers.
-async fn serves(mut client: DuplexStream) {
+pub(crate) async fn serves(mut client: DuplexStream) {
     client.write_all(&opening()).await.expect("the broker reads");
     let mut received = BytesMut::new();
     loop {

@@ -15,6 +15,8 @@ const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/suite/co
 pub struct Seeds {
     /// The first octet with the part size and flags, then what a client sent, as records.
     pub broker_session: BTreeSet<Vec<u8>>,
+    /// The first octet with the rate of changes and a flag, then what decides.
+    pub session_model: BTreeSet<Vec<u8>>,
     /// Requests to the management API, or octets for an HTTP listener.
     pub http: BTreeSet<Vec<u8>>,
     /// A part size, then what a broker sent, as records.
@@ -128,6 +130,7 @@ impl Seeds {
             value: VALUES.map(Vec::from).into(),
             kombu_envelope: KOMBU_ENVELOPES.map(Vec::from).into(),
             http: crate::http::seeds().collect(),
+            session_model: crate::session_model::seeds().collect(),
             ..Seeds::default()
         };
         for entry in fs::read_dir(RECORDINGS)? {
@@ -140,7 +143,7 @@ impl Seeds {
     }
 
     /// Each target's name and seeds.
-    pub fn by_target(&self) -> [(&'static str, &BTreeSet<Vec<u8>>); 14] {
+    pub fn by_target(&self) -> [(&'static str, &BTreeSet<Vec<u8>>); 15] {
         [
             ("broker_session", &self.broker_session),
             ("engine", &self.engine),
@@ -156,6 +159,7 @@ impl Seeds {
             ("transport_url", &self.transport_url),
             ("value", &self.value),
             ("kombu_envelope", &self.kombu_envelope),
+            ("session_model", &self.session_model),
         ]
     }
 
@@ -291,9 +295,13 @@ mod tests {
     #[test]
     fn every_target_holds_over_its_seeds_and_their_truncations() {
         let seeds = Seeds::load().unwrap();
-        let targets = [
+        let session_model = |data: &[u8]| {
+            crate::session_model(data);
+        };
+        let targets: [fn(&[u8]); 15] = [
             crate::broker_session,
             crate::engine,
+            crate::http,
             crate::frame,
             crate::method,
             crate::properties,
@@ -305,13 +313,14 @@ mod tests {
             crate::transport_url,
             crate::value,
             crate::kombu_envelope,
+            session_model,
         ];
         for ((name, seeds), target) in seeds.by_target().into_iter().zip(targets) {
             assert!(seeds.len() > 5, "{name} has seeds");
             for seed in seeds {
                 let step = match name {
                     // A whole session takes longer than a frame.
-                    "broker_session" | "engine" | "rpc" => seed.len().div_ceil(4).max(1),
+                    "broker_session" | "engine" | "http" | "rpc" | "session_model" => seed.len().div_ceil(4).max(1),
                     _ => 1,
                 };
                 for end in (0..seed.len()).step_by(step).chain([seed.len()]) {

@@ -7,22 +7,22 @@ use amqp_codec::{MethodId, ReplyCode, ShortString};
 use super::topology::{Binding, Exchange, Queue};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     Plain,
     Confirm,
     Transaction,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Consumer {
-    pub(super) queue: ShortString,
-    pub(super) no_ack: bool,
-    pub(super) exclusive: bool,
+pub(crate) struct Consumer {
+    pub(crate) queue: ShortString,
+    pub(crate) no_ack: bool,
+    pub(crate) exclusive: bool,
 }
 
 /// What holds once a request is answered.
 #[derive(Clone, Debug)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     None,
     Opened,
     Closed,
@@ -43,47 +43,47 @@ pub(super) enum Effect {
 
 /// A request whose answer has not come.
 #[derive(Clone, Debug)]
-pub(super) struct Pending {
-    pub(super) reply: MethodId,
-    pub(super) effect: Effect,
+pub(crate) struct Pending {
+    pub(crate) reply: MethodId,
+    pub(crate) effect: Effect,
 }
 
 /// The message whose content arrives.
 #[derive(Clone, Debug)]
-pub(super) struct Arriving {
-    pub(super) left: u64,
-    pub(super) has_header: bool,
+pub(crate) struct Arriving {
+    pub(crate) left: u64,
+    pub(crate) has_header: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Channel {
-    pub(super) mode: Mode,
-    pub(super) pending: Option<Pending>,
+pub(crate) struct Channel {
+    pub(crate) mode: Mode,
+    pub(crate) pending: Option<Pending>,
     /// The code with which the broker is expected to close the channel.
-    pub(super) doomed: Option<ReplyCode>,
+    pub(crate) doomed: Option<ReplyCode>,
     /// Whether something was sent since the last answer that nothing answers: the broker may not
     /// have done it yet.
-    pub(super) is_ahead: bool,
-    pub(super) prefetch: u16,
-    pub(super) has_global_prefetch: bool,
-    pub(super) consumers: BTreeMap<ShortString, Consumer>,
+    pub(crate) is_ahead: bool,
+    pub(crate) prefetch: u16,
+    pub(crate) has_global_prefetch: bool,
+    pub(crate) consumers: BTreeMap<ShortString, Consumer>,
     /// Whether it has consumed from a stream, whose deliveries can only be acknowledged.
-    pub(super) has_streamed: bool,
+    pub(crate) has_streamed: bool,
     /// The tag of the consumer of replies.
-    pub(super) replies: Option<ShortString>,
-    pub(super) current_queue: Option<ShortString>,
-    pub(super) unsettled: BTreeSet<u64>,
+    pub(crate) replies: Option<ShortString>,
+    pub(crate) current_queue: Option<ShortString>,
+    pub(crate) unsettled: BTreeSet<u64>,
     /// What the transaction has settled.
-    pub(super) settled: BTreeSet<u64>,
-    pub(super) last_delivery: u64,
-    pub(super) published: u64,
-    pub(super) unconfirmed: BTreeSet<u64>,
-    pub(super) arriving: Option<Arriving>,
+    pub(crate) settled: BTreeSet<u64>,
+    pub(crate) last_delivery: u64,
+    pub(crate) published: u64,
+    pub(crate) unconfirmed: BTreeSet<u64>,
+    pub(crate) arriving: Option<Arriving>,
 }
 
 impl Channel {
     /// A channel whose `channel.open` is sent.
-    pub(super) fn new(pending: Option<Pending>) -> Self {
+    pub(crate) fn new(pending: Option<Pending>) -> Self {
         Channel {
             mode: Mode::Plain,
             pending,
@@ -105,12 +105,12 @@ impl Channel {
     }
 
     /// Returns whether the client may send something.
-    pub(super) fn is_free(&self) -> bool {
+    pub(crate) fn is_free(&self) -> bool {
         self.pending.is_none() && self.doomed.is_none()
     }
 
     /// Returns whether the broker has done all that was sent.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.is_free() && !self.is_ahead
     }
 }

@@ -13,25 +13,25 @@ use super::{
 use crate::choices::Choices;
 
 #[derive(Clone, Debug)]
-pub(super) struct State {
-    pub(super) options: SessionOptions,
-    pub(super) topology: Topology,
-    pub(super) channels: BTreeMap<u16, Channel>,
+pub(crate) struct State {
+    pub(crate) options: SessionOptions,
+    pub(crate) topology: Topology,
+    pub(crate) channels: BTreeMap<u16, Channel>,
     /// Names that are vanishing: the channel on which that was asked for, and the name.
-    pub(super) leaving: Vec<(u16, ShortString)>,
+    pub(crate) leaving: Vec<(u16, ShortString)>,
     /// Names that are appearing without an answer, likewise.
-    pub(super) coming: Vec<(u16, ShortString)>,
+    pub(crate) coming: Vec<(u16, ShortString)>,
     /// Where answers to received messages go.
-    pub(super) reply_addresses: Vec<ShortString>,
-    pub(super) frame_max: usize,
-    pub(super) channel_max: u16,
+    pub(crate) reply_addresses: Vec<ShortString>,
+    pub(crate) frame_max: usize,
+    pub(crate) channel_max: u16,
     /// Set while an answer on channel 0 is to come.
-    pub(super) awaits_connection: Option<MethodId>,
+    pub(crate) awaits_connection: Option<MethodId>,
     tags: u32,
 }
 
 impl State {
-    pub(super) fn new(options: SessionOptions) -> Self {
+    pub(crate) fn new(options: SessionOptions) -> Self {
         State {
             frame_max: options.frame_max as usize,
             channel_max: u16::MAX,
@@ -47,7 +47,7 @@ impl State {
     }
 
     /// Sends a request, and remembers what its answer will mean. Without `wait` none will come.
-    pub(super) fn request<R: Request>(
+    pub(crate) fn request<R: Request>(
         &mut self,
         number: u16,
         request: R,
@@ -66,19 +66,19 @@ impl State {
     }
 
     /// Sends something that nothing answers.
-    pub(super) fn tell(&mut self, number: u16, method: impl Into<Method>) -> Step {
+    pub(crate) fn tell(&mut self, number: u16, method: impl Into<Method>) -> Step {
         self.run_ahead(number);
         vec![Frame::Method(number, method.into())].into()
     }
 
-    pub(super) fn run_ahead(&mut self, number: u16) {
+    pub(crate) fn run_ahead(&mut self, number: u16) {
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.is_ahead = true;
         }
     }
 
     /// Adds to a step that the broker must close the channel for it.
-    pub(super) fn refused(&mut self, number: u16, code: ReplyCode, mut step: Step) -> Step {
+    pub(crate) fn refused(&mut self, number: u16, code: ReplyCode, mut step: Step) -> Step {
         self.remove_consumers(number);
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.pending = None;
@@ -88,8 +88,9 @@ impl State {
         step
     }
 
-    /// Applies what an answer means. `name` is the queue's in `queue.declare-ok`, or the consumer's.
-    pub(super) fn apply(&mut self, number: u16, effect: Effect, name: Option<ShortString>) {
+    /// Applies what an answer means. `name` is the queue's in `queue.declare-ok`, or the
+    /// consumer's.
+    pub(crate) fn apply(&mut self, number: u16, effect: Effect, name: Option<ShortString>) {
         let Some(channel) = self.channels.get_mut(&number) else { return };
         match effect {
             Effect::None | Effect::Opened | Effect::Closed | Effect::Got { .. } => {}
@@ -126,18 +127,18 @@ impl State {
     }
 
     /// Returns whether all channels but this one have nothing under way.
-    pub(super) fn others_are_quiet(&self, number: u16) -> bool {
+    pub(crate) fn others_are_quiet(&self, number: u16) -> bool {
         self.channels.iter().all(|(other, channel)| *other == number || channel.is_quiet())
     }
 
     /// A consumer tag that was not used before.
-    pub(super) fn new_tag(&mut self) -> ShortString {
+    pub(crate) fn new_tag(&mut self) -> ShortString {
         self.tags += 1;
         crate::pools::text(&format!("consumer-{}", self.tags))
     }
 
     /// A queue that this channel may use and that satisfies `is_fit`.
-    pub(super) fn queue(
+    pub(crate) fn queue(
         &self,
         number: u16,
         choices: &mut Choices<'_>,
@@ -153,7 +154,7 @@ impl State {
     }
 
     /// The name of an exchange that this channel may use and that satisfies `is_fit`.
-    pub(super) fn exchange(
+    pub(crate) fn exchange(
         &self,
         number: u16,
         choices: &mut Choices<'_>,
@@ -173,7 +174,7 @@ impl State {
     }
 
     /// Returns whether nothing has this name, nor is about to have or to lose it.
-    pub(super) fn is_unused(&self, name: &ShortString) -> bool {
+    pub(crate) fn is_unused(&self, name: &ShortString) -> bool {
         let awaited = self.channels.values().filter_map(|channel| channel.pending.as_ref());
         let mut awaited = awaited.filter_map(|pending| match &pending.effect {
             Effect::Declared(queue) => Some(&queue.declared.queue),
@@ -187,7 +188,7 @@ impl State {
     }
 
     /// Returns the number of consumers of a queue, and whether one of them is exclusive.
-    pub(super) fn consumers_of(&self, queue: &ShortString) -> (usize, bool) {
+    pub(crate) fn consumers_of(&self, queue: &ShortString) -> (usize, bool) {
         let channels = || self.channels.values();
         let awaited = channels().filter_map(|channel| match &channel.pending.as_ref()?.effect {
             Effect::Consumes(consumer) => Some(consumer),
@@ -199,7 +200,7 @@ impl State {
     }
 
     /// Removes a queue and all that depends on it.
-    pub(super) fn remove_queue(&mut self, number: u16, name: &ShortString) {
+    pub(crate) fn remove_queue(&mut self, number: u16, name: &ShortString) {
         let gone = self.topology.remove_queue(name);
         for channel in self.channels.values_mut() {
             channel.consumers.retain(|_, consumer| consumer.queue != *name);
@@ -211,13 +212,13 @@ impl State {
     }
 
     /// Marks names as vanishing until the channel has an answer.
-    pub(super) fn leave(&mut self, number: u16, names: Vec<ShortString>) {
+    pub(crate) fn leave(&mut self, number: u16, names: Vec<ShortString>) {
         self.coming.retain(|(_, coming)| !names.contains(coming));
         self.leaving.extend(names.into_iter().map(|name| (number, name)));
     }
 
     /// Removes a consumer, and its queue if that is deleted with its last consumer.
-    pub(super) fn remove_consumer(&mut self, number: u16, tag: &ShortString) {
+    pub(crate) fn remove_consumer(&mut self, number: u16, tag: &ShortString) {
         let Some(consumer) = self.channels.get_mut(&number).and_then(|channel| channel.consumers.remove(tag))
         else {
             return;
@@ -229,7 +230,7 @@ impl State {
     }
 
     /// Removes the consumers of a channel that is about to close.
-    pub(super) fn remove_consumers(&mut self, number: u16) {
+    pub(crate) fn remove_consumers(&mut self, number: u16) {
         let consumers = self.channels.get(&number).into_iter().flat_map(|channel| channel.consumers.keys());
         for tag in consumers.cloned().collect::<Vec<_>>() {
             self.remove_consumer(number, &tag);
@@ -237,14 +238,14 @@ impl State {
     }
 
     /// Removes a channel and its consumers.
-    pub(super) fn remove_channel(&mut self, number: u16) {
+    pub(crate) fn remove_channel(&mut self, number: u16) {
         self.remove_consumers(number);
         self.channels.remove(&number);
         self.settle_names(number);
     }
 
     /// The channel has an answer: what it did before is done.
-    pub(super) fn settle_names(&mut self, number: u16) {
+    pub(crate) fn settle_names(&mut self, number: u16) {
         self.leaving.retain(|(by, _)| *by != number);
         self.coming.retain(|(by, _)| *by != number);
         if let Some(channel) = self.channels.get_mut(&number) {
@@ -253,7 +254,7 @@ impl State {
     }
 
     /// Returns whether the channel consumes from a queue of such a kind.
-    pub(super) fn consumes_from(&self, number: u16, is_such: impl Fn(QueueKind) -> bool) -> bool {
+    pub(crate) fn consumes_from(&self, number: u16, is_such: impl Fn(QueueKind) -> bool) -> bool {
         let consumers = self.channels.get(&number).into_iter().flat_map(|channel| channel.consumers.values());
         consumers.filter_map(|consumer| self.topology.queue(&consumer.queue)).any(|queue| is_such(queue.kind))
     }

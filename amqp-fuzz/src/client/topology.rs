@@ -7,50 +7,50 @@ use amqp_codec::{
 
 /// What a queue can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum QueueKind {
+pub(crate) enum QueueKind {
     Classic,
     Quorum,
     Stream,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Queue {
-    pub(super) declared: queue::Declare,
-    pub(super) kind: QueueKind,
-    pub(super) single_active: bool,
+pub(crate) struct Queue {
+    pub(crate) declared: queue::Declare,
+    pub(crate) kind: QueueKind,
+    pub(crate) single_active: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Exchange {
-    pub(super) declared: exchange::Declare,
+pub(crate) struct Exchange {
+    pub(crate) declared: exchange::Declare,
     /// Whether it is there before anybody declares it, and may not be deleted.
-    pub(super) is_system: bool,
+    pub(crate) is_system: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Destination {
+pub(crate) enum Destination {
     Queue(ShortString),
     Exchange(ShortString),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Binding {
-    pub(super) source: ShortString,
-    pub(super) destination: Destination,
-    pub(super) key: ShortString,
-    pub(super) arguments: Table,
+pub(crate) struct Binding {
+    pub(crate) source: ShortString,
+    pub(crate) destination: Destination,
+    pub(crate) key: ShortString,
+    pub(crate) arguments: Table,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Topology {
-    pub(super) queues: Vec<Queue>,
-    pub(super) exchanges: Vec<Exchange>,
-    pub(super) bindings: Vec<Binding>,
+pub(crate) struct Topology {
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) exchanges: Vec<Exchange>,
+    pub(crate) bindings: Vec<Binding>,
 }
 
 impl Topology {
     /// The exchanges that every virtual host has.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let kinds = [
             ("amq.direct", "direct"),
             ("amq.fanout", "fanout"),
@@ -69,20 +69,20 @@ impl Topology {
         Topology { exchanges: kinds.map(system).into(), ..Topology::default() }
     }
 
-    pub(super) fn queue(&self, name: &ShortString) -> Option<&Queue> {
+    pub(crate) fn queue(&self, name: &ShortString) -> Option<&Queue> {
         self.queues.iter().find(|queue| queue.declared.queue == *name)
     }
 
-    pub(super) fn exchange(&self, name: &ShortString) -> Option<&Exchange> {
+    pub(crate) fn exchange(&self, name: &ShortString) -> Option<&Exchange> {
         self.exchanges.iter().find(|exchange| exchange.declared.exchange == *name)
     }
 
-    pub(super) fn is_used(&self, exchange: &ShortString) -> bool {
+    pub(crate) fn is_used(&self, exchange: &ShortString) -> bool {
         self.bindings.iter().any(|binding| binding.source == *exchange)
     }
 
     /// Removes a queue and its bindings. Returns the names of all that is gone.
-    pub(super) fn remove_queue(&mut self, name: &ShortString) -> Vec<ShortString> {
+    pub(crate) fn remove_queue(&mut self, name: &ShortString) -> Vec<ShortString> {
         self.queues.retain(|queue| queue.declared.queue != *name);
         let mut gone = vec![name.clone()];
         self.remove_bindings(
@@ -93,14 +93,14 @@ impl Topology {
     }
 
     /// Removes an exchange and its bindings. Returns the names of all that is gone.
-    pub(super) fn remove_exchange(&mut self, name: &ShortString) -> Vec<ShortString> {
+    pub(crate) fn remove_exchange(&mut self, name: &ShortString) -> Vec<ShortString> {
         let mut gone = Vec::new();
         self.take_exchange(name.clone(), &mut gone);
         gone
     }
 
     /// Removes one binding. Returns the names of all that is gone.
-    pub(super) fn unbind(&mut self, removed: &Binding) -> Vec<ShortString> {
+    pub(crate) fn unbind(&mut self, removed: &Binding) -> Vec<ShortString> {
         let mut gone = Vec::new();
         self.remove_bindings(|binding| binding == removed, &mut gone);
         gone

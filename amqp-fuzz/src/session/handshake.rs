@@ -3,11 +3,12 @@
 use amqp_codec::{Frame, Method, Table, Tune, frame::PROTOCOL_HEADER, method::connection, sasl};
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::{declaring::put, options::SessionOptions, state::State};
+use crate::acts::declaring::put;
+use crate::client::{options::SessionOptions, state::State};
 use crate::{pools::text, wire_frame::WireFrame};
 
 /// What a client answers in the handshake.
-pub(super) fn answer(state: &mut State, method: &connection::Method) -> Option<Method> {
+pub(crate) fn answer(state: &mut State, method: &connection::Method) -> Option<Method> {
     match method {
         connection::Method::Start(_) => Some(start_ok(&state.options).into()),
         // A mechanism with a challenge has the password as its second response.
@@ -21,7 +22,7 @@ pub(super) fn answer(state: &mut State, method: &connection::Method) -> Option<M
 
 /// All that a client sends to open a connection, without waiting for the broker. It is valid where
 /// the broker offers no less than is asked for.
-pub(super) fn ahead(options: &SessionOptions) -> Bytes {
+pub(crate) fn ahead(options: &SessionOptions) -> Bytes {
     let limits = connection::TuneOk { channel_max: 0x7ff, frame_max: options.frame_max, heartbeat: 0 };
     let mut octets = BytesMut::from(&PROTOCOL_HEADER[..]);
     let methods: [Method; 3] = [start_ok(options).into(), limits.into(), open(options).into()];
@@ -31,7 +32,7 @@ pub(super) fn ahead(options: &SessionOptions) -> Bytes {
     octets.freeze()
 }
 
-pub(super) fn open(options: &SessionOptions) -> connection::Open {
+pub(crate) fn open(options: &SessionOptions) -> connection::Open {
     connection::Open { virtual_host: text(&options.virtual_host), ..Default::default() }
 }
 
@@ -64,7 +65,7 @@ fn tune_ok(state: &mut State, offer: &connection::Tune) -> connection::TuneOk {
 }
 
 /// The first octets of a connection.
-pub(super) fn header() -> Bytes {
+pub(crate) fn header() -> Bytes {
     let mut octets = BytesMut::new();
     octets.put_slice(&PROTOCOL_HEADER);
     octets.freeze()

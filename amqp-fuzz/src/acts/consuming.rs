@@ -3,20 +3,22 @@
 use amqp_codec::{ShortString, Table, method::basic};
 
 use super::{
-    channel::{Consumer, Effect},
     declaring::{current, put},
     publishing::REPLIES,
+};
+use crate::choices::Choices;
+use crate::client::{
+    channel::{Consumer, Effect},
     state::State,
     step::Step,
     topology::QueueKind,
 };
-use crate::choices::Choices;
 
 /// The most consumers on a channel.
 const CONSUMERS: usize = 4;
 
 /// Starts a consumer.
-pub(super) fn consume(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn consume(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let channel = state.channels.get(&number)?;
     if channel.consumers.len() >= CONSUMERS {
         return None;
@@ -64,7 +66,7 @@ pub(super) fn consume(state: &mut State, number: u16, choices: &mut Choices<'_>)
 }
 
 /// Starts the consumer of the channel's replies, which is once at most and needs no acks.
-pub(super) fn consume_replies(state: &mut State, number: u16, _: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn consume_replies(state: &mut State, number: u16, _: &mut Choices<'_>) -> Option<Step> {
     let tag = state.new_tag();
     let channel = state.channels.get_mut(&number).filter(|channel| channel.replies.is_none())?;
     channel.replies = Some(tag.clone());
@@ -75,7 +77,7 @@ pub(super) fn consume_replies(state: &mut State, number: u16, _: &mut Choices<'_
 }
 
 /// Ends a consumer, and with it maybe its queue: others must not be using that meanwhile.
-pub(super) fn cancel(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn cancel(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let tags: Vec<_> = state.channels.get(&number)?.consumers.keys().cloned().collect();
     let consumer_tag = choices.pick(&tags)?.clone();
     state.remove_consumer(number, &consumer_tag);
@@ -84,7 +86,7 @@ pub(super) fn cancel(state: &mut State, number: u16, choices: &mut Choices<'_>) 
 }
 
 /// Asks for one message.
-pub(super) fn get(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn get(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let queue = state.queue(number, choices, |queue| match queue.kind {
         QueueKind::Classic => !state.consumers_of(&queue.declared.queue).1,
         QueueKind::Quorum => !queue.single_active,

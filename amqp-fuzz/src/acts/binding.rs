@@ -5,16 +5,16 @@ use amqp_codec::{
     method::{exchange, queue},
 };
 
-use super::{
+use super::declaring::put;
+use crate::choices::Choices;
+use crate::client::{
     channel::Effect,
-    declaring::put,
     state::State,
     step::Step,
     topology::{Binding, Destination},
 };
-use crate::choices::Choices;
 
-pub(super) fn bind_queue(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn bind_queue(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let queue = state.queue(number, choices, |_| true)?.declared.queue;
     let binding = binding(state, number, choices, Destination::Queue(queue.clone()))?;
     let no_wait = choices.one_in(4);
@@ -29,7 +29,7 @@ pub(super) fn bind_queue(state: &mut State, number: u16, choices: &mut Choices<'
     Some(state.request(number, bind, !no_wait, Effect::Bound(binding)))
 }
 
-pub(super) fn bind_exchange(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn bind_exchange(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let destination = state.exchange(number, choices, |_| true)?.declared.exchange;
     let binding = binding(state, number, choices, Destination::Exchange(destination.clone()))?;
     let no_wait = choices.one_in(4);
@@ -45,7 +45,7 @@ pub(super) fn bind_exchange(state: &mut State, number: u16, choices: &mut Choice
 }
 
 /// Removes a binding, and with the last one of it an exchange that is deleted then.
-pub(super) fn unbind(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn unbind(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let binding = choices.pick(&state.topology.bindings)?.clone();
     let gone = state.topology.unbind(&binding);
     state.leave(number, gone);

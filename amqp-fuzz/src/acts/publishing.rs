@@ -6,17 +6,18 @@ use amqp_codec::{
 };
 use bytes::Bytes;
 
-use super::{channel::Mode, declaring::put, state::State, step::Step};
+use super::declaring::put;
+use crate::client::{channel::Mode, state::State, step::Step};
 use crate::{choices::Choices, pools::text};
 
 /// The name that stands for the replies to a channel
 /// (<https://www.rabbitmq.com/docs/direct-reply-to>).
-pub(super) const REPLIES: &str = "amq.rabbitmq.reply-to";
+pub(crate) const REPLIES: &str = "amq.rabbitmq.reply-to";
 
 const CLASS: u16 = 60;
 
 /// Publishes a message, to an exchange or to a queue by its name.
-pub(super) fn publish(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn publish(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let exchange = match choices.below(3) {
         0 => None,
         _ => state.exchange(number, choices, |exchange| !exchange.declared.internal),
@@ -43,7 +44,7 @@ pub(super) fn publish(state: &mut State, number: u16, choices: &mut Choices<'_>)
 }
 
 /// The frames of a message with a body of `length` bytes, now and then in more parts than needed.
-pub(super) fn content(
+pub(crate) fn content(
     state: &mut State,
     number: u16,
     publish: basic::Publish,

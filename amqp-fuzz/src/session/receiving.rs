@@ -5,15 +5,15 @@ use amqp_codec::{
     method::{basic, channel, queue},
 };
 
-use super::{
+use crate::acts::publishing::REPLIES;
+use crate::client::{
     channel::{Arriving, Effect},
     fault::Fault,
-    publishing::REPLIES,
     state::State,
 };
 
 /// Takes a frame of a channel. Returns what to answer at once.
-pub(super) fn receive(state: &mut State, frame: &Frame, faults: &mut Vec<Fault>) -> Option<Frame> {
+pub(crate) fn receive(state: &mut State, frame: &Frame, faults: &mut Vec<Fault>) -> Option<Frame> {
     match frame {
         Frame::Method(number, method) => {
             let answer = self::method(state, *number, method, faults)?;

@@ -6,17 +6,17 @@ use amqp_codec::{
 };
 use bytes::Bytes;
 
-use super::{
-    binding,
-    channel::{Effect, Pending},
-    channels, consuming, declaring,
+use super::{handshake, receiving};
+use crate::acts::{
+    binding, channels, consuming, declaring, publishing, refusals, settling,
+    violations::{Violation, violate},
+};
+use crate::client::{
+    channel::{Channel, Effect, Pending},
     fault::Fault,
-    handshake,
     options::SessionOptions,
-    publishing, receiving, refusals, settling,
     state::State,
     step::{Refused, Step},
-    violations::{Violation, violate},
 };
 use crate::{choices::Choices, pools::text, wire_frame::WireFrame};
 
@@ -143,7 +143,7 @@ impl Session {
     /// Returns whether no answer is to come.
     pub fn is_quiet(&self) -> bool {
         let channels = &self.state.channels;
-        self.state.awaits_connection.is_none() && channels.values().all(super::channel::Channel::is_free)
+        self.state.awaits_connection.is_none() && channels.values().all(Channel::is_free)
     }
 
     /// Returns whether the connection has been closed by either side.
@@ -154,6 +154,16 @@ impl Session {
     /// What the broker has done wrong so far.
     pub fn faults(&self) -> &[Fault] {
         &self.faults
+    }
+
+    /// Stops waiting for the answers that are to come, after what was sent for them was changed.
+    pub fn give_up(&mut self) {
+        self.state.awaits_connection = None;
+        self.ahead = 0;
+        for channel in self.state.channels.values_mut() {
+            channel.pending = None;
+        }
+        self.state.channels.retain(|_, channel| channel.doomed.is_none());
     }
 
     /// The largest frame that both sides have agreed on, in bytes.
@@ -291,7 +301,7 @@ impl Session {
         {
             return step;
         }
-        if choices.one_in(64) && state.channels.values().all(super::channel::Channel::is_free) {
+        if choices.one_in(64) && state.channels.values().all(Channel::is_free) {
             return channels::update_secret(state).unwrap_or_default();
         }
         if choices.one_in(64) {

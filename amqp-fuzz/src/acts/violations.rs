@@ -7,7 +7,7 @@ use amqp_codec::{
 };
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::state::State;
+use crate::client::state::State;
 use crate::{choices::Choices, pools::text, wire_frame::WireFrame};
 
 /// A channel that no session opens.
@@ -72,8 +72,8 @@ impl Violation {
         Violation::ConnectionOpenedTwice,
     ];
 
-    /// Returns whether a connection may be closed with this code for it. RabbitMQ answers to what it
-    /// cannot decode with 501, where the specification has 502.
+    /// Returns whether a connection may be closed with this code for it. RabbitMQ answers with 501
+    /// to what it cannot decode, where the specification has 502.
     pub fn allows(self, code: ReplyCode) -> bool {
         let is_malformed = |code| matches!(code, ReplyCode::SYNTAX_ERROR | ReplyCode::FRAME_ERROR);
         code == self.code() || (is_malformed(code) && is_malformed(self.code()))
@@ -112,7 +112,7 @@ impl Violation {
 }
 
 /// The frames of a violation on an open channel.
-pub(super) fn violate(
+pub(crate) fn violate(
     violation: Violation,
     state: &State,
     number: u16,

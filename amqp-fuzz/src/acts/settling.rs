@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use amqp_codec::{Method, method::basic};
 
-use super::{
+use crate::choices::Choices;
+use crate::client::{
     channel::{Effect, Mode},
     state::State,
     step::Step,
 };
-use crate::choices::Choices;
 
 /// Settles one delivery, or all up to it.
-pub(super) fn settle(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn settle(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let channel = state.channels.get(&number)?;
     let tags: Vec<_> = channel.unsettled.iter().copied().collect();
     let all = (0, true);
@@ -46,7 +46,7 @@ pub(super) fn settle(state: &mut State, number: u16, choices: &mut Choices<'_>) 
 }
 
 /// Asks for all unsettled deliveries again.
-pub(super) fn recover(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn recover(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let channel = state.channels.get_mut(&number).filter(|channel| !channel.has_streamed)?;
     // Without an answer nothing tells which deliveries came before.
     let is_silent = channel.consumers.values().all(|consumer| consumer.no_ack);

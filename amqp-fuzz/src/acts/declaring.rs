@@ -5,7 +5,7 @@ use amqp_codec::{
     method::{exchange, queue},
 };
 
-use super::{
+use crate::client::{
     channel::Effect,
     state::State,
     step::Step,
@@ -16,7 +16,7 @@ use crate::{choices::Choices, pools::text};
 const AN_HOUR: i32 = 3_600_000;
 
 /// Declares a queue that is not there yet.
-pub(super) fn new_queue(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn new_queue(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let unused: Vec<_> =
         state.options.pools.queues.iter().filter(|name| state.is_unused(name)).cloned().collect();
     let name = choices.pick(&unused)?.clone();
@@ -34,7 +34,7 @@ pub(super) fn new_queue(state: &mut State, number: u16, choices: &mut Choices<'_
 }
 
 /// Declares a queue as it is, or asks whether it is there.
-pub(super) fn known_queue(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn known_queue(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let mut declare = state.queue(number, choices, |_| true)?.declared;
     // A name that the broker has made cannot be declared, only asked for.
     declare.passive = declare.queue.as_bytes().starts_with(b"amq.") || choices.one_in(2);
@@ -42,7 +42,7 @@ pub(super) fn known_queue(state: &mut State, number: u16, choices: &mut Choices<
     Some(state.request(number, declare, true, effect))
 }
 
-pub(super) fn purge(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn purge(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let queue = state.queue(number, choices, |queue| queue.kind != QueueKind::Stream)?;
     let no_wait = choices.one_in(4);
     let purge =
@@ -51,7 +51,7 @@ pub(super) fn purge(state: &mut State, number: u16, choices: &mut Choices<'_>) -
 }
 
 /// Deletes a queue. Others must not be using it meanwhile.
-pub(super) fn delete_queue(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn delete_queue(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let queue = state.queue(number, choices, |_| true)?;
     let name = queue.declared.queue;
     let if_unused = state.consumers_of(&name).0 == 0 && queue.kind == QueueKind::Classic && choices.one_in(2);
@@ -63,7 +63,7 @@ pub(super) fn delete_queue(state: &mut State, number: u16, choices: &mut Choices
 }
 
 /// Declares a queue and deletes it while it is empty.
-pub(super) fn short_life(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn short_life(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let unused: Vec<_> =
         state.options.pools.queues.iter().filter(|name| state.is_unused(name)).cloned().collect();
     let queue = choices.pick(&unused)?.clone();
@@ -80,7 +80,7 @@ pub(super) fn short_life(state: &mut State, number: u16, choices: &mut Choices<'
 }
 
 /// Declares an exchange that is not there yet.
-pub(super) fn new_exchange(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn new_exchange(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let pool = &state.options.pools.exchanges;
     let unused: Vec<_> = pool.iter().filter(|name| state.is_unused(name)).cloned().collect();
     let exchange = choices.pick(&unused)?.clone();
@@ -111,14 +111,14 @@ pub(super) fn new_exchange(state: &mut State, number: u16, choices: &mut Choices
 }
 
 /// Declares an exchange as it is, or asks whether it is there.
-pub(super) fn known_exchange(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn known_exchange(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let mut declare = state.exchange(number, choices, |_| true)?.declared;
     declare.passive = choices.one_in(2);
     Some(state.request(number, declare, true, Effect::None))
 }
 
 /// Deletes an exchange. Others must not be using it meanwhile.
-pub(super) fn delete_exchange(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn delete_exchange(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let exchange = state.exchange(number, choices, |exchange| !exchange.is_system)?.declared.exchange;
     let if_unused = !state.topology.is_used(&exchange) && choices.one_in(2);
     let gone = state.topology.remove_exchange(&exchange);
@@ -129,7 +129,7 @@ pub(super) fn delete_exchange(state: &mut State, number: u16, choices: &mut Choi
 }
 
 /// Leaves the name out, now and then, if it is that of the channel's current queue.
-pub(super) fn current(
+pub(crate) fn current(
     state: &State,
     number: u16,
     name: ShortString,
@@ -216,6 +216,6 @@ fn any_queue(state: &State, choices: &mut Choices<'_>) -> (QueueKind, bool, queu
 }
 
 /// Puts an argument; the names are short and nothing is nested.
-pub(super) fn put(table: &mut Table, name: &str, value: impl Into<Value>) {
+pub(crate) fn put(table: &mut Table, name: &str, value: impl Into<Value>) {
     let _ = table.insert(name, value);
 }

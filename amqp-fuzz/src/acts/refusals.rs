@@ -5,9 +5,9 @@ use amqp_codec::{
     method::{basic, confirm, exchange, queue, tx},
 };
 
-use super::{
+use super::publishing::content;
+use crate::client::{
     channel::{Effect, Mode},
-    publishing::content,
     state::State,
     step::Step,
     topology::QueueKind,
@@ -35,7 +35,7 @@ const ALL: [Refusal; 12] = [
 ];
 
 /// Does something that the broker refuses by closing the channel.
-pub(super) fn refused(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn refused(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let refusal = choices.pick(&ALL)?;
     let (code, step) = refusal(state, number, choices)?;
     Some(state.refused(number, code, step))

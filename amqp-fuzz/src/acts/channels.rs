@@ -5,7 +5,7 @@ use amqp_codec::{
     method::{access, basic, channel, confirm, connection, tx},
 };
 
-use super::{
+use crate::client::{
     channel::{Channel, Effect, Mode, Pending},
     state::State,
     step::Step,
@@ -14,7 +14,7 @@ use super::{
 use crate::{choices::Choices, pools::text};
 
 /// Opens a channel that is not open.
-pub(super) fn open(state: &mut State, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn open(state: &mut State, choices: &mut Choices<'_>) -> Option<Step> {
     let closed: Vec<_> = state
         .options
         .pools
@@ -30,14 +30,14 @@ pub(super) fn open(state: &mut State, choices: &mut Choices<'_>) -> Option<Step>
 }
 
 /// Closes a channel, and with it maybe queues: others must not be using those meanwhile.
-pub(super) fn close(state: &mut State, number: u16, _: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn close(state: &mut State, number: u16, _: &mut Choices<'_>) -> Option<Step> {
     state.remove_consumers(number);
     let close =
         channel::Close { reply_code: ReplyCode::SUCCESS.0, reply_text: text("done"), ..Default::default() };
     Some(state.request(number, close, true, Effect::Closed))
 }
 
-pub(super) fn qos(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn qos(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let has_logs = state.consumes_from(number, |kind| kind != QueueKind::Classic);
     let global = !has_logs && choices.one_in(4);
     let prefetch_count = choices.below(10) as u16;
@@ -51,17 +51,17 @@ pub(super) fn qos(state: &mut State, number: u16, choices: &mut Choices<'_>) -> 
     Some(state.request(number, qos, true, Effect::None))
 }
 
-pub(super) fn flow(state: &mut State, number: u16, _: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn flow(state: &mut State, number: u16, _: &mut Choices<'_>) -> Option<Step> {
     Some(state.request(number, channel::Flow { active: true }, true, Effect::None))
 }
 
-pub(super) fn ticket(state: &mut State, number: u16, _: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn ticket(state: &mut State, number: u16, _: &mut Choices<'_>) -> Option<Step> {
     let request =
         access::Request { realm: text("/data"), active: true, read: true, write: true, ..Default::default() };
     Some(state.request(number, request, true, Effect::None))
 }
 
-pub(super) fn confirms(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn confirms(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     let channel = state.channels.get_mut(&number).filter(|channel| channel.mode != Mode::Transaction)?;
     // Publishes are numbered from the first select on.
     if channel.mode == Mode::Plain {
@@ -71,13 +71,13 @@ pub(super) fn confirms(state: &mut State, number: u16, choices: &mut Choices<'_>
     Some(state.request(number, confirm::Select { no_wait }, !no_wait, Effect::Entered(Mode::Confirm)))
 }
 
-pub(super) fn transactions(state: &mut State, number: u16, _: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn transactions(state: &mut State, number: u16, _: &mut Choices<'_>) -> Option<Step> {
     state.channels.get(&number).filter(|channel| channel.mode != Mode::Confirm)?;
     Some(state.request(number, tx::Select {}, true, Effect::Entered(Mode::Transaction)))
 }
 
 /// Ends a transaction either way.
-pub(super) fn complete(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
+pub(crate) fn complete(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<Step> {
     state.channels.get(&number).filter(|channel| channel.mode == Mode::Transaction)?;
     Some(match choices.one_in(3) {
         true => state.request(number, tx::Rollback {}, true, Effect::RolledBack),
@@ -86,7 +86,7 @@ pub(super) fn complete(state: &mut State, number: u16, choices: &mut Choices<'_>
 }
 
 /// Replaces the connection's secret.
-pub(super) fn update_secret(state: &mut State) -> Option<Step> {
+pub(crate) fn update_secret(state: &mut State) -> Option<Step> {
     let new_secret = state.options.password.as_str().into();
     let update = connection::UpdateSecret { new_secret, reason: text("a new token") };
     state.awaits_connection = Some(connection::UpdateSecretOk::ID);
