@@ -7,6 +7,7 @@ use crate::{
     content::ContentHeader,
     frame::{Frame, RawFrame},
     table::{Array, Table, Value},
+    wire::text::ShortString,
 };
 
 /// How many bytes of a body are shown.
@@ -56,7 +57,9 @@ impl fmt::Display for Table {
         f.write_str("{")?;
         for (index, (name, value)) in self.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{name}: {value}")?;
+            f.write_str(comma)?;
+            show_key(&name, f)?;
+            write!(f, ": {value}")?;
         }
         f.write_str("}")
     }
@@ -91,9 +94,21 @@ impl fmt::Display for Value {
             Value::Array(array) => write!(f, "{array}"),
             Value::Timestamp(seconds) => write!(f, "@{seconds}"),
             Value::Table(table) => write!(f, "{table}"),
-            Value::Bytes(bytes) => show_bytes(bytes, f),
+            Value::Bytes(bytes) => {
+                f.write_str("x")?;
+                show_bytes(bytes, f)
+            }
             Value::Void => f.write_str("void"),
         }
+    }
+}
+
+/// Shows a key in quotation marks if it could be taken for something else.
+fn show_key(key: &ShortString, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let is_bare = |octet: &u8| octet.is_ascii_alphanumeric() || b"-_.".contains(octet);
+    match key.is_empty() || !key.as_bytes().iter().all(is_bare) {
+        true => write!(f, "{key:?}"),
+        false => write!(f, "{key}"),
     }
 }
 
@@ -112,7 +127,6 @@ mod tests {
     use crate::{
         method::{basic, connection, queue},
         properties::Properties,
-        wire::text::ShortString,
     };
 
     #[test]
@@ -146,6 +160,14 @@ mod tests {
         let header = ContentHeader { class_id: 60, body_size: 5, properties: properties.encode().unwrap() };
         let line = r#"header body_size=5 headers={x-queue-type: "quorum", list: [1, void]} priority=0"#;
         assert_eq!(header.to_string(), line);
+    }
+
+    #[test]
+    fn keys_and_byte_arrays_cannot_be_taken_for_something_else() {
+        let mut table = Table::new();
+        table.push("a: 1, b", Bytes::from_static(b"x")).unwrap();
+        table.push("", "x").unwrap();
+        assert_eq!(table.to_string(), r#"{"a: 1, b": x"x", "": "x"}"#);
     }
 
     #[test]

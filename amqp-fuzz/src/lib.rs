@@ -9,6 +9,7 @@ mod link;
 mod mutation;
 mod pools;
 mod session;
+mod transcript;
 mod wire_frame;
 
 pub use acts::violations::Violation;
@@ -21,6 +22,11 @@ pub use mutation::change::{Change, Level};
 pub use mutation::mutator::{Mutator, mutate_bytes};
 pub use pools::Pools;
 pub use session::session::{Session, client_methods};
+pub use transcript::item::Item;
+#[cfg(feature = "json")]
+pub use transcript::json::JsonError;
+pub use transcript::read::{TranscriptError, read_line, read_transcript};
+pub use transcript::write::WithSecrets;
 pub use wire_frame::{WireFrame, octets};
 
 #[cfg(test)]
