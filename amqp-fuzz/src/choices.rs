@@ -99,6 +99,11 @@ impl<'a> Choices<'a> {
         Unstructured::new(&material).arbitrary().ok()
     }
 
+    /// Returns a number that no call returned before, without spending the input.
+    pub(crate) fn unique(&mut self) -> u64 {
+        self.next()
+    }
+
     /// SplitMix64, whose every state is a good one.
     fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
