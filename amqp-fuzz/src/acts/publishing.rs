@@ -120,7 +120,7 @@ fn headers(state: &State, choices: &mut Choices<'_>) -> Table {
         for key in state.options.pools.queues.iter().take(choices.below(4)) {
             let _ = copies.push(Value::LongString(key.clone().into_bytes().into()));
         }
-        put(&mut headers, *choices.pick(&["CC", "BCC"]).unwrap_or(&"CC"), copies);
+        put(&mut headers, choices.pick(&["CC", "BCC"]).unwrap_or(&"CC"), copies);
     }
     headers
 }

@@ -27,7 +27,7 @@ fn converse(seed: u64, options: ServerOptions) -> (Vec<Frame>, Vec<Frame>, Vec<F
             acts += 1;
             let step = match acts {
                 ..300 => session.next(&mut choices),
-                _ if seed % 2 == 0 && session.is_quiet() => session.close(),
+                _ if seed.is_multiple_of(2) && session.is_quiet() => session.close(),
                 _ if session.is_quiet() => {
                     to_client.push(server.close());
                     continue;
