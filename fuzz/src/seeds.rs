@@ -320,7 +320,9 @@ mod tests {
             for seed in seeds {
                 let step = match name {
                     // A whole session takes longer than a frame.
-                    "broker_session" | "engine" | "http" | "rpc" | "session_model" => seed.len().div_ceil(4).max(1),
+                    "broker_session" | "engine" | "http" | "rpc" | "session_model" => {
+                        seed.len().div_ceil(4).max(1)
+                    }
                     _ => 1,
                 };
                 for end in (0..seed.len()).step_by(step).chain([seed.len()]) {
