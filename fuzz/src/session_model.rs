@@ -1,11 +1,14 @@
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use amqp_broker::Broker;
 use amqp_codec::{
     Frame, Method, RawFrame,
     method::{basic, channel, connection},
 };
-use amqp_fuzz::{Choices, Level, Mutator, Session, SessionOptions, WireFrame, octets};
+use amqp_fuzz::{Choices, Item, Level, Mutator, Session, SessionOptions, WireFrame, octets};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream},
@@ -27,6 +30,9 @@ const CHANGED: u8 = 0x0f;
 const ACTS: usize = 200;
 /// Who is refused may come again, so many times in all.
 const CONNECTIONS: usize = 6;
+
+/// How many frames a failure shows.
+const SHOWN: usize = 200;
 
 const FRAME_MAX: usize = 131_072;
 
@@ -62,7 +68,13 @@ pub fn session_model(data: &[u8]) -> Depth {
             let changed = usize::from(first & CHANGED);
             must_end("a client", client.act(changed, &mut acts, &mut choices)).await;
             if changed == 0 && !is_narrow {
-                assert_eq!(client.session.faults(), [], "a client that behaves has no complaint");
+                let faults = client.session.faults();
+                assert_eq!(
+                    faults,
+                    [],
+                    "a client that behaves has no complaint after\n{}",
+                    client.transcript()
+                );
             }
             depth.add(&client);
             if acts == 0 {
@@ -88,6 +100,8 @@ struct Client {
     stream: DuplexStream,
     input: BytesMut,
     depth: Depth,
+    /// What was sent, `>`, and received, `<`.
+    passed: VecDeque<(char, WireFrame)>,
 }
 
 impl Client {
@@ -96,7 +110,13 @@ impl Client {
         let session = Session::new(options);
         let mut stream = broker.connect();
         stream.write_all(&session.opening()).await.ok()?;
-        let mut client = Client { session, stream, input: BytesMut::new(), depth: Depth::default() };
+        let mut client = Client {
+            session,
+            stream,
+            input: BytesMut::new(),
+            depth: Depth::default(),
+            passed: VecDeque::new(),
+        };
         while !client.session.is_open() {
             must_end("the handshake", client.read()).await?;
         }
@@ -139,10 +159,27 @@ impl Client {
     async fn send(&mut self, frames: &[WireFrame]) -> Option<()> {
         for frame in frames {
             self.depth.sent(frame);
+            self.pass('>', frame.clone());
         }
         // The broker may wait for its output to be read.
         let octets = octets(frames);
         timeout(Duration::from_secs(60), self.stream.write_all(&octets)).await.ok()?.ok()
+    }
+
+    fn pass(&mut self, direction: char, frame: WireFrame) {
+        if self.passed.len() == SHOWN {
+            self.passed.pop_front();
+        }
+        self.passed.push_back((direction, frame));
+    }
+
+    /// The last frames, a line each.
+    fn transcript(&self) -> String {
+        let lines = self
+            .passed
+            .iter()
+            .map(|(direction, frame)| format!("{direction} {}\n", Item::from(frame.clone())));
+        lines.collect()
     }
 
     /// Reads once; `None` when the broker has hung up.
@@ -154,6 +191,7 @@ impl Client {
         while let Some(raw) = RawFrame::split_from(&mut self.input, FRAME_MAX).expect("a frame") {
             let frame = raw.decode().expect("a frame of the protocol");
             self.depth.received(&frame);
+            self.pass('<', WireFrame::of(&frame));
             let answers: Vec<_> = self.session.received(&frame).iter().map(WireFrame::of).collect();
             self.send(&answers).await?;
         }

@@ -68,15 +68,15 @@ fn missing_exchange(state: &mut State, number: u16, choices: &mut Choices<'_>) -
     Some((ReplyCode::NOT_FOUND, step))
 }
 
-/// A declaration of a queue that differs: RabbitMQ tells an exclusive one that is declared shared
-/// that it is locked.
+/// A declaration of a queue that differs. RabbitMQ does not compare whether an exclusive queue is
+/// durable, and says of one that is declared shared that it is locked.
 fn unequal_queue(state: &mut State, number: u16, choices: &mut Choices<'_>) -> Option<(ReplyCode, Step)> {
     let is_named = |name: &ShortString| !name.as_bytes().starts_with(b"amq.");
     let queue = state.queue(number, choices, |queue| {
         queue.kind == QueueKind::Classic && is_named(&queue.declared.queue)
     })?;
     let mut declare = queue.declared;
-    let code = if declare.exclusive && choices.one_in(2) {
+    let code = if declare.exclusive {
         declare.exclusive = false;
         ReplyCode::RESOURCE_LOCKED
     } else {

@@ -27,6 +27,16 @@ pub enum Fault {
         /// The answer.
         method: MethodId,
     },
+    /// An answer to a request that had to be refused.
+    #[error("{} on channel {channel}, where a close with {expected} was expected", .method.name().unwrap_or("a method"))]
+    NotRefused {
+        /// The channel.
+        channel: u16,
+        /// The answer.
+        method: MethodId,
+        /// The reply code of the close that did not come.
+        expected: ReplyCode,
+    },
     /// A delivery tag that does not follow the last one.
     #[error("delivery tag {got} on channel {channel}, expected was {expected}")]
     DeliveryTag {

@@ -150,10 +150,10 @@ fn answered(state: &mut State, number: u16, answer: &Method, faults: &mut Vec<Fa
         |reply: MethodId| reply == id || (reply == basic::GetOk::ID && id == basic::GetEmpty::ID);
     let pending = channel.pending.take_if(|pending| is_awaited(pending.reply));
     let Some(pending) = pending else {
-        // A channel that is about to be closed may still have answers on their way.
-        if channel.doomed.is_none() {
-            faults.push(Fault::Unasked { channel: number, method: id });
-        }
+        faults.push(match channel.doomed.take() {
+            Some(expected) => Fault::NotRefused { channel: number, method: id, expected },
+            None => Fault::Unasked { channel: number, method: id },
+        });
         return;
     };
     if let (Method::Basic(basic::Method::GetOk(got)), Effect::Got { no_ack }) = (answer, &pending.effect) {

@@ -420,6 +420,17 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_to_what_had_to_be_refused_is_a_fault() {
+        let mut session = Session::new(SessionOptions { is_told: false, ..Default::default() });
+        session.next(&mut Choices::from_seed(1));
+        let number = *session.state.channels.keys().next().unwrap();
+        session.state.refused(number, ReplyCode::NOT_FOUND, Step::default());
+        session.received(&Frame::Method(number, channel::FlowOk { active: true }.into()));
+        let (method, expected) = (channel::FlowOk::ID, ReplyCode::NOT_FOUND);
+        assert_eq!(session.faults(), [Fault::NotRefused { channel: number, method, expected }]);
+    }
+
+    #[test]
     fn an_answer_that_nobody_asked_for_is_a_fault() {
         let mut session = Session::new(SessionOptions { is_told: false, ..Default::default() });
         session.next(&mut Choices::from_seed(1));
