@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::exit::Exit;
+use crate::{api_error::ApiError, exit::Exit};
 
 /// Why a command did not do all that it was asked to. Its text repeats neither its source nor any
 /// password; it may hold a peer's words, which are escaped where it is printed.
@@ -26,6 +26,9 @@ pub(crate) enum Error {
     /// An operation of the transport failed.
     #[error("cannot {operation}")]
     Messaging { operation: String, source: Box<messaging::Error> },
+    /// A management API did not tell what it was asked.
+    #[error("the management API at {address} does not tell{}", source.advice())]
+    Management { address: String, source: ApiError },
     /// The broker returned or nacked a message.
     #[error("the broker did not take message {number}: {why}")]
     NotTaken { number: u64, why: String },
@@ -98,8 +101,10 @@ impl Error {
             Error::Nothing(_) => Exit::Nothing,
             Error::Connect(source) if matches!(**source, messaging::Error::Url(_)) => Exit::Usage,
             Error::Connect(_) => Exit::Unreachable,
+            Error::Management { source, .. } if source.is_absence() => Exit::Unreachable,
             Error::Broker { .. }
             | Error::Messaging { .. }
+            | Error::Management { .. }
             | Error::Start { .. }
             | Error::System { .. }
             | Error::Output(_) => Exit::Failed,

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod api_error;
 mod commands;
 mod connection;
 mod context;
@@ -8,6 +9,7 @@ mod error;
 mod exit;
 mod interrupt;
 mod load;
+mod management;
 mod message;
 mod output;
 mod program;

@@ -9,6 +9,7 @@ mod program;
 mod receiving;
 mod recording;
 mod rpc;
+mod top;
 mod topology;
 
 use clap::Subcommand;
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     Delete(delete::Arguments),
     Purge(purge::Arguments),
     Info(info::Arguments),
+    Top(top::Arguments),
     Bench(Box<bench::Arguments>),
     Latency(latency::Arguments),
     Check(check::Arguments),
@@ -91,6 +93,7 @@ impl Command {
             Command::Delete(arguments) => delete::run(arguments, context).await,
             Command::Purge(arguments) => purge::run(arguments, context).await,
             Command::Info(arguments) => info::run(arguments, context).await,
+            Command::Top(arguments) => top::run(arguments, context).await,
             Command::Bench(arguments) => bench::run(*arguments, context).await,
             Command::Latency(arguments) => latency::run(arguments, context).await,
             Command::Check(arguments) => check::run(arguments, context).await,

@@ -40,6 +40,11 @@ impl Style {
         Style { is_coloured }
     }
 
+    /// Tells whether there are colours.
+    pub(crate) fn is_coloured(self) -> bool {
+        self.is_coloured
+    }
+
     /// No colours.
     #[cfg(test)]
     pub(crate) const PLAIN: Style = Style { is_coloured: false };

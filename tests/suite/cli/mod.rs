@@ -13,7 +13,9 @@ mod receive;
 mod recording;
 mod relocate;
 mod rpc;
+mod screen;
 mod terminal;
+mod top;
 mod topology;
 
 use super::every_broker::on_tcp_brokers;

@@ -9,16 +9,21 @@ use std::{
 };
 
 use rustix::{
+    process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Winsize, tcsetwinsize},
+    termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 use tokio::{
     process::{Child, Command},
     task::spawn_blocking,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::fixture::{Broker, DEADLINE, PROGRAM};
+
+/// The size of the terminal.
+pub(super) const COLUMNS: usize = 80;
+pub(super) const ROWS: usize = 24;
 
 /// A program that has a pseudo-terminal for its input, output and errors.
 pub(super) struct Terminal {
@@ -34,7 +39,11 @@ impl Terminal {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
-        tcsetwinsize(&controller, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        tcsetwinsize(
+            &controller,
+            Winsize { ws_row: ROWS as u16, ws_col: COLUMNS as u16, ws_xpixel: 0, ws_ypixel: 0 },
+        )
+        .unwrap();
         let name = ptsname(&controller, Vec::new()).unwrap();
         let name = OsStr::from_bytes(name.as_bytes());
         let end = || Stdio::from(OpenOptions::new().read(true).write(true).open(name).unwrap());
@@ -48,9 +57,32 @@ impl Terminal {
 
     /// Waits until it has shown this.
     pub(super) async fn shows(&mut self, text: &str) {
-        while !self.shown.contains(text) {
-            assert!(self.read().await, "it ended without {text:?}: {:?}", self.shown);
+        self.shows_what(text, |shown| shown.contains(text)).await;
+    }
+
+    /// Waits until this holds of all that it has shown.
+    pub(super) async fn shows_what(&mut self, what: &str, holds: impl Fn(&str) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !holds(&self.shown) {
+            assert!(Instant::now() < deadline, "it does not show {what:?}: {:?}", self.shown);
+            assert!(self.read().await, "it ended without {what:?}: {:?}", self.shown);
         }
+    }
+
+    /// The modes in which lines are edited, echoed and interrupted.
+    pub(super) fn modes(&self) -> LocalModes {
+        tcgetattr(&self.controller).unwrap().local_modes
+    }
+
+    /// The controlling end, on which the modes can still be read when the program has ended.
+    pub(super) fn controller(&self) -> File {
+        self.controller.try_clone().unwrap()
+    }
+
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) {
+        let id = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        kill_process(id.unwrap(), signal).unwrap();
     }
 
     pub(super) fn types(&mut self, text: &str) {

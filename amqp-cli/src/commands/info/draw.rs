@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::management::{BindingInfo, ExchangeInfo, QueueInfo, Topology};
+use super::topology::{BindingInfo, ExchangeInfo, QueueInfo, Topology};
 use crate::output::{escape::escaped_line, table::Table};
 
 /// The name under which an exchange without one is shown.

@@ -1,9 +1,8 @@
 //! `amqp info`
 
 mod draw;
-mod http;
-mod management;
 mod server;
+mod topology;
 
 use std::time::Duration;
 
@@ -11,10 +10,7 @@ use amqp_client::{Channel, Queue};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use self::{
-    management::{Management, Topology},
-    server::ServerInfo,
-};
+use self::{server::ServerInfo, topology::Topology};
 use crate::{
     connection::{
         arguments::ConnectionArguments,
@@ -23,6 +19,11 @@ use crate::{
     context::Context,
     error::Error,
     exit::Exit,
+    management::{
+        arguments::ManagementArguments,
+        endpoint::{Endpoint, broker},
+        http::within,
+    },
     output::{arguments::OutputArguments, notes::note, screen::Screen, table::Table},
 };
 
@@ -41,9 +42,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_name = "HOW", default_value_t, conflicts_with_all = ["queues", "json"])]
     shown: Form,
 
-    /// The management API, as http://user@host:15672; the login is the broker's, unless it is here
-    #[arg(long, value_name = "URL")]
-    management: Option<String>,
+    #[command(flatten)]
+    management: ManagementArguments,
 
     #[command(flatten)]
     output: OutputArguments,
@@ -119,19 +119,17 @@ fn counts_table(counts: &[QueueCounts]) -> Table {
 
 /// The topology, where a management API answers; it must, if it was asked for.
 async fn topology(arguments: &Arguments, target: &Target) -> Result<Option<Topology>, Error> {
-    let is_needed = arguments.management.is_some() || arguments.shown != Form::Table;
-    let management = match Management::of(arguments.management.as_deref(), target) {
-        Ok(management) => management,
+    let is_needed = arguments.management.management.is_some() || arguments.shown != Form::Table;
+    let endpoint = match Endpoint::of(&arguments.management, target) {
+        Ok(endpoint) => endpoint,
         Err(error) if is_needed => return Err(error),
         Err(_) => return Ok(None),
     };
-    match tokio::time::timeout(PATIENCE, management.topology()).await {
-        Ok(Ok(topology)) => Ok(Some(topology)),
-        Ok(Err(error)) if is_needed => Err(error),
-        Err(_) if is_needed => {
-            Err(Error::Nothing(format!("the management API does not answer within {PATIENCE:?}")))
-        }
-        Ok(Err(_)) | Err(_) => {
+    let vhost = broker(target).unwrap_or_default().vhost;
+    match within(PATIENCE, Topology::ask(&endpoint, &vhost)).await {
+        Ok(topology) => Ok(Some(topology)),
+        Err(source) if is_needed => Err(Error::Management { address: endpoint.address(), source }),
+        Err(_) => {
             note(
                 "no management API answers, so that there is no more to tell; --management says where one is",
             );
