@@ -2,6 +2,8 @@
 
 use std::{io, time::Duration};
 
+use amqp_client::TlsError;
+
 /// Why a management API does not tell what it is asked. No password is in its text; words of the
 /// API may be, which are escaped where they are printed.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +11,9 @@ pub(crate) enum ApiError {
     /// Nobody listens there.
     #[error("it cannot be reached")]
     Unreachable(#[source] io::Error),
+    /// TLS failed: a file of certificates, or the handshake.
+    #[error("it cannot be reached over TLS")]
+    Tls(#[source] TlsError),
     /// The answer takes too long.
     #[error("it does not answer within {0:?}")]
     Late(Duration),
@@ -42,10 +47,11 @@ fn reason_of(reason: &str) -> String {
 impl ApiError {
     /// Tells whether there is no management API at all.
     pub(crate) fn is_absence(&self) -> bool {
-        use ApiError::{Form, Late, Missing, NoHttp, NoVhost, Refused, Status, TooLarge, Unreachable};
+        use ApiError::{Form, Late, Missing, NoHttp, NoVhost, Refused, Status, Tls, TooLarge, Unreachable};
         match self {
             Unreachable(_) | Late(_) | NoHttp(_) | Missing { .. } => true,
-            Refused { .. } | Status { .. } | TooLarge { .. } | Form { .. } | NoVhost(_) => false,
+            Tls(TlsError::NotTls(_) | TlsError::Handshake(_)) => true,
+            Tls(_) | Refused { .. } | Status { .. } | TooLarge { .. } | Form { .. } | NoVhost(_) => false,
         }
     }
 

@@ -13,9 +13,16 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::JoinSet,
+};
 
-use crate::{api_error::ApiError, management::endpoint::Endpoint};
+use crate::{
+    api_error::ApiError,
+    management::{endpoint::Endpoint, tls},
+};
 
 /// The largest answer that is read, in bytes.
 const LARGEST: usize = 64 * 1024 * 1024;
@@ -39,11 +46,24 @@ impl Endpoint {
     /// Connects.
     ///
     /// # Errors
-    /// When nobody listens there.
+    /// When nobody listens there, or TLS fails.
     pub(crate) async fn open(&self) -> Result<Api, ApiError> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await;
         let stream = stream.map_err(ApiError::Unreachable)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(ApiError::NoHttp)?;
+        match &self.tls {
+            None => self.speak(stream).await,
+            Some(parameters) => {
+                let stream = tls::connect(parameters, &self.host, stream).await;
+                self.speak(stream.map_err(ApiError::Tls)?).await
+            }
+        }
+    }
+
+    async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<Api, ApiError> {
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(lost)?;
         let mut driving = JoinSet::new();
         driving.spawn(connection);
         let login = BASE64_STANDARD.encode(format!("{}:{}", self.user, self.password));
@@ -66,7 +86,7 @@ impl Api {
         for (name, value) in [(header::HOST, &self.host), (header::AUTHORIZATION, &self.login)] {
             request.headers_mut().insert(name, value.parse().map_err(|_| unfit())?);
         }
-        let answer = self.sender.send_request(request).await.map_err(ApiError::NoHttp)?;
+        let answer = self.sender.send_request(request).await.map_err(lost)?;
         let status = answer.status();
         let body = read(answer.into_body(), path).await?;
         if status.is_success() {
@@ -82,10 +102,14 @@ impl Api {
     }
 }
 
+fn lost(error: hyper::Error) -> ApiError {
+    tls::refusal(&error).map_or(ApiError::NoHttp(error), ApiError::Tls)
+}
+
 async fn read(mut body: Incoming, path: &str) -> Result<BytesMut, ApiError> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.map_err(ApiError::NoHttp)?.into_data() {
+        if let Ok(data) = frame.map_err(lost)?.into_data() {
             if whole.len() + data.len() > LARGEST {
                 return Err(ApiError::TooLarge { path: path.to_owned(), most: LARGEST });
             }

@@ -1,7 +1,9 @@
 //! `amqp info`.
 
-use amqp_broker::HttpOptions;
-use tests::Node;
+use std::fs;
+
+use amqp_broker::{HttpOptions, Tls};
+use tests::{Authority, Identity, Node};
 
 use super::{fixture::Broker, on_tcp_brokers};
 
@@ -50,6 +52,66 @@ async fn a_management_api_tells_the_topology() {
     let refused = broker.run(&["info", "--management", &wrong]).await;
     assert_eq!(refused.code, 1);
     assert!(refused.stderr.contains("401") && !refused.stderr.contains("secret"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_management_api_under_tls_is_asked_by_what_its_url_and_the_brokers_say() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let Identity { certificate, key } = authority.server(&["localhost"]);
+    let client = authority.client("app").write(folder.path(), "client").unwrap();
+    let (ca, other) = (folder.path().join("ca.pem"), folder.path().join("other.pem"));
+    fs::write(&ca, authority.pem()).unwrap();
+    fs::write(&other, Authority::new().pem()).unwrap();
+    let [ca, other, certfile, keyfile] =
+        [&ca, &other, &client.0, &client.1].map(|path| path.to_str().unwrap());
+    let tls = Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
+    let demanding = tls.clone().client_authorities(authority.pem().as_bytes()).unwrap();
+    let server = amqp_broker::Broker::builder().build();
+    let http = server.listen_https("127.0.0.1:0", &tls, HttpOptions::new()).await.unwrap();
+    let strict = server.listen_https("127.0.0.1:0", &demanding, HttpOptions::new()).await.unwrap();
+    let amqps = server.listen_tls("127.0.0.1:0", &tls).await.unwrap();
+    let broker = Broker::on(server.listen("127.0.0.1:0").await.unwrap());
+    let (port, strict) = (http.local_addr().port(), strict.local_addr().port());
+    let url = format!("https://localhost:{port}");
+    topology_is_told(&broker, &format!("{url}?cacertfile={ca}")).await;
+
+    let identity = format!("https://localhost:{strict}/?certfile={certfile}&keyfile={keyfile}");
+    let by_address = format!("https://127.0.0.1:{port}");
+    let named = format!("{by_address}?server_name_indication=localhost");
+    let unverified = format!("{by_address}?verify=verify_none");
+    let of_broker = format!("amqps://guest:guest@localhost:{}?cacertfile={ca}", amqps.local_addr().port());
+    for (line, why) in [
+        (&["--management", &url, "--cacert", ca][..], None),
+        (&["--management", &identity, "--cacert", ca], None),
+        (&["--management", &named, "--cacert", ca], None),
+        (&["--management", &unverified], None),
+        // The broker's URL says whom to trust.
+        (&["--management", &url, "--url", &of_broker], None),
+        (&["--management", &url, "--url", &of_broker, "--cacert", other], Some("its issuer is not among")),
+        (&["--management", &url, "--cacert", other], Some("its issuer is not among")),
+        (&["--management", &by_address, "--cacert", ca], Some("is not for \"127.0.0.1\" but for")),
+        (&["--management", &url, "--cacert", keyfile], Some("holds no certificate in PEM")),
+        (&["--management", &url, "--cacert", "/no/such"], Some("cannot read /no/such")),
+    ] {
+        let ended = broker.run(&[&["info", "--shown", "dot"], line].concat()).await;
+        match why {
+            None => assert!(ended.done().starts_with("digraph"), "{line:?}"),
+            Some(why) => assert!(ended.code == 1 && ended.stderr.contains(why), "{line:?} {ended:?}"),
+        }
+    }
+    let anonymous = format!("https://localhost:{strict}");
+    let refused = broker.run(&["info", "--management", &anonymous, "--cacert", ca]).await;
+    assert!(
+        refused.code == 1 && refused.stderr.contains("the broker refuses the TLS handshake"),
+        "{refused:?}"
+    );
+    let plain = format!("http://localhost:{port}");
+    for (line, code) in
+        [(["--management", &plain, "--cacert", ca], 2), (["--management", &plain, "--color", "never"], 4)]
+    {
+        let refused = broker.run(&[&["info"], &line[..]].concat()).await;
+        assert_eq!(refused.code, code, "{line:?} {refused:?}");
+    }
 }
 
 #[tokio::test]
