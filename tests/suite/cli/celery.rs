@@ -1,9 +1,22 @@
 //! `amqp celery`.
 
+use std::process::Stdio;
+
 use amqp_client::GetOptions;
 use messaging::{Transport, celery::Service};
+use tests::Python;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{ChildStderr, Command},
+    time::timeout,
+};
 
-use super::{fixture::Broker, on_tcp_brokers};
+use super::{
+    fixture::{Broker, DEADLINE},
+    on_tcp_brokers,
+};
+
+const CELERY: &str = include_str!("../interop/celery_peer.py");
 
 struct Idle;
 
@@ -55,4 +68,48 @@ async fn a_task_is_what_celery_sends(broker: Broker) {
     channel.delete_queue(&queue, amqp_client::DeleteOptions::new()).await.unwrap();
 }
 
-on_tcp_brokers!(a_task_is_what_celery_sends, workers_are_asked_and_told);
+async fn a_worker_of_celery_runs_tasks_that_are_sent(broker: Broker) {
+    let test = "cli::celery::a_worker_of_celery_runs_tasks_that_are_sent";
+    let Some(python) = Python::require(test) else { return };
+    let namespace = broker.name("celery");
+    let name = broker.name("worker");
+    let arguments = ["worker", broker.url(), &namespace, &name];
+    let mut command = Command::from(python.command(CELERY, &arguments));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut worker = command.spawn().unwrap();
+    let mut log = BufReader::new(worker.stderr.take().unwrap()).lines();
+    until(&mut log, &[" ready."]).await;
+    let queue = format!("{namespace}.tasks");
+    for (arguments, sum) in
+        [(&["a:=1", "b:=2"][..], ": 3"), (&["-a", "[4,5]"], ": 9"), (&["-a", "[4]", "b:=7"], ": 11")]
+    {
+        let line = [&["celery", "send", "tests.add", "-q", &queue], arguments].concat();
+        let id = broker.run(&line).await.done();
+        until(&mut log, &[&format!("tests.add[{}] succeeded in", id.trim()), sum]).await;
+    }
+    let unknown = broker.run(&["celery", "send", "tests.unknown", "-q", &queue]).await.done();
+    until(&mut log, &["unregistered task of type", "tests.unknown"]).await;
+    assert!(!unknown.is_empty());
+    worker.kill().await.unwrap();
+    broker.run(&["delete", "queue", &queue]).await.done();
+}
+
+/// Reads a log up to a line with all of these.
+async fn until(log: &mut Lines<BufReader<ChildStderr>>, texts: &[&str]) {
+    let mut seen = Vec::new();
+    loop {
+        let line =
+            timeout(DEADLINE, log.next_line()).await.unwrap_or_else(|_| panic!("no {texts:?} in {seen:#?}"));
+        let line = line.unwrap().unwrap_or_else(|| panic!("it ended without {texts:?}: {seen:#?}"));
+        if texts.iter().all(|text| line.contains(text)) {
+            return;
+        }
+        seen.push(line);
+    }
+}
+
+on_tcp_brokers!(
+    a_worker_of_celery_runs_tasks_that_are_sent,
+    a_task_is_what_celery_sends,
+    workers_are_asked_and_told,
+);

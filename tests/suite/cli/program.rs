@@ -2,8 +2,10 @@
 
 use std::{fs, process::Stdio};
 
+use tests::Redis;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
+    process::Child,
     time::timeout,
 };
 
@@ -36,15 +38,39 @@ async fn completions_and_manual_pages_know_all_commands() {
     }
 }
 
-#[tokio::test]
-async fn it_serves_as_the_broker_does() {
-    let broker = Broker::embedded().await;
-    let mut command = broker.command(["serve", "--listen", "127.0.0.1:0", "--log", "error"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+/// Starts `amqp serve` on a free port; returns it and its URL.
+async fn serve(broker: &Broker, options: &[&str]) -> (Child, String) {
+    let line = [&["serve", "--listen", "127.0.0.1:0", "--log", "error"], options].concat();
+    let mut child = broker.command(line).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap().unwrap();
     let address = line.strip_prefix("listening on ").expect(&line).to_owned();
-    let url = format!("amqp://{address}");
+    (child, format!("amqp://{address}"))
+}
+
+#[tokio::test]
+async fn it_serves_the_queues_of_a_redis() {
+    if !Redis::require("cli::program::it_serves_the_queues_of_a_redis") {
+        return;
+    }
+    let redis = Redis::start().await.unwrap();
+    let broker = Broker::embedded().await;
+    let (_child, url) = serve(&broker, &["--redis", &redis.url(0)]).await;
+    broker.run(&["declare", "queue", "served", "--url", &url]).await.done();
+    broker.run(&["pub", "-r", "served", "one", "two", "--url", &url]).await.done();
+    // A list of kombu's, which a program without a broker reads too.
+    assert_eq!(redis.ask("LLEN served").await.unwrap().trim(), ":2");
+    assert_eq!(broker.run(&["get", "served", "--url", &redis.url(0)]).await.done(), "one\n");
+    broker.run(&["pub", "-r", "served", "three", "--url", &redis.url(0)]).await.done();
+    let rest = broker.run(&["get", "served", "--count", "0", "--url", &url]).await;
+    assert_eq!(rest.done(), "two\nthree\n");
+    assert_eq!(redis.ask("LLEN served").await.unwrap().trim(), ":0");
+}
+
+#[tokio::test]
+async fn it_serves_as_the_broker_does() {
+    let broker = Broker::embedded().await;
+    let (mut child, url) = serve(&broker, &[]).await;
     broker.run(&["declare", "queue", "served", "--url", &url]).await.done();
     broker.run(&["pub", "-r", "served", "hi", "--url", &url]).await.done();
     assert_eq!(broker.run(&["get", "served", "--url", &url]).await.done(), "hi\n");

@@ -3,10 +3,11 @@
 use std::{fs, path::Path};
 
 use amqp_client::{
-    Array, Binding, ConsumeOptions, DeleteOptions, Exchange, Message, Properties, Queue, Table, Value,
+    Array, Binding, Confirmation, ConsumeOptions, DeleteOptions, Exchange, Message, Properties, Queue, Table,
+    Value,
 };
 use bytes::Bytes;
-use tests::Node;
+use tests::{Node, scale};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::Child,
@@ -16,6 +17,9 @@ use super::{
     fixture::{Broker, ended},
     on_tcp_brokers,
 };
+
+/// The number of messages that are recorded and replayed; `AMQP_TEST_SCALE=100` makes it 100,000.
+const RECORDED: usize = 1000;
 
 /// Waits for the line that says that no message is missed from now on.
 async fn ready(child: &mut Child) {
@@ -70,13 +74,15 @@ async fn what_is_recorded_is_replayed_octet_by_octet_and_in_order(broker: Broker
         channel.declare(Queue::durable(queue)).await.unwrap();
         channel.bind(Binding::new(queue, exchange).routing_key("#")).await.unwrap();
     }
+    let number = u32::try_from(RECORDED * scale()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let records = folder.path().join("records");
     let records = records.to_str().unwrap();
-    let mut child = broker.command(["record", records, &source, "-n", "300"]).spawn().unwrap();
+    let mut child = broker.command(["record", records, &source, "-n", &number.to_string()]).spawn().unwrap();
     ready(&mut child).await;
     let publisher = channel.publisher().await.unwrap();
-    for number in 0..300_u32 {
+    let mut confirms = Vec::new();
+    for number in 0..number {
         let body = match number % 3 {
             0 => Bytes::from(format!("text {number}\n\u{1b}")),
             1 => Bytes::from(number.to_be_bytes().repeat(200)),
@@ -84,14 +90,17 @@ async fn what_is_recorded_is_replayed_octet_by_octet_and_in_order(broker: Broker
         };
         let properties = if number % 2 == 0 { odd_properties() } else { Properties::default() };
         let (key, message) = (format!("k.{number}"), Message::with_properties(body, properties));
-        publisher.publish((&source, &key), &message).await.unwrap().await.unwrap();
+        confirms.push(publisher.publish((&source, &key), &message).await.unwrap());
+    }
+    for confirm in confirms {
+        assert!(matches!(confirm.await.unwrap(), Confirmation::Ack));
     }
     ended(child).await.done();
     let line = ["replay", records, "--delay", "0", "--exchange", &copy, "--mandatory"];
     broker.run(&line).await.done();
     let mut originals = channel.consume(&first, ConsumeOptions::new().no_ack(true)).await.unwrap();
     let mut copies = channel.consume(&second, ConsumeOptions::new().no_ack(true)).await.unwrap();
-    for number in 0..300 {
+    for number in 0..number {
         let (original, copy) =
             (originals.recv().await.unwrap().unwrap(), copies.recv().await.unwrap().unwrap());
         assert_eq!(original.routing_key(), format!("k.{number}"));
