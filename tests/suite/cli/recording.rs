@@ -99,7 +99,9 @@ async fn what_is_recorded_is_replayed_octet_by_octet_and_in_order(broker: Broker
     let line = ["replay", records, "--delay", "0", "--exchange", &copy, "--mandatory"];
     broker.run(&line).await.done();
     let mut originals = channel.consume(&first, ConsumeOptions::new().no_ack(true)).await.unwrap();
-    let mut copies = channel.consume(&second, ConsumeOptions::new().no_ack(true)).await.unwrap();
+    // Of its own connection: what is read of one must not wait for the other.
+    let other = broker.channel().await;
+    let mut copies = other.consume(&second, ConsumeOptions::new().no_ack(true)).await.unwrap();
     for number in 0..number {
         let (original, copy) =
             (originals.recv().await.unwrap().unwrap(), copies.recv().await.unwrap().unwrap());

@@ -36,7 +36,7 @@ pub(super) struct Terminal {
 impl Terminal {
     /// Starts the program in a session of its own, of which the terminal is the controlling one.
     pub(super) fn start(broker: &Broker, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
         tcsetwinsize(
