@@ -4,7 +4,7 @@ use amqp_codec::{Arguments as _, MethodId, method::connection};
 
 use crate::{transcript::item::Item, wire_frame::WireFrame};
 
-/// What is shown in place of a secret.
+/// The text that stands for a secret.
 pub(super) const REDACTED: &str = "[redacted]";
 
 const METHODS: [MethodId; 3] =

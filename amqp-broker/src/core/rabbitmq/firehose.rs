@@ -15,7 +15,7 @@ use crate::core::content::{
 /// The name of the node in copies, as in the management API.
 const NODE: &str = "rabbit@localhost";
 
-/// What happened to a message.
+/// An event in the life of a message.
 #[derive(Debug)]
 pub(crate) enum What {
     /// It was published, and routed to these queues.

@@ -1,4 +1,4 @@
-//! What a management API tells of a virtual host.
+//! The topology of a virtual host, as a management API tells it.
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};

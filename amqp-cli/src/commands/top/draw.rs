@@ -16,7 +16,7 @@ use super::{
 };
 use crate::output::{escape::escaped_line, style::Style};
 
-/// What is shown.
+/// The content of the screen.
 #[derive(Debug)]
 pub(super) struct Shown<'a> {
     pub(super) figures: &'a Figures,
@@ -107,7 +107,7 @@ fn draw_title(frame: &mut Frame<'_>, area: Rect, shown: &Shown<'_>, theme: Theme
         Some(why) => Span::styled(format!("stale since {told}: {}", escaped_line(why)), theme.warning()),
         None => Span::styled(told.to_string(), theme.label()),
     };
-    // What is wrong is more important than the broker's name.
+    // A fault is more important than the broker's name.
     let width = u16::try_from(state.width()).unwrap_or(u16::MAX).saturating_add(1);
     let [left, right] = Layout::horizontal([Constraint::Min(9), Constraint::Max(width)]).areas(area);
     frame.render_widget(Line::from(title), left);

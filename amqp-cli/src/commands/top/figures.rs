@@ -66,7 +66,7 @@ struct Rate {
     rate: f64,
 }
 
-/// What has never happened is missing.
+/// Events that have never happened are missing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct MessageStats {

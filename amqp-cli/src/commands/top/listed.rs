@@ -1,4 +1,4 @@
-//! What is listed: columns, their order, and what a filter leaves.
+//! The contents of lists: columns, their order, and what a filter leaves.
 
 use std::{cmp::Ordering, fmt};
 
@@ -11,7 +11,7 @@ pub(super) trait Listed {
     /// The widths of the columns behind the name.
     const WIDTHS: &'static [u16];
 
-    /// What a filter looks for.
+    /// The text that a filter looks for.
     fn name(&self) -> &str;
 
     /// The cell in a column.

@@ -15,7 +15,7 @@ use crate::{
 /// The time that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What is asked about.
+/// The subject of the questions.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) endpoint: Endpoint,

@@ -66,7 +66,7 @@ impl Vhost {
     }
 
     fn copy(&mut self, channel: ChannelId, what: What, parts: Parts<'_>) {
-        // What tells of others is not told of itself.
+        // Copies are not copied.
         if parts.names().0 == TRACE.as_bytes() || !self.is_anybody_tracing() {
             return;
         }
