@@ -11,15 +11,15 @@ use super::{
     batches::Journal,
     contents::{Contents, FORMAT, Said},
     error::DataError,
+    manifest::Lists,
     mark::{Mark, MarkFile},
 };
 
 /// The version of the store's format that this broker knows.
 const STORE_FORMAT: u8 = 3;
 
-/// The folder of the store's keyspaces, and the file that marks each as complete.
+/// The folder of the store's keyspaces.
 pub(super) const KEYSPACES: &str = "keyspaces";
-const KEYSPACE_IS_WHOLE: &str = "current";
 pub(super) const VERSION: &str = "version";
 
 /// The contents of the store's version file.
@@ -31,7 +31,7 @@ pub(super) struct Found {
     pub(super) mark: Option<(MarkFile, Mark)>,
     /// The journals, in the order in which they were written.
     pub(super) journals: Vec<(PathBuf, Journal)>,
-    /// The keyspaces that are missing or incomplete.
+    /// The keyspaces that are missing, incomplete, or cannot be opened.
     pub(super) missing: Vec<u64>,
     /// Whether the store's version file is there and known.
     pub(super) has_version: bool,
@@ -76,7 +76,7 @@ impl Found {
             if found.journals.is_empty() {
                 found.damage.push("there is no journal".to_owned());
             }
-            found.look_at_keyspaces(folder);
+            found.look_at_keyspaces(folder).map_err(&unusable)?;
         }
         Ok(found)
     }
@@ -171,17 +171,19 @@ impl Found {
         }
     }
 
-    fn look_at_keyspaces(&mut self, folder: &Path) {
+    fn look_at_keyspaces(&mut self, folder: &Path) -> io::Result<()> {
         let all = std::iter::once(0).chain(self.contents.keyspaces.keys().copied());
         for number in all {
-            let is_whole = keyspace(folder, number).join(KEYSPACE_IS_WHOLE).exists();
-            if !is_whole {
-                let name =
-                    self.contents.keyspaces.get(&number).map_or("the list of them all", String::as_str);
-                self.damage.push(format!("the keyspace {number} ({name}) is missing or not whole"));
-                self.missing.push(number);
-            }
+            let is_what = match Lists::of(&keyspace(folder, number))? {
+                Lists::Whole => continue,
+                Lists::Missing => "is missing or not whole",
+                Lists::Damaged => "has a list of its parts that cannot be read",
+            };
+            let name = self.contents.keyspaces.get(&number).map_or("the list of them all", String::as_str);
+            self.damage.push(format!("the keyspace {number} ({name}) {is_what}"));
+            self.missing.push(number);
         }
+        Ok(())
     }
 }
 

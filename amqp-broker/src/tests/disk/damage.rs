@@ -15,7 +15,7 @@ use super::durability::{
 use crate::{broker::Broker, store::DataError, tests::peer::Peer};
 
 /// A folder with so many messages, each confirmed separately, as SIGKILL leaves it.
-async fn killed(messages: usize) -> TempDir {
+pub(super) async fn killed(messages: usize) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let broker = open(folder.path());
     let mut peer = confirming(&broker).await;
@@ -26,12 +26,12 @@ async fn killed(messages: usize) -> TempDir {
     copy(folder.path())
 }
 
-fn build(folder: &Path, repairs: bool) -> Result<Broker, DataError> {
+pub(super) fn build(folder: &Path, repairs: bool) -> Result<Broker, DataError> {
     Broker::builder().vhost("/").vhost("other").data_dir(folder).repair(repairs).build()
 }
 
 /// All files in a folder with their contents, except those that opening may change.
-fn all_files(folder: &Path) -> BTreeMap<PathBuf, (usize, Vec<u8>)> {
+pub(super) fn all_files(folder: &Path) -> BTreeMap<PathBuf, (usize, Vec<u8>)> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         match entry.file_type().unwrap().is_dir() {
@@ -47,7 +47,7 @@ fn all_files(folder: &Path) -> BTreeMap<PathBuf, (usize, Vec<u8>)> {
 }
 
 /// Checks that a folder is refused with this error, and not changed.
-fn refused(folder: &Path, words: &str) {
+pub(super) fn refused(folder: &Path, words: &str) {
     let before = all_files(folder);
     let error = build(folder, false).expect_err("a damaged folder is refused");
     assert!(matches!(error, DataError::Damaged { .. }), "{error:?}");
@@ -58,7 +58,7 @@ fn refused(folder: &Path, words: &str) {
 
 /// Repairs a folder and checks that it is in order then; returns the remaining messages, and the
 /// folder with the damaged parts.
-async fn repaired(folder: &Path) -> (Vec<String>, PathBuf) {
+pub(super) async fn repaired(folder: &Path) -> (Vec<String>, PathBuf) {
     let broker = build(folder, true).unwrap();
     let aside = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut aside = aside.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("damaged-"));
@@ -86,11 +86,11 @@ async fn repaired(folder: &Path) -> (Vec<String>, PathBuf) {
     (left, aside)
 }
 
-fn numbers(bodies: &[String]) -> Vec<usize> {
+pub(super) fn numbers(bodies: &[String]) -> Vec<usize> {
     bodies.iter().map(|body| body.split(' ').next().unwrap().parse().unwrap()).collect()
 }
 
-fn overwrite(file: &Path, at: usize, octets: &[u8]) {
+pub(super) fn overwrite(file: &Path, at: usize, octets: &[u8]) {
     OpenOptions::new().write(true).open(file).unwrap().write_all_at(octets, at as u64).unwrap();
 }
 
@@ -378,7 +378,7 @@ async fn a_folder_from_before_is_taken_over() {
 }
 
 /// A folder with most of its records in the store's tables.
-async fn long_lived() -> TempDir {
+pub(super) async fn long_lived() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::builder().memory_limit(32 << 20).data_dir(folder.path()).build().unwrap();
     let mut peer = confirming(&broker).await;

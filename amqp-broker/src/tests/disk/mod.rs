@@ -2,4 +2,5 @@
 
 mod damage;
 mod durability;
+mod lists;
 mod restarts;
