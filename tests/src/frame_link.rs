@@ -17,7 +17,7 @@ use bytes::BytesMut;
 use tokio::{
     io::{
         AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf,
-        copy_bidirectional, duplex, split,
+        copy_bidirectional_with_sizes, duplex, split,
     },
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -107,6 +107,8 @@ struct State {
     /// The number of releases of what is kept back.
     releases: watch::Sender<u64>,
     replacing: Vec<(Direction, Vec<u8>, Vec<u8>)>,
+    /// The methods that are to be gathered, with their number, once.
+    gathering: Vec<(Direction, MethodId, usize)>,
     /// The methods that came over all links, in their order, with their channels.
     methods: Vec<(Direction, MethodId, u16)>,
 }
@@ -172,6 +174,12 @@ impl FrameLinks {
         self.with(|state| state.releases.send_modify(|releases| *releases += 1));
     }
 
+    /// From the next such method on, keeps back all frames in this direction of its link until so
+    /// many of these methods have come; all of them pass at once then.
+    pub fn gather(&self, direction: Direction, method: MethodId, count: usize) {
+        self.with(|state| state.gathering.push((direction, method, count)));
+    }
+
     /// Replaces some bytes by as many others in all frames that go in this direction.
     ///
     /// # Panics
@@ -210,7 +218,7 @@ impl FrameLinks {
                 let mut link = links.to(broker);
                 tokio::spawn(async move {
                     // Either end's error closes the other's socket.
-                    let _ = copy_bidirectional(&mut client, &mut link).await;
+                    let _ = copy_bidirectional_with_sizes(&mut client, &mut link, BUFFER, BUFFER).await;
                 });
             }
         });
@@ -247,8 +255,14 @@ impl FrameLinks {
         tokio::spawn(async move {
             let (from_client, to_client) = split(end);
             let (from_broker, to_broker) = split(stream);
-            let one_way =
-                |direction| LinkDirection { links: &links, number, direction, byte_by_byte, frames: 0 };
+            let one_way = |direction| LinkDirection {
+                links: &links,
+                number,
+                direction,
+                byte_by_byte,
+                frames: 0,
+                gathered: None,
+            };
             // If one end is gone, or ended within a frame, the other sees the end of its stream.
             let _ = tokio::select! {
                 ended = one_way(Direction::ToBroker).carry(from_client, to_broker) => ended,
@@ -270,6 +284,8 @@ struct LinkDirection<'a> {
     direction: Direction,
     byte_by_byte: bool,
     frames: usize,
+    /// The frames that are kept back until so many more of this method have come.
+    gathered: Option<(BytesMut, MethodId, usize)>,
 }
 
 impl LinkDirection<'_> {
@@ -294,7 +310,11 @@ impl LinkDirection<'_> {
                     None => {}
                 }
                 match self.breaks() {
-                    None => self.write(&mut to, &frame).await?,
+                    None => {
+                        if let Some(frames) = self.gather(frame) {
+                            self.write(&mut to, &frames).await?;
+                        }
+                    }
                     Some(at) => {
                         self.write(&mut to, frame.get(..at.place.passes(length)).unwrap_or(&frame)).await?;
                         if at.place == Place::After {
@@ -362,6 +382,26 @@ impl LinkDirection<'_> {
             state.taken += 1;
             Some(taking)
         })
+    }
+
+    /// Returns what is to be written now that this frame has come, if anything.
+    fn gather(&mut self, frame: BytesMut) -> Option<BytesMut> {
+        let method = (frame.first() == Some(&1)).then(|| MethodId::peek(frame.get(HEADER_LEN..)?)).flatten();
+        if self.gathered.is_none() {
+            let direction = self.direction;
+            self.gathered = self.links.with(|state| {
+                let begins = |&(of, id, _): &(_, _, _)| of == direction && Some(id) == method;
+                let (_, id, count) = state.gathering.remove(state.gathering.iter().position(begins)?);
+                Some((BytesMut::new(), id, count))
+            });
+        }
+        let Some((frames, id, missing)) = &mut self.gathered else { return Some(frame) };
+        frames.extend_from_slice(&frame);
+        *missing -= usize::from(Some(*id) == method);
+        if *missing > 0 {
+            return None;
+        }
+        self.gathered.take().map(|(frames, ..)| frames)
     }
 
     fn breaks(&self) -> Option<Break> {

@@ -123,13 +123,16 @@ async fn blind_copies_of_what_is_moved_go_nowhere_though_the_broker_leaves_the_h
 }
 
 /// More messages than a consumer with a small prefetch may have unsettled, and a link before a
-/// broker that does not know of that prefetch.
+/// broker that does not know of that prefetch. The first of them arrive together, so that nobody can
+/// settle some before the others are there.
 const MANY: u32 = 300;
+const TOGETHER: usize = 150;
 
 async fn ignoring_the_prefetch(broker: &Broker, queue: &str) -> Transport {
     let (links, transport) = linked(broker).await;
     let qos = |prefetch: u8| [&basic::Qos::ID.octets()[..], &[0, 0, 0, 0, 0, prefetch, 0]].concat();
     links.replace(Direction::ToBroker, &qos(4), &qos(0));
+    links.gather(Direction::ToClient, basic::Deliver::ID, TOGETHER);
     let channel = broker.channel().await;
     channel.declare(&Queue::new(queue)).await.unwrap();
     let publisher = channel.publisher().await.unwrap();
