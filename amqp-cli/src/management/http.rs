@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use amqp_client::{TlsError, TlsOptions};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Empty};
@@ -19,10 +20,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{
-    api_error::ApiError,
-    management::{endpoint::Endpoint, tls},
-};
+use crate::{api_error::ApiError, management::endpoint::Endpoint};
 
 /// The largest answer that is read, in bytes.
 const LARGEST: usize = 64 * 1024 * 1024;
@@ -53,7 +51,8 @@ impl Endpoint {
         match &self.tls {
             None => self.speak(stream).await,
             Some(parameters) => {
-                let stream = tls::connect(parameters, &self.host, stream).await;
+                let options = TlsOptions::new().with_parameters_of(parameters);
+                let stream = options.handshake(&self.host, stream).await;
                 self.speak(stream.map_err(ApiError::Tls)?).await
             }
         }
@@ -103,7 +102,7 @@ impl Api {
 }
 
 fn lost(error: hyper::Error) -> ApiError {
-    tls::refusal(&error).map_or(ApiError::NoHttp(error), ApiError::Tls)
+    TlsError::refusal(&error).map_or(ApiError::NoHttp(error), ApiError::Tls)
 }
 
 async fn read(mut body: Incoming, path: &str) -> Result<BytesMut, ApiError> {

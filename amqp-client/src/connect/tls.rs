@@ -94,9 +94,9 @@ impl TlsOptions {
     }
 
     /// Applies the parameters of a URI (<https://www.rabbitmq.com/docs/uri-query-parameters>),
-    /// which take precedence.
+    /// which take precedence. [`ConnectOptions`](crate::ConnectOptions) does this itself.
     #[cfg(feature = "tls")]
-    pub(crate) fn with_parameters_of(&self, uri: &Uri) -> Self {
+    pub fn with_parameters_of(&self, uri: &Uri) -> Self {
         let mut options = self.clone();
         if let Some(file) = &uri.cacertfile {
             options = options.ca_file(file);

@@ -118,6 +118,20 @@ impl TlsError {
         }
     }
 
+    /// Returns the server's refusal, if it is among the causes of an error: with TLS 1.3 a client
+    /// certificate that is missing or wrong is noticed only after this side has finished its
+    /// handshake.
+    #[cfg(feature = "tls")]
+    pub fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let mut causes = std::iter::successors(Some(error), |cause| (*cause).source());
+        causes.find_map(|cause| {
+            let cause = cause.downcast_ref::<io::Error>()?.get_ref()?;
+            let alert = cause.downcast_ref::<rustls::Error>()?;
+            matches!(alert, rustls::Error::AlertReceived(_))
+                .then(|| TlsError::RefusedByBroker(Arc::new(io::Error::other(alert.clone()))))
+        })
+    }
+
     /// Tells whether the cause is this side's configuration, so that another host would not change
     /// it.
     pub(crate) fn is_own(&self) -> bool {

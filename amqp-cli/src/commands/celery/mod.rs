@@ -1,9 +1,7 @@
 //! `amqp celery`
 
 mod control;
-mod python_repr;
 mod send;
-mod task;
 
 use clap::Subcommand;
 

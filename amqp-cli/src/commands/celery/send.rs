@@ -1,21 +1,16 @@
 //! `amqp celery send`
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use amqp_client::{Confirmation, Queue, Route};
-use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
+use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use clap::Args;
+use messaging::{Outcome, RetryPolicy, celery::Celery};
 use serde::Serialize;
 use serde_json::Value as Json;
-use tokio::time::timeout;
 
-use super::task::Task;
 use crate::{
     commands::receiving::receive::seconds,
-    connection::{
-        arguments::ConnectionArguments,
-        target::{Target, close},
-    },
+    connection::{arguments::ConnectionArguments, target::Target},
     context::Context,
     error::Error,
     exit::Exit,
@@ -105,60 +100,58 @@ fn time(text: &str) -> Result<DateTime<FixedOffset>, String> {
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<Exit, Error> {
     let mut screen = Screen::new(&arguments.output);
-    let task = task(&arguments)?;
-    let message = task.message()?;
+    let eta = eta(&arguments)?;
+    let named = table_to_json(&table_of(&arguments.named)?);
     let target = Target::of(&arguments.connection)?;
-    let (connection, channel) = context.interrupt.or(target.open_channel()).await?;
-    let failed = || Error::broker("send the task");
-    let sending = async {
-        if arguments.declare {
-            channel
-                .declare(Queue::durable(&arguments.queue))
-                .await
-                .map_err(Error::broker("declare the queue"))?;
-        }
-        let publisher = channel.publisher().await.map_err(failed())?.with_timeout(DEADLINE);
-        let route = Route::new("", &arguments.queue).mandatory(true);
-        let confirm = publisher.publish(route, &message).await.map_err(failed())?;
-        match timeout(DEADLINE, confirm).await {
-            Ok(confirmation) => confirmation.map_err(failed()),
-            Err(_) => Err(Error::Nothing("the broker does not confirm the task".to_owned())),
-        }
-    };
-    match context.interrupt.or(sending).await? {
-        Confirmation::Ack => {}
-        Confirmation::Nack => return Err(Error::NotTaken { number: 1, why: "it was nacked".to_owned() }),
-        Confirmation::Returned(_) => {
-            let why = format!("there is no queue {:?}; --declare makes it", arguments.queue);
-            return Err(Error::NotTaken { number: 1, why });
-        }
+    let transport = context.interrupt.or(target.transport()).await?;
+    let app = Celery::new(&transport).results_elsewhere().retry(RetryPolicy::default().deadline(DEADLINE));
+    let mut task = app
+        .task(&arguments.task)
+        .args(&arguments.args)
+        .kwargs(named)
+        .queue(&arguments.queue)
+        .declare(arguments.declare)
+        .priority(arguments.priority)
+        .ignore_result(arguments.ignore_result);
+    if let Some(id) = &arguments.id {
+        task = task.id(id);
     }
-    screen.object(&Sent { id: &task.id, queue: &arguments.queue }, &task.id)?;
-    close(&connection).await;
+    if let Some(eta) = eta {
+        task = task.eta(eta);
+    }
+    if let Some(expires) = arguments.expires {
+        task = task.expires(expires);
+    }
+    let sending = async { task.send::<Json>().await.map_err(|error| failed(error, &arguments.queue)) };
+    let sent = context.interrupt.or(sending).await?;
+    screen.object(&Sent { id: sent.id(), queue: &arguments.queue }, sent.id())?;
+    // The task is with the broker: one that does not answer any more is no failure.
+    let _ = transport.close().await;
     Ok(Exit::Done)
 }
 
-fn task(arguments: &Arguments) -> Result<Task, Error> {
+fn failed(error: messaging::Error, queue: &str) -> Error {
+    let outcome = match &error {
+        messaging::Error::Undelivered(undelivered) => Some(undelivered.outcome),
+        _ => None,
+    };
+    let why = match outcome {
+        Some(Outcome::Unroutable) => format!("there is no queue {queue:?}; --declare makes it"),
+        Some(Outcome::Rejected) => "it was rejected".to_owned(),
+        _ => return Error::messaging("send the task")(error),
+    };
+    Error::NotTaken { number: 1, why }
+}
+
+/// Returns when the task may run, after it is clear that the calendar has that time and the time
+/// at which it expires.
+fn eta(arguments: &Arguments) -> Result<Option<SystemTime>, Error> {
     let now = Utc::now();
-    let text = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Micros, false);
     let after = |duration: Duration| {
-        let moment =
-            chrono::TimeDelta::from_std(duration).ok().and_then(|delta| now.checked_add_signed(delta));
-        moment.map(text).ok_or_else(|| Error::Usage("the time is too far away".to_owned()))
+        let moment = TimeDelta::from_std(duration).ok().and_then(|delta| now.checked_add_signed(delta));
+        moment.map(SystemTime::from).ok_or_else(|| Error::Usage("the time is too far away".to_owned()))
     };
-    let eta = match arguments.eta {
-        Some(eta) => Some(text(eta.to_utc())),
-        None => arguments.countdown.map(after).transpose()?,
-    };
-    Ok(Task {
-        id: arguments.id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
-        name: arguments.task.clone(),
-        args: arguments.args.clone(),
-        kwargs: Json::Object(table_to_json(&table_of(&arguments.named)?)),
-        eta,
-        expires: arguments.expires.map(after).transpose()?,
-        priority: arguments.priority,
-        reply_to: String::new(),
-        ignore_result: arguments.ignore_result,
-    })
+    arguments.expires.map(after).transpose()?;
+    let counted = arguments.countdown.map(after).transpose()?;
+    Ok(arguments.eta.map(SystemTime::from).or(counted))
 }

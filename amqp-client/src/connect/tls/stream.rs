@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::{io::BufReader, net::TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, BufReader},
+    net::TcpStream,
+};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -18,6 +21,25 @@ const TLS_READ_BUFFER: usize = 16 * 1024;
 /// How much ciphertext rustls may hold: as much as the driver offers in one write, so that it needs
 /// few system calls.
 const TLS_WRITE_BUFFER: usize = 256 * 1024;
+
+impl TlsOptions {
+    /// Does the TLS handshake with the server at `host` over a stream: as `amqps` does, for another
+    /// protocol beside it, such as the HTTPS of RabbitMQ's management API. It has no deadline.
+    ///
+    /// # Errors
+    /// A file that does not contain what it should; why the handshake failed. With TLS 1.3 the
+    /// server may refuse the client's certificate only later: see [`TlsError::refusal`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the stream.
+    pub async fn handshake(
+        &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, TlsError> {
+        connect(stream, client_config(self).await?, self.name_for(host)?).await
+    }
+}
 
 /// Reads the certificates on a thread that may block.
 pub(crate) async fn client_config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TlsError> {

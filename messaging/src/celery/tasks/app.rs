@@ -50,6 +50,7 @@ struct App {
     queue: String,
     routes: Routes,
     results: Option<Results>,
+    ignores_results: bool,
     control: Control,
 }
 
@@ -64,6 +65,7 @@ impl Celery {
             queue: QUEUE.to_owned(),
             routes: Routes::new(),
             results: Some(Results::new(transport)),
+            ignores_results: false,
             control: transport.celery(),
         }))
     }
@@ -95,7 +97,17 @@ impl Celery {
     /// received.
     #[must_use]
     pub fn ignore_results(self, ignore: bool) -> Self {
-        self.change(|app| app.results = (!ignore).then(|| Results::new(&app.transport)))
+        self.change(|app| {
+            app.results = (!ignore).then(|| Results::new(&app.transport));
+            app.ignores_results = ignore;
+        })
+    }
+
+    /// Receives no results here; workers store them where their own settings say, such as in a
+    /// Redis or a database. [`AsyncResult::get`](crate::celery::AsyncResult::get) fails at once.
+    #[must_use]
+    pub fn results_elsewhere(self) -> Self {
+        self.change(|app| (app.results, app.ignores_results) = (None, false))
     }
 
     /// Sets the remote control of the workers, by which tasks are revoked. Default:
@@ -116,6 +128,11 @@ impl Celery {
     /// The queue of results, if somebody wants them.
     pub(super) fn reply_to(&self, is_ignored: bool) -> Option<String> {
         self.0.results.as_ref().filter(|_| !is_ignored).map(|results| results.queue().to_owned())
+    }
+
+    /// Tells whether workers are told to store no result.
+    pub(super) fn ignores(&self, is_ignored: bool) -> bool {
+        self.0.ignores_results || is_ignored
     }
 
     /// Begins to wait for the result of a task that is to be sent.

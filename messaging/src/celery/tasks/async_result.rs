@@ -24,7 +24,7 @@ use crate::{
 pub struct AsyncResult<T> {
     app: Celery,
     id: String,
-    /// `None` when nobody stores the result.
+    /// `None` when nobody stores the result, or it is not received here.
     waiting: Option<Waiting>,
     kind: PhantomData<fn() -> T>,
 }

@@ -1,7 +1,5 @@
 //! Tasks that run one after the other.
 
-use uuid::Uuid;
-
 use crate::{
     celery::tasks::{async_result::AsyncResult, message::Envelope, signature::Signature},
     error::Error,
@@ -37,11 +35,11 @@ impl Chain {
     /// # Errors
     /// As [`Signature::send`].
     pub async fn send<T>(&self) -> Result<AsyncResult<T>, Error> {
-        let mut envelope = Envelope::new(Uuid::new_v4().to_string());
+        let mut envelope = Envelope::new(self.first.sent_id());
         let Some(last) = self.rest.last() else { return self.first.dispatch(envelope).await };
         // The next one is the last of the list, from which workers take it.
         for task in self.rest.iter().rev() {
-            let id = Uuid::new_v4().to_string();
+            let id = task.sent_id();
             envelope.chain.push(task.embedded(Some(&id))?);
             envelope.last.get_or_insert_with(|| Box::new((id, last.ignores_result)));
         }

@@ -36,7 +36,7 @@ impl Group {
         let id = Uuid::new_v4().to_string();
         let mut results = Vec::with_capacity(self.0.len());
         for (index, task) in self.0.iter().enumerate() {
-            let mut envelope = Envelope::new(Uuid::new_v4().to_string());
+            let mut envelope = Envelope::new(task.sent_id());
             envelope.group = Some((id.clone(), index));
             results.push(task.dispatch(envelope).await?);
         }

@@ -60,9 +60,11 @@ impl TaskMessage {
         let embedded = json!({"callbacks": callbacks, "errbacks": errbacks, "chain": chain, "chord": null});
         let reply_to = task.app.reply_to(task.ignores_result);
         let mut options = PublishOptions::new()
-            .declare(Queue::durable(task.queue_name()))
             .correlation_id(&envelope.id)?
             .reply_to(reply_to.as_deref().unwrap_or_default())?;
+        if task.declares {
+            options = options.declare(Queue::durable(task.queue_name()));
+        }
         if let Some(priority) = task.priority {
             options = options.priority(priority);
         }
@@ -106,7 +108,7 @@ fn headers(
         ("argsrepr", text(&args)),
         ("kwargsrepr", text(&kwargs)),
         ("origin", text(&ORIGIN)),
-        ("ignore_result", Header::Bool(task.app.reply_to(task.ignores_result).is_none())),
+        ("ignore_result", Header::Bool(task.app.ignores(task.ignores_result))),
         ("replaced_task_nesting", Header::I32(0)),
         ("stamped_headers", Header::Void),
         ("stamps", Header::Table(Table::new())),

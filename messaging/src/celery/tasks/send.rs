@@ -1,7 +1,5 @@
 //! Sends a task.
 
-use uuid::Uuid;
-
 use crate::{
     celery::tasks::{
         async_result::AsyncResult,
@@ -12,7 +10,8 @@ use crate::{
 };
 
 impl Signature {
-    /// Sends it, and returns what waits for its result. The queue is declared if it is not there.
+    /// Sends it, and returns what waits for its result. The queue is declared if it is not there,
+    /// unless [`declare`](Self::declare) says otherwise.
     ///
     /// # Errors
     /// Arguments that have no JSON form; those of [`Producer::ensure_publish`], after its retries.
@@ -22,7 +21,7 @@ impl Signature {
     ///
     /// [`Producer::ensure_publish`]: crate::Producer::ensure_publish
     pub async fn send<T>(&self) -> Result<AsyncResult<T>, Error> {
-        self.dispatch(Envelope::new(Uuid::new_v4().to_string())).await
+        self.dispatch(Envelope::new(self.sent_id())).await
     }
 
     pub(super) async fn dispatch<T>(&self, envelope: Envelope) -> Result<AsyncResult<T>, Error> {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::{celery::tasks::app::Celery, error::Error};
 
@@ -21,6 +22,8 @@ pub struct Signature {
     /// The first argument that has no JSON form.
     wrong: Option<(&'static str, String)>,
     is_immutable: bool,
+    id: Option<String>,
+    pub(super) declares: bool,
     pub(super) queue: Option<String>,
     pub(super) priority: Option<u8>,
     pub(super) eta: Option<SystemTime>,
@@ -48,6 +51,8 @@ impl Signature {
             kwargs: Map::new(),
             wrong: None,
             is_immutable: false,
+            id: None,
+            declares: true,
             queue: None,
             priority: None,
             eta: None,
@@ -86,6 +91,21 @@ impl Signature {
     /// Sends it to this queue, whatever the routes say.
     pub fn queue(mut self, queue: impl Into<String>) -> Self {
         self.queue = Some(queue.into());
+        self
+    }
+
+    /// Sets whether the queue is declared, durable, before it is sent. Default: true. Otherwise a
+    /// queue that is not there is an error of [`send`](Self::send), whose outcome is
+    /// [`Outcome::Unroutable`](crate::Outcome::Unroutable).
+    pub fn declare(mut self, declare: bool) -> Self {
+        self.declares = declare;
+        self
+    }
+
+    /// Sets the task's id, of up to 255 bytes. Default: a random UUID at each
+    /// [`send`](Self::send).
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
         self
     }
 
@@ -143,6 +163,11 @@ impl Signature {
     pub fn link_error(mut self, then: Signature) -> Self {
         self.error_links.push(then);
         self
+    }
+
+    /// The id to be sent with.
+    pub(super) fn sent_id(&self) -> String {
+        self.id.clone().unwrap_or_else(|| Uuid::new_v4().to_string())
     }
 
     /// The positional and the named arguments.

@@ -159,8 +159,8 @@ pub enum TaskError {
         /// The last state that was heard of.
         state: TaskState,
     },
-    /// The task was sent with `ignore_result`, or by an application without results.
-    #[error("nobody stores the result of task {id}")]
+    /// The task was sent with `ignore_result`, or by an application that receives no results.
+    #[error("the result of task {id} is not received here")]
     Ignored {
         /// The task's id.
         id: String,
