@@ -37,6 +37,8 @@ pub fn main() -> ExitCode {
     let program = Program::try_parse().unwrap_or_else(|error| refused(error).exit());
     let ended = match program.command {
         Command::Serve(arguments) => return amqp_broker::program::run("amqp serve", *arguments),
+        Command::Decode(arguments) => arguments.run(),
+        Command::Encode(arguments) => arguments.run(),
         Command::Completions(arguments) => arguments.run(Program::command()),
         Command::Man(arguments) => arguments.run(Program::command()),
         command => run(command),

@@ -3,6 +3,8 @@
 
 mod acts;
 mod arguments;
+#[cfg(feature = "pcap")]
+mod capture;
 mod choices;
 mod client;
 mod entry;
@@ -16,6 +18,14 @@ mod transcript;
 mod wire_frame;
 
 pub use acts::violations::Violation;
+#[cfg(feature = "pcap")]
+pub use capture::capture::{CaptureOptions, read_capture};
+#[cfg(feature = "pcap")]
+pub use capture::error::CaptureError;
+#[cfg(feature = "pcap")]
+pub use capture::frames::StreamReader;
+#[cfg(feature = "pcap")]
+pub use capture::told::{Captured, End, Speaker, Told};
 pub use choices::Choices;
 pub use client::fault::Fault;
 pub use client::options::SessionOptions;

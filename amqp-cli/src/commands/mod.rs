@@ -11,6 +11,7 @@ mod recording;
 mod rpc;
 mod top;
 mod topology;
+mod transcript;
 
 use clap::Subcommand;
 
@@ -22,6 +23,7 @@ use crate::{
         recording::{record, replay, tap},
         rpc::{listen, notify, reply, request},
         topology::{bind, declare, delete, purge},
+        transcript::{decode, encode},
     },
     context::Context,
     error::Error,
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Bench(Box<bench::Arguments>),
     Latency(latency::Arguments),
     Check(check::Arguments),
+    Decode(decode::Arguments),
+    Encode(encode::Arguments),
     #[command(subcommand)]
     Context(named::Arguments),
     /// Runs a broker; all arguments are those of the program amqp-broker
@@ -99,7 +103,11 @@ impl Command {
             Command::Check(arguments) => check::run(arguments, context).await,
             Command::Context(arguments) => named::run(arguments),
             // These need no runtime, or have one of their own, so that the program answers them.
-            Command::Serve(_) | Command::Completions(_) | Command::Man(_) => Ok(Exit::Done),
+            Command::Decode(_)
+            | Command::Encode(_)
+            | Command::Serve(_)
+            | Command::Completions(_)
+            | Command::Man(_) => Ok(Exit::Done),
         }
     }
 }

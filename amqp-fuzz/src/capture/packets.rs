@@ -1,0 +1,191 @@
+//! The packets of a pcap or pcapng file.
+
+use std::{
+    io::{self, Read},
+    time::Duration,
+};
+
+use pcap_parser::{Block, PcapBlockOwned, PcapError, create_reader, traits::PcapReaderIterator};
+
+use super::error::CaptureError;
+
+/// How much of the file is in memory at first, and the most, in bytes.
+const READ: usize = 64 << 10;
+const MOST: usize = 16 << 20;
+/// The most interfaces that are remembered.
+const INTERFACES: usize = 10_000;
+
+/// A packet of a capture.
+pub(super) struct Packet<'a> {
+    /// The number, from 1.
+    pub(super) number: u64,
+    /// The time since 1970, if the capture has it.
+    pub(super) time: Option<Duration>,
+    pub(super) link_type: i32,
+    pub(super) data: &'a [u8],
+}
+
+/// Where packets come from, and how their times are to be read.
+#[derive(Clone, Copy)]
+struct Interface {
+    link_type: i32,
+    /// In a second.
+    ticks: Option<u64>,
+    offset: i64,
+}
+
+/// What was found out about the next block, without its octets.
+enum Next {
+    Taken(usize),
+    More,
+    Grow,
+    End,
+    Failed(CaptureError),
+}
+
+/// Reads all packets, in the order of the file.
+///
+/// # Errors
+/// Those of the file, and of `each`.
+pub(super) fn read_packets<E: From<CaptureError>>(
+    source: impl Read + Send,
+    mut each: impl FnMut(Packet<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut reader = match create_reader(READ, Whole(source)) {
+        Ok(reader) => reader,
+        Err(PcapError::ReadError) => return Err(failed().into()),
+        Err(_) => return Err(CaptureError::Unknown.into()),
+    };
+    let mut blocks = Blocks { number: 0, interfaces: Vec::new() };
+    let (mut offset, mut capacity) = (0, READ);
+    loop {
+        let packets = blocks.number;
+        let next = match reader.next() {
+            Ok((length, block)) => match blocks.block(block, &mut each) {
+                Ok(()) => Next::Taken(length),
+                Err(error) => return Err(error),
+            },
+            Err(PcapError::Eof) => Next::End,
+            Err(PcapError::Incomplete(_)) => Next::More,
+            Err(PcapError::BufferTooSmall) => Next::Grow,
+            Err(PcapError::UnexpectedEof) => Next::Failed(CaptureError::Truncated { offset, packets }),
+            Err(PcapError::ReadError) => Next::Failed(failed()),
+            Err(_) => Next::Failed(CaptureError::Damaged { offset, packets }),
+        };
+        match next {
+            Next::Taken(length) => {
+                reader.consume(length);
+                offset += length as u64;
+            }
+            Next::More => refill(reader.as_mut(), offset, packets)?,
+            Next::Grow if capacity < MOST => {
+                capacity *= 2;
+                reader.grow(capacity);
+                refill(reader.as_mut(), offset, packets)?;
+            }
+            Next::Grow => {
+                return Err(CaptureError::TooLarge { offset, packets, most: MOST }.into());
+            }
+            Next::End => return Ok(()),
+            // Some blocks end within the last read; nothing is left then.
+            Next::Failed(CaptureError::Truncated { .. }) if reader.data().is_empty() => return Ok(()),
+            Next::Failed(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn refill(reader: &mut dyn PcapReaderIterator, offset: u64, packets: u64) -> Result<(), CaptureError> {
+    let before = reader.data().len();
+    reader.refill().map_err(|_| failed())?;
+    match reader.data().len() > before || reader.reader_exhausted() {
+        true => Ok(()),
+        // A block that asks for more than there is room for would be asked for without end.
+        false => Err(CaptureError::Damaged { offset, packets }),
+    }
+}
+
+/// The library does not tell why a read failed.
+fn failed() -> CaptureError {
+    CaptureError::Read(io::ErrorKind::Other.into())
+}
+
+/// A source that reads as much as it is asked for: the first read has to contain a whole header.
+struct Whole<R>(R);
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.0.read(rest) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+}
+
+struct Blocks {
+    number: u64,
+    interfaces: Vec<Interface>,
+}
+
+impl Blocks {
+    fn block<E>(
+        &mut self,
+        block: PcapBlockOwned<'_>,
+        each: &mut impl FnMut(Packet<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (interface, units, captured, data) = match &block {
+            PcapBlockOwned::LegacyHeader(header) => {
+                let ticks = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
+                let interface = Interface { link_type: header.network.0, ticks: Some(ticks), offset: 0 };
+                self.interfaces = vec![interface];
+                return Ok(());
+            }
+            PcapBlockOwned::Legacy(packet) => {
+                let Some(interface) = self.interfaces.first() else { return Ok(()) };
+                let ticks = interface.ticks.unwrap_or_default();
+                let units = u64::from(packet.ts_sec) * ticks + u64::from(packet.ts_usec);
+                (*interface, Some(units), packet.caplen, packet.data)
+            }
+            PcapBlockOwned::NG(Block::SectionHeader(_)) => {
+                self.interfaces.clear();
+                return Ok(());
+            }
+            PcapBlockOwned::NG(Block::InterfaceDescription(found)) => {
+                if self.interfaces.len() < INTERFACES {
+                    let (link_type, ticks) = (found.linktype.0, found.ts_resolution());
+                    self.interfaces.push(Interface { link_type, ticks, offset: found.ts_offset() });
+                }
+                return Ok(());
+            }
+            PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
+                let Some(interface) = self.interfaces.get(packet.if_id as usize) else { return Ok(()) };
+                let units = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
+                (*interface, Some(units), packet.caplen, packet.data)
+            }
+            PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
+                let Some(interface) = self.interfaces.first() else { return Ok(()) };
+                (*interface, None, packet.origlen, packet.data)
+            }
+            PcapBlockOwned::NG(_) => return Ok(()),
+        };
+        self.number += 1;
+        // What follows the packet in its block is padding.
+        let data = data.get(..captured as usize).unwrap_or(data);
+        let time = units.and_then(|units| interface.time(units));
+        each(Packet { number: self.number, time, link_type: interface.link_type, data })
+    }
+}
+
+impl Interface {
+    fn time(&self, units: u64) -> Option<Duration> {
+        let ticks = self.ticks.filter(|ticks| *ticks > 0)?;
+        let seconds = i64::try_from(units / ticks).ok()?.checked_add(self.offset)?;
+        let nanoseconds = u128::from(units % ticks) * 1_000_000_000 / u128::from(ticks);
+        Some(Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?))
+    }
+}
