@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -51,9 +52,10 @@ pub(super) fn read_packets<E: From<CaptureError>>(
     source: impl Read + Send,
     mut each: impl FnMut(Packet<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut reader = match create_reader(READ, Whole(source)) {
+    let failure = Failure::default();
+    let mut reader = match create_reader(READ, Whole { source, failure: failure.clone() }) {
         Ok(reader) => reader,
-        Err(PcapError::ReadError) => return Err(failed().into()),
+        Err(PcapError::ReadError) => return Err(failure.error().into()),
         Err(_) => return Err(CaptureError::Unknown.into()),
     };
     let mut blocks = Blocks { number: 0, interfaces: Vec::new() };
@@ -69,7 +71,7 @@ pub(super) fn read_packets<E: From<CaptureError>>(
             Err(PcapError::Incomplete(_)) => Next::More,
             Err(PcapError::BufferTooSmall) => Next::Grow,
             Err(PcapError::UnexpectedEof) => Next::Failed(CaptureError::Truncated { offset, packets }),
-            Err(PcapError::ReadError) => Next::Failed(failed()),
+            Err(PcapError::ReadError) => Next::Failed(failure.error()),
             Err(_) => Next::Failed(CaptureError::Damaged { offset, packets }),
         };
         match next {
@@ -77,11 +79,11 @@ pub(super) fn read_packets<E: From<CaptureError>>(
                 reader.consume(length);
                 offset += length as u64;
             }
-            Next::More => refill(reader.as_mut(), offset, packets)?,
+            Next::More => refill(reader.as_mut(), &failure, offset, packets)?,
             Next::Grow if capacity < MOST => {
                 capacity *= 2;
                 reader.grow(capacity);
-                refill(reader.as_mut(), offset, packets)?;
+                refill(reader.as_mut(), &failure, offset, packets)?;
             }
             Next::Grow => {
                 return Err(CaptureError::TooLarge { offset, packets, most: MOST }.into());
@@ -94,9 +96,14 @@ pub(super) fn read_packets<E: From<CaptureError>>(
     }
 }
 
-fn refill(reader: &mut dyn PcapReaderIterator, offset: u64, packets: u64) -> Result<(), CaptureError> {
+fn refill(
+    reader: &mut dyn PcapReaderIterator,
+    failure: &Failure,
+    offset: u64,
+    packets: u64,
+) -> Result<(), CaptureError> {
     let before = reader.data().len();
-    reader.refill().map_err(|_| failed())?;
+    reader.refill().map_err(|_| failure.error())?;
     match reader.data().len() > before || reader.reader_exhausted() {
         true => Ok(()),
         // A block that asks for more than there is room for would be asked for without end.
@@ -104,23 +111,40 @@ fn refill(reader: &mut dyn PcapReaderIterator, offset: u64, packets: u64) -> Res
     }
 }
 
-/// The library does not tell why a read failed.
-fn failed() -> CaptureError {
-    CaptureError::Read(io::ErrorKind::Other.into())
+/// A source that reads as much as it is asked for: the first read has to contain a whole header.
+struct Whole<R> {
+    source: R,
+    failure: Failure,
 }
 
-/// A source that reads as much as it is asked for: the first read has to contain a whole header.
-struct Whole<R>(R);
+/// Why a read failed, which the library does not tell.
+#[derive(Clone, Default)]
+struct Failure(Arc<Mutex<Option<io::Error>>>);
+
+impl Failure {
+    fn error(&self) -> CaptureError {
+        let found = self.0.lock().ok().and_then(|mut found| found.take());
+        CaptureError::Read(found.unwrap_or_else(|| io::ErrorKind::Other.into()))
+    }
+}
 
 impl<R: Read> Read for Whole<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.0.read(rest) {
+            match self.source.read(rest) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                // It will fail again, after what has come is read.
+                Err(_) if filled > 0 => break,
+                Err(error) => {
+                    let kind = error.kind();
+                    if let Ok(mut found) = self.failure.0.lock() {
+                        *found = Some(error);
+                    }
+                    return Err(kind.into());
+                }
             }
         }
         Ok(filled)

@@ -203,6 +203,22 @@ fn the_capture_s_damage_has_a_place() {
 }
 
 #[test]
+fn a_source_that_fails_is_told_with_its_reason() {
+    struct Broken;
+    impl std::io::Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("the tape is torn"))
+        }
+    }
+    let file = pcap(&session(CLIENT, b"", b""));
+    for source in [&b""[..], &file] {
+        let source = std::io::Read::chain(source, Broken);
+        let read = read_capture(source, CaptureOptions::default(), |_| Ok(()));
+        assert!(matches!(read, Err(CaptureError::Read(error)) if error.to_string() == "the tape is torn"));
+    }
+}
+
+#[test]
 fn what_is_held_is_bounded_and_the_silent_are_forgotten() {
     let options = CaptureOptions { connections: 2, ..CaptureOptions::default() };
     let packets: Vec<_> = (0..4).map(|n| packet(CLIENT + n, SERVER, 5, "S", b"")).collect();

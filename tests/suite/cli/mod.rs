@@ -17,5 +17,6 @@ mod screen;
 mod terminal;
 mod top;
 mod topology;
+mod transcript;
 
 use super::every_broker::on_tcp_brokers;
