@@ -19,7 +19,7 @@ mod wire_frame;
 
 pub use acts::violations::Violation;
 #[cfg(feature = "pcap")]
-pub use capture::capture::{CaptureOptions, read_capture};
+pub use capture::connections::{CaptureOptions, read_capture};
 #[cfg(feature = "pcap")]
 pub use capture::error::CaptureError;
 #[cfg(feature = "pcap")]

@@ -1,7 +1,7 @@
 //! Captures of networks: the frames that TCP connections carried.
 
 pub(crate) mod boundary;
-pub(crate) mod capture;
+pub(crate) mod connections;
 pub(crate) mod direction;
 pub(crate) mod error;
 pub(crate) mod frames;

@@ -63,7 +63,7 @@ pub(super) fn read_packets<E: From<CaptureError>>(
     loop {
         let packets = blocks.number;
         let next = match reader.next() {
-            Ok((length, block)) => match blocks.block(block, &mut each) {
+            Ok((length, block)) => match blocks.block(&block, &mut each) {
                 Ok(()) => Next::Taken(length),
                 Err(error) => return Err(error),
             },
@@ -159,10 +159,10 @@ struct Blocks {
 impl Blocks {
     fn block<E>(
         &mut self,
-        block: PcapBlockOwned<'_>,
+        block: &PcapBlockOwned<'_>,
         each: &mut impl FnMut(Packet<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (interface, units, captured, data) = match &block {
+        let (interface, units, captured, data) = match block {
             PcapBlockOwned::LegacyHeader(header) => {
                 let ticks = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
                 let interface = Interface { link_type: header.network.0, ticks: Some(ticks), offset: 0 };

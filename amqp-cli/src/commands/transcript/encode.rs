@@ -91,17 +91,27 @@ impl Arguments {
             }
             let line = std::str::from_utf8(&line).map_err(|_| wrong("it is not UTF-8"))?;
             let line = line.trim_end_matches(['\r', '\n']);
-            let item = if line.starts_with('{') {
-                let (item, its_section) = of_json(line).map_err(|why| wrong(&why))?;
-                section = its_section;
-                item
-            } else if line.starts_with('#') || line.trim().is_empty() {
-                section = Section::read(line).or(section);
-                None
-            } else {
-                Some(of_text(line).map_err(|why| wrong(&why))?)
+            let json = match line.starts_with('{') {
+                true => {
+                    let json = serde_json::from_str(line).map_err(|error| wrong(&format!("{error}")))?;
+                    section = section_of(&json);
+                    Some(json)
+                }
+                false => {
+                    section = Section::read(line).or(section);
+                    None
+                }
             };
-            let Some(item) = item.filter(|_| self.is_wanted(section)) else { continue };
+            let is_remark = line.starts_with('#') || line.trim().is_empty();
+            if is_remark || !self.is_wanted(section) {
+                continue;
+            }
+            let item = match json {
+                Some(json) if json.get("remark").is_some() => continue,
+                Some(json) => of_json(&json),
+                None => of_text(line),
+            };
+            let item = item.map_err(|why| wrong(&why))?;
             if *chosen.get_or_insert(section) != section {
                 return Err(wrong("another connection or side begins; --connection and --from choose one"));
             }
@@ -127,22 +137,19 @@ fn of_text(line: &str) -> Result<Item, String> {
     })
 }
 
-/// An item and its section; none for a remark.
-fn of_json(line: &str) -> Result<(Option<Item>, Option<Section>), String> {
-    let json: Json = serde_json::from_str(line).map_err(|error| format!("it is no JSON: {error}"))?;
+fn section_of(json: &Json) -> Option<Section> {
     let speakers = [Speaker::Client, Speaker::Server];
-    let from = json.get("from").and_then(Json::as_str);
-    let speaker = speakers.into_iter().find(|known| Some(name(*known)) == from);
-    let connection = json.get("connection").and_then(Json::as_u64);
-    let section = connection.zip(speaker).map(|(connection, speaker)| Section { connection, speaker });
-    if json.get("remark").is_some() {
-        return Ok((None, section));
-    }
+    let from = json.get("from")?.as_str()?;
+    let speaker = speakers.into_iter().find(|known| name(*known) == from)?;
+    Some(Section { connection: json.get("connection")?.as_u64()?, speaker })
+}
+
+fn of_json(json: &Json) -> Result<Item, String> {
     let places = ["/arguments/response", "/arguments/new_secret", "/octets", "/raw/payload"];
     if places.iter().any(|place| json.pointer(place).and_then(Json::as_str) == Some(HIDDEN)) {
         return Err(hidden());
     }
-    Item::from_json(&json).map(|item| (Some(item), section)).map_err(|error| error.to_string())
+    Item::from_json(json).map_err(|error| error.to_string())
 }
 
 fn hidden() -> String {
