@@ -131,10 +131,12 @@ impl Arguments {
 }
 
 fn of_text(line: &str) -> Result<Item, String> {
-    read_line(line).map_err(|error| match line.contains(HIDDEN) {
-        true => hidden(),
-        false => format!("column {}: {}", error.column, error.what),
-    })
+    // The reader takes the words for the secret itself.
+    let is_login = line.contains(" connection.") && line.contains(&format!("={HIDDEN}"));
+    if is_login || line.ends_with(&format!(" {HIDDEN}")) {
+        return Err(hidden());
+    }
+    read_line(line).map_err(|error| format!("column {}: {}", error.column, error.what))
 }
 
 fn section_of(json: &Json) -> Option<Section> {
