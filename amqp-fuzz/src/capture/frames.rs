@@ -12,8 +12,8 @@ use crate::{transcript::item::Item, wire_frame::WireFrame};
 const PROTOCOL_HEADER: usize = amqp_codec::frame::PROTOCOL_HEADER.len();
 const FRAME_OVERHEAD: usize = amqp_codec::frame::HEADER_LEN + 1;
 
-/// Cuts a stream into items as it comes. Where a frame should be, and is none, it looks for
-/// another one. No octet is left out. It holds one frame at most, and what was given last.
+/// Cuts a stream into items as it comes. Where a frame should be, and is none, it looks for another
+/// one. No octet is left out. It holds one frame at most, and what was given last.
 ///
 /// ```
 /// use amqp_fuzz::{Item, StreamReader, Told};
