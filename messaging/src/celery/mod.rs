@@ -33,6 +33,7 @@
 
 mod remote;
 mod tasks;
+mod worker;
 
 pub use remote::{
     Answers, CeleryCommand, Consume, Control, Event, EventEmitter, EventReceiver, EventReceiverBuilder,
@@ -41,3 +42,4 @@ pub use remote::{
 pub use tasks::{
     AsyncResult, Celery, Chain, Group, GroupResult, Routes, Signature, TaskError, TaskFailure, TaskState,
 };
+pub use worker::{Raise, Retry, SoftLimit, Task, TaskContext, Unhandled, Worker, WorkerBuilder};

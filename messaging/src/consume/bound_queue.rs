@@ -40,6 +40,13 @@ impl BoundQueue {
             bindings: vec![(Exchange::fanout(exchange).durable(true), BindingKey::default())],
         }
     }
+
+    /// Binds it to an exchange too, which is declared with it, by a routing key or by arguments.
+    #[must_use]
+    pub fn bind(mut self, exchange: &Exchange, key: impl Into<BindingKey>) -> Self {
+        self.bindings.push((exchange.clone(), key.into()));
+        self
+    }
 }
 
 impl From<Queue> for BoundQueue {

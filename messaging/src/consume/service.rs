@@ -82,7 +82,41 @@ impl Service {
         Fut: Future<Output = Permit> + Send + 'static,
     {
         let (stop, stopping) = watch::channel(false);
-        let permits = Arc::new(Permits::new(concurrency, stopping));
+        Service::start_with(sources, stop, Permits::new(concurrency, stopping), executor, handle).await
+    }
+
+    /// Does the same with room for so many messages that are held without a permit.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    #[cfg(feature = "mailbox")]
+    pub(crate) async fn start_holding<H, Fut>(
+        source: Source,
+        (concurrency, most_held): (usize, usize),
+        executor: fn() -> InlineExecutor<Fut>,
+        handle: H,
+    ) -> Result<Self, Error>
+    where
+        H: FnOnce(Delivery, Permit) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Permit> + Send + 'static,
+    {
+        let (stop, stopping) = watch::channel(false);
+        let permits = Permits::holding(concurrency, most_held, stopping);
+        Service::start_with(vec![source], stop, permits, executor, handle).await
+    }
+
+    async fn start_with<H, Fut>(
+        sources: Vec<Source>,
+        stop: watch::Sender<bool>,
+        permits: Permits,
+        executor: fn() -> InlineExecutor<Fut>,
+        handle: H,
+    ) -> Result<Self, Error>
+    where
+        H: FnOnce(Delivery, Permit) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Permit> + Send + 'static,
+    {
+        let permits = Arc::new(permits);
         let mut started = Vec::with_capacity(sources.len());
         for mut source in sources {
             let raw = source.start_first().await?;

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use amqp_client::Report;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -41,6 +42,27 @@ impl EventEmitter {
     /// When the future is dropped the event may or may not be emitted.
     pub async fn emit(&self, event: TaskEvent) -> Result<(), Error> {
         self.0.task(event).await
+    }
+}
+
+impl EventEmitter {
+    /// Tells whether events of tasks are emitted.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.0.has_task_events.load(Relaxed)
+    }
+
+    /// Returns the body of an event that happens now.
+    pub(crate) fn body(&self, event: TaskEvent) -> Value {
+        self.0.body(event.kind, event.fields).into()
+    }
+
+    /// Publishes the bodies of events of tasks in one message, as Celery's workers do. A failure is
+    /// logged: events are dropped then.
+    pub(crate) async fn publish(&self, bodies: Vec<Value>) {
+        if let Err(error) = self.0.publish("task.multi", &bodies, DEADLINE).await {
+            let (node, events) = (&*self.0.hostname, bodies.len());
+            tracing::warn!(node, events, error = %Report(&error), "events of tasks could not be emitted; they are dropped");
+        }
     }
 }
 
@@ -114,12 +136,20 @@ impl Emitter {
     }
 
     async fn emit(&self, kind: &str, fields: Map<String, Value>, deadline: Duration) -> Result<(), Error> {
+        self.publish(&event::routing_key(kind), &self.body(kind, fields), deadline).await
+    }
+
+    fn body(&self, kind: &str, fields: Map<String, Value>) -> Map<String, Value> {
         let time = self.control.mailbox.namespace.clock.tick();
         let mut body = event::common(kind, &self.hostname, time);
         body.extend(fields);
+        body
+    }
+
+    async fn publish<T: Serialize>(&self, key: &str, body: &T, deadline: Duration) -> Result<(), Error> {
         let options = PublishOptions::new().transient().header("hostname", self.hostname.clone())?;
         let producer = self.producer.clone().retry(RetryPolicy::default().deadline(deadline));
-        producer.ensure_publish((&event::routing_key(kind), &options), &body).await.map(drop)
+        producer.ensure_publish((key, &options), body).await.map(drop)
     }
 }
 

@@ -3,12 +3,12 @@
 pub(crate) mod client;
 mod command;
 pub(crate) mod control;
-mod emitter;
-mod event;
-mod info;
-mod node;
+pub(crate) mod emitter;
+pub(crate) mod event;
+pub(crate) mod info;
+pub(crate) mod node;
 mod receiver;
-mod service;
+pub(crate) mod service;
 mod transport;
 
 pub use client::{Consume, Revoke};

@@ -1,20 +1,20 @@
 //! An application that sends tasks.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
-use amqp_client::Exchange;
-use serde_json::Value;
+use amqp_client::{Exchange, Queue};
 
 use crate::{
     celery::{
         remote::control::Control,
         tasks::{
+            message::Outgoing,
             results::{Results, Waiting},
             route::Routes,
         },
     },
     error::Error,
-    publish::{options::PublishOptions, producer::Producer},
+    publish::producer::Producer,
     retry::RetryPolicy,
     transport::Transport,
 };
@@ -48,7 +48,11 @@ struct App {
     transport: Transport,
     producer: Producer,
     queue: String,
+    /// The queues that are not declared as a durable one without arguments.
+    queues: HashMap<String, Queue>,
     routes: Routes,
+    /// The root and the parent of the tasks that are sent.
+    ancestors: Option<(String, String)>,
     results: Option<Results>,
     ignores_results: bool,
     control: Control,
@@ -63,7 +67,9 @@ impl Celery {
             transport: transport.clone(),
             producer: transport.producer(Exchange::default()),
             queue: QUEUE.to_owned(),
+            queues: HashMap::new(),
             routes: Routes::new(),
+            ancestors: None,
             results: Some(Results::new(transport)),
             ignores_results: false,
             control: transport.celery(),
@@ -79,6 +85,13 @@ impl Celery {
     #[must_use]
     pub fn default_queue(self, queue: impl Into<String>) -> Self {
         self.change(|app| app.queue = queue.into())
+    }
+
+    /// Sets how a queue is declared, whose name tasks are sent to. Default: durable, without
+    /// arguments.
+    #[must_use]
+    pub fn queue(self, queue: Queue) -> Self {
+        self.change(|app| drop(app.queues.insert(queue.name().to_owned(), queue)))
     }
 
     /// Sets the queues of tasks by their names, Celery's `task_routes`.
@@ -117,11 +130,11 @@ impl Celery {
         self.change(|app| app.control = control)
     }
 
-    pub(super) fn controls(&self) -> &Control {
+    pub(crate) fn controls(&self) -> &Control {
         &self.0.control
     }
 
-    pub(super) fn route(&self, task: &str) -> &str {
+    pub(crate) fn route(&self, task: &str) -> &str {
         self.0.routes.of(task).unwrap_or(&self.0.queue)
     }
 
@@ -143,13 +156,37 @@ impl Celery {
         }
     }
 
-    pub(super) async fn publish(
-        &self,
-        queue: &str,
-        options: &PublishOptions,
-        body: &Value,
-    ) -> Result<(), Error> {
-        self.0.producer.ensure_publish((queue, options), body).await.map(drop)
+    /// Sends a task, and declares its queue if that is wanted.
+    pub(crate) async fn publish(&self, task: &Outgoing) -> Result<(), Error> {
+        let mut options = task.options()?;
+        if task.declares {
+            options = options.declare(self.declared(&task.queue));
+        }
+        self.0.producer.ensure_publish((&task.queue, &options), &task.body()).await.map(drop)
+    }
+
+    /// The queue of this name, as it is declared.
+    pub(crate) fn declared(&self, name: &str) -> Queue {
+        self.0.queues.get(name).cloned().unwrap_or_else(|| Queue::durable(name))
+    }
+
+    /// The root and the parent of the tasks that it sends.
+    pub(super) fn ancestors(&self) -> Option<&(String, String)> {
+        self.0.ancestors.as_ref()
+    }
+
+    /// Returns the application as a task uses it: what it sends has these as root and parent.
+    pub(crate) fn within(&self, root: &str, parent: &str) -> Self {
+        self.clone().change(|app| app.ancestors = Some((root.to_owned(), parent.to_owned())))
+    }
+
+    /// The queue of tasks without a route.
+    pub(crate) fn default_queue_name(&self) -> &str {
+        &self.0.queue
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.0.transport
     }
 }
 

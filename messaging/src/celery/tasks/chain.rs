@@ -1,7 +1,7 @@
 //! Tasks that run one after the other.
 
 use crate::{
-    celery::tasks::{async_result::AsyncResult, message::Envelope, signature::Signature},
+    celery::tasks::{async_result::AsyncResult, send::Envelope, signature::Signature},
     error::Error,
 };
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    celery::tasks::{async_result::AsyncResult, message::Envelope, signature::Signature, state::TaskError},
+    celery::tasks::{async_result::AsyncResult, send::Envelope, signature::Signature, state::TaskError},
     error::Error,
 };
 
@@ -37,7 +37,7 @@ impl Group {
         let mut results = Vec::with_capacity(self.0.len());
         for (index, task) in self.0.iter().enumerate() {
             let mut envelope = Envelope::new(task.sent_id());
-            envelope.group = Some((id.clone(), index));
+            envelope.group = Some((id.clone(), i64::try_from(index).unwrap_or(i64::MAX)));
             results.push(task.dispatch(envelope).await?);
         }
         Ok(GroupResult { id, results })

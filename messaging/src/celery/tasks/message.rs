@@ -5,122 +5,136 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use amqp_client::{Array, Queue, Table, Value as Header};
-use serde_json::{Value, json};
+use amqp_client::{Array, Table, Value as Header};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Map, Value, json};
 
-use crate::{
-    celery::tasks::{
-        repr,
-        signature::{Signature, iso_time},
-    },
-    error::Error,
-    publish::options::PublishOptions,
-};
+use crate::{celery::tasks::repr, error::Error, publish::options::PublishOptions};
 
-/// The name of this process as the origin of tasks.
-static ORIGIN: LazyLock<String> = LazyLock::new(|| {
+/// The name of the host that this process runs on.
+pub(crate) static HOST: LazyLock<String> = LazyLock::new(|| {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() { "localhost" } else { host.trim() };
-    format!("gen{}@{host}", std::process::id())
+    let host = host.trim();
+    if host.is_empty() { "localhost" } else { host }.to_owned()
 });
 
-/// What a task gets from whoever sends it.
-#[derive(Clone, Debug)]
-pub(super) struct Envelope {
-    pub(super) id: String,
-    /// The id of the group that it belongs to, and its place there.
-    pub(super) group: Option<(String, usize)>,
+/// The name of this process as the origin of tasks.
+static ORIGIN: LazyLock<String> = LazyLock::new(|| format!("gen{}@{}", std::process::id(), &*HOST));
+
+/// The tasks that follow on a task, as its message embeds them; null where there are none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Followers {
+    pub(crate) callbacks: Value,
+    pub(crate) errbacks: Value,
     /// The tasks that follow in its chain, the next one last.
-    pub(super) chain: Vec<Value>,
-    /// The last task of its chain, and whether its result is ignored.
-    pub(super) last: Option<Box<(String, bool)>>,
+    pub(crate) chain: Value,
+    pub(crate) chord: Value,
 }
 
-impl Envelope {
-    pub(super) fn new(id: String) -> Self {
-        Envelope { id, group: None, chain: Vec::new(), last: None }
-    }
+/// A task that is about to be sent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outgoing {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) args: Vec<Value>,
+    pub(crate) kwargs: Map<String, Value>,
+    pub(crate) followers: Followers,
+    pub(crate) queue: String,
+    /// Whether the queue is declared before.
+    pub(crate) declares: bool,
+    pub(crate) priority: Option<u8>,
+    pub(crate) eta: Option<SystemTime>,
+    pub(crate) expires: Option<SystemTime>,
+    pub(crate) retries: u32,
+    /// The hard limit, then the soft one.
+    pub(crate) time_limits: [Option<Duration>; 2],
+    /// The id of the group that it belongs to, and its place there.
+    pub(crate) group: Option<String>,
+    pub(crate) group_index: Option<i64>,
+    /// The task that began it all; `None` when it is this one.
+    pub(crate) root_id: Option<String>,
+    pub(crate) parent_id: Option<String>,
+    pub(crate) reply_to: Option<String>,
+    pub(crate) ignores_result: bool,
+    /// Headers of the message before, which replace those of the same name.
+    pub(crate) kept: Vec<(String, Header)>,
 }
 
-/// The message of a task.
-pub(super) struct TaskMessage {
-    pub(super) options: PublishOptions,
-    pub(super) body: Value,
-}
-
-impl TaskMessage {
-    /// Returns the message of a task, for the queue that it goes to.
+impl Outgoing {
+    /// Returns the options of its message.
     ///
     /// # Errors
-    /// Arguments that have no JSON form; an id over 255 bytes.
-    pub(super) fn new(task: &Signature, envelope: &Envelope) -> Result<Self, Error> {
-        let (args, kwargs) = task.arguments()?;
-        let [callbacks, errbacks] = task.followers()?;
-        let chain = if envelope.chain.is_empty() { Value::Null } else { json!(envelope.chain) };
-        let embedded = json!({"callbacks": callbacks, "errbacks": errbacks, "chain": chain, "chord": null});
-        let reply_to = task.app.reply_to(task.ignores_result);
+    /// An id over 255 bytes.
+    pub(crate) fn options(&self) -> Result<PublishOptions, Error> {
         let mut options = PublishOptions::new()
-            .correlation_id(&envelope.id)?
-            .reply_to(reply_to.as_deref().unwrap_or_default())?;
-        if task.declares {
-            options = options.declare(Queue::durable(task.queue_name()));
-        }
-        if let Some(priority) = task.priority {
+            .correlation_id(&self.id)?
+            .reply_to(self.reply_to.as_deref().unwrap_or_default())?;
+        if let Some(priority) = self.priority {
             options = options.priority(priority);
         }
-        if let Some(expires) = task.expires {
-            options = options.expiration(expires);
+        if let Some(expires) = self.expires {
+            let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
+            let millis = u64::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+            options = options.expiration(Duration::from_millis(millis));
         }
-        for (name, value) in headers(task, envelope, [repr::tuple(args), repr::dictionary(kwargs)])? {
+        for (name, value) in self.headers()? {
             options = options.header(name, value)?;
         }
-        Ok(TaskMessage { options, body: json!([args, kwargs, embedded]) })
+        for (name, value) in &self.kept {
+            options = options.header(name, value.clone())?;
+        }
+        Ok(options)
+    }
+
+    /// Returns the body of its message.
+    pub(crate) fn body(&self) -> Value {
+        let Followers { callbacks, errbacks, chain, chord } = &self.followers;
+        let followers = json!({"callbacks": callbacks, "errbacks": errbacks, "chain": chain, "chord": chord});
+        json!([self.args, self.kwargs, followers])
+    }
+
+    fn headers(&self) -> Result<[(&'static str, Header); 19], Error> {
+        let mut limits = Array::new();
+        for limit in self.time_limits {
+            let pushed =
+                limits.push(limit.map_or(Header::Void, seconds)).map_err(amqp_client::Error::Invalid);
+            pushed.map_err(Error::broker("set the header \"timelimit\""))?;
+        }
+        Ok([
+            ("lang", text("py")),
+            ("task", text(&self.name)),
+            ("id", text(&self.id)),
+            ("shadow", Header::Void),
+            ("eta", optional(self.eta.map(iso_time).as_deref())),
+            ("expires", optional(self.expires.map(iso_time).as_deref())),
+            ("group", optional(self.group.as_deref())),
+            ("group_index", self.group_index.map_or(Header::Void, whole)),
+            ("retries", whole(self.retries.into())),
+            ("timelimit", Header::Array(limits)),
+            ("root_id", text(self.root_id.as_deref().unwrap_or(&self.id))),
+            ("parent_id", optional(self.parent_id.as_deref())),
+            ("argsrepr", text(&repr::tuple(&self.args))),
+            ("kwargsrepr", text(&repr::dictionary(&self.kwargs))),
+            ("origin", text(&ORIGIN)),
+            ("ignore_result", Header::Bool(self.ignores_result)),
+            ("replaced_task_nesting", Header::I32(0)),
+            ("stamped_headers", Header::Void),
+            ("stamps", Header::Table(Table::new())),
+        ])
     }
 }
 
-fn headers(
-    task: &Signature,
-    envelope: &Envelope,
-    [args, kwargs]: [String; 2],
-) -> Result<[(&'static str, Header); 19], Error> {
-    let now = SystemTime::now();
-    let after = |time: Option<Duration>| time.and_then(|time| now.checked_add(time));
-    let eta = task.eta.or_else(|| after(task.countdown));
-    let mut limits = Array::new();
-    for limit in task.time_limits {
-        let pushed = limits.push(limit.map_or(Header::Void, seconds)).map_err(amqp_client::Error::Invalid);
-        pushed.map_err(Error::broker("set the header \"timelimit\""))?;
-    }
-    let (group, index) = envelope.group.clone().unzip();
-    Ok([
-        ("lang", text("py")),
-        ("task", text(&task.name)),
-        ("id", text(&envelope.id)),
-        ("shadow", Header::Void),
-        ("eta", optional(eta.map(iso_time))),
-        ("expires", optional(after(task.expires).map(iso_time))),
-        ("group", optional(group)),
-        ("group_index", index.map_or(Header::Void, |index| whole(index as i64))),
-        ("retries", Header::I32(0)),
-        ("timelimit", Header::Array(limits)),
-        ("root_id", text(&envelope.id)),
-        ("parent_id", Header::Void),
-        ("argsrepr", text(&args)),
-        ("kwargsrepr", text(&kwargs)),
-        ("origin", text(&ORIGIN)),
-        ("ignore_result", Header::Bool(task.app.ignores(task.ignores_result))),
-        ("replaced_task_nesting", Header::I32(0)),
-        ("stamped_headers", Header::Void),
-        ("stamps", Header::Table(Table::new())),
-    ])
+/// Returns a time as Python's `isoformat` writes one in UTC.
+pub(crate) fn iso_time(time: SystemTime) -> String {
+    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Micros, false)
 }
 
 fn text(text: &str) -> Header {
     Header::LongString(text.into())
 }
 
-fn optional(value: Option<String>) -> Header {
-    value.map_or(Header::Void, |value| text(&value))
+fn optional(value: Option<&str>) -> Header {
+    value.map_or(Header::Void, text)
 }
 
 /// A number in as few octets as Python takes.

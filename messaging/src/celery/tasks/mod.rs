@@ -1,16 +1,16 @@
 //! Tasks of Celery: they are sent to its workers, and their results are waited for.
 
-mod app;
+pub(crate) mod app;
 mod async_result;
 mod chain;
 mod group;
-mod message;
-mod repr;
+pub(crate) mod message;
+pub(crate) mod repr;
 mod results;
 mod route;
 mod send;
-mod signature;
-mod state;
+pub(crate) mod signature;
+pub(crate) mod state;
 
 pub use app::Celery;
 pub use async_result::AsyncResult;

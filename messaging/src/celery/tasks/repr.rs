@@ -13,7 +13,7 @@ const LEVELS: usize = 3;
 const REST: &str = "...";
 
 /// Shows positional arguments as a tuple.
-pub(super) fn tuple(arguments: &[Value]) -> String {
+pub(crate) fn tuple(arguments: &[Value]) -> String {
     shown(|text| {
         list(arguments, ["(", ")"], 1, text)?;
         // A tuple of one has a comma.
@@ -24,8 +24,13 @@ pub(super) fn tuple(arguments: &[Value]) -> String {
     })
 }
 
+/// Shows one value.
+pub(crate) fn one(of: &Value) -> String {
+    shown(|text| value(of, 1, text))
+}
+
 /// Shows named arguments as a dictionary.
-pub(super) fn dictionary(arguments: &Map<String, Value>) -> String {
+pub(crate) fn dictionary(arguments: &Map<String, Value>) -> String {
     shown(|text| map(arguments, 1, text))
 }
 

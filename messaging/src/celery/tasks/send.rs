@@ -1,13 +1,35 @@
 //! Sends a task.
 
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
 use crate::{
     celery::tasks::{
         async_result::AsyncResult,
-        message::{Envelope, TaskMessage},
+        message::{Followers, Outgoing},
         signature::Signature,
     },
     error::Error,
 };
+
+/// What a task gets from whoever sends it.
+#[derive(Clone, Debug)]
+pub(super) struct Envelope {
+    pub(super) id: String,
+    /// The id of the group that it belongs to, and its place there.
+    pub(super) group: Option<(String, i64)>,
+    /// The tasks that follow in its chain, the next one last.
+    pub(super) chain: Vec<Value>,
+    /// The last task of its chain, and whether its result is ignored.
+    pub(super) last: Option<Box<(String, bool)>>,
+}
+
+impl Envelope {
+    pub(super) fn new(id: String) -> Self {
+        Envelope { id, group: None, chain: Vec::new(), last: None }
+    }
+}
 
 impl Signature {
     /// Sends it, and returns what waits for its result. The queue is declared if it is not there,
@@ -30,9 +52,41 @@ impl Signature {
             Some((last, is_ignored)) => self.app.expect(last, *is_ignored).await?,
             None => self.app.expect(&envelope.id, self.ignores_result).await?,
         };
-        let TaskMessage { options, body } = TaskMessage::new(self, &envelope)?;
-        self.app.publish(self.queue_name(), &options, &body).await?;
-        let id = envelope.last.map_or(envelope.id, |last| last.0);
+        let id = envelope.last.as_ref().map_or(&envelope.id, |last| &last.0).clone();
+        self.app.publish(&self.outgoing(envelope)?).await?;
         Ok(AsyncResult::new(self.app.clone(), id, waiting))
+    }
+
+    /// Returns the task as it is sent.
+    fn outgoing(&self, envelope: Envelope) -> Result<Outgoing, Error> {
+        let (args, kwargs) = self.arguments()?;
+        let [callbacks, errbacks] = self.followers()?;
+        let chain = Some(envelope.chain).filter(|chain| !chain.is_empty()).map_or(Value::Null, Value::Array);
+        let now = SystemTime::now();
+        let after = |time: Option<Duration>| time.and_then(|time| now.checked_add(time));
+        let reply_to = self.app.reply_to(self.ignores_result);
+        let (group, group_index) = envelope.group.unzip();
+        let (root_id, parent_id) = self.app.ancestors().cloned().unzip();
+        Ok(Outgoing {
+            name: self.name.clone(),
+            id: envelope.id,
+            args: args.to_vec(),
+            kwargs: kwargs.clone(),
+            followers: Followers { callbacks, errbacks, chain, chord: Value::Null },
+            queue: self.queue_name().to_owned(),
+            declares: self.declares,
+            priority: self.priority,
+            eta: self.eta.or_else(|| after(self.countdown)),
+            expires: after(self.expires),
+            retries: 0,
+            time_limits: self.time_limits,
+            group,
+            group_index,
+            root_id,
+            parent_id,
+            ignores_result: self.app.ignores(self.ignores_result),
+            reply_to,
+            kept: Vec::new(),
+        })
     }
 }

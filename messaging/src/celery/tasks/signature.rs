@@ -2,12 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::{celery::tasks::app::Celery, error::Error};
+use crate::{
+    celery::tasks::{app::Celery, message::iso_time},
+    error::Error,
+};
 
 /// A call of a task, with its options. [`Celery::task`] makes it; [`send`](Self::send) sends it,
 /// and [`Chain`](crate::celery::Chain), [`Group`](crate::celery::Group) and [`link`](Self::link)
@@ -224,9 +226,4 @@ impl Signature {
             "subtask_type": null, "immutable": self.is_immutable,
         }))
     }
-}
-
-/// Returns a time as Python's `isoformat` writes one in UTC.
-pub(super) fn iso_time(time: SystemTime) -> String {
-    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Micros, false)
 }

@@ -6,15 +6,17 @@ use tokio::sync::Notify;
 
 use crate::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// The most messages for which a consumer is replaced; further ones stay where they are and block
-/// others.
-const MOST: usize = 1024;
+/// The most messages for which a consumer is replaced, by default; further ones stay where they are
+/// and block others.
+pub(crate) const MOST: usize = 1024;
 /// The most bytes of such messages.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// The messages that a service keeps unacknowledged.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Held {
+    /// The most messages for which a consumer is replaced.
+    most: usize,
     messages: AtomicUsize,
     bytes: AtomicUsize,
     /// How many messages were kept since the consumer began; they count towards its prefetch.
@@ -23,6 +25,11 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    pub(crate) fn new(most: usize) -> Self {
+        let (messages, bytes, of_consumer, is_crowded) = Default::default();
+        Held { most, messages, bytes, of_consumer, is_crowded }
+    }
+
     /// Counts a message of `bytes` bytes. If it `is_new`, it belongs to the current consumer, whose
     /// prefetch is given. A message that is kept again is counted as well: it may be the first one
     /// to fit, since others are gone.
@@ -30,7 +37,7 @@ impl Held {
         let messages = self.messages.fetch_add(1, Relaxed) + 1;
         let bytes = self.bytes.fetch_add(bytes, Relaxed) + bytes;
         let of_consumer = self.of_consumer.fetch_add(is_new.into(), Relaxed) + usize::from(is_new);
-        if of_consumer >= (prefetch / 2).max(1) && messages <= MOST && bytes <= MOST_BYTES {
+        if of_consumer >= (prefetch / 2).max(1) && messages <= self.most && bytes <= MOST_BYTES {
             self.is_crowded.notify_one();
         }
     }
@@ -69,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_consumer_is_crowded_when_half_of_its_prefetch_is_held() {
-        let held = Held::default();
+        let held = Held::new(MOST);
         held.one_more(10, true, 4);
         assert!(held.crowded().now_or_never().is_none());
         held.one_more(10, true, 4);
@@ -85,7 +92,7 @@ mod tests {
 
     #[test]
     fn too_many_or_too_large_ones_are_held_in_the_way() {
-        let held = Held::default();
+        let held = Held::new(MOST);
         held.one_more(MOST_BYTES + 1, true, 1);
         assert!(held.crowded().now_or_never().is_none());
         held.one_less(MOST_BYTES + 1);
@@ -109,7 +116,7 @@ mod tests {
 
     #[test]
     fn who_has_begun_anew_is_not_crowded_by_what_was_held_before() {
-        let held = Held::default();
+        let held = Held::new(MOST);
         held.one_more(10, true, 1);
         held.begun_anew();
         assert!(held.crowded().now_or_never().is_none());

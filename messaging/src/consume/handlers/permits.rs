@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use crate::consume::handlers::held::Held;
+use crate::consume::handlers::held::{Held, MOST};
 use crate::sync::{
     Semaphore,
     atomic::{AtomicUsize, Ordering::Relaxed},
@@ -33,8 +33,13 @@ pub(crate) struct Stopping(watch::Receiver<bool>);
 
 impl Permits {
     pub(crate) fn new(at_once: usize, stopping: watch::Receiver<bool>) -> Self {
-        let (waiting, held) = Default::default();
-        Permits { free: Semaphore::new(at_once), waiting, at_once, held, stopping }
+        Permits::holding(at_once, MOST, stopping)
+    }
+
+    /// Returns permits of a service that may hold so many messages without a permit.
+    pub(crate) fn holding(at_once: usize, most_held: usize, stopping: watch::Receiver<bool>) -> Self {
+        let (free, waiting) = (Semaphore::new(at_once), AtomicUsize::default());
+        Permits { free, waiting, at_once, held: Held::new(most_held), stopping }
     }
 
     /// Waits for a permit. Permits are handed out in the order of the calls.
