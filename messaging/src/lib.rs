@@ -13,6 +13,7 @@
 //! | emit notifications, or listen for them | [`Transport::notifier`], [`Transport::listener`], [`notify`] |
 //! | send commands to nodes and collect their replies | [`Transport::mailbox`], [`mailbox`] |
 //! | send tasks to Celery's workers, get their results | [`celery::Celery`] |
+//! | run Celery's tasks, sent in any language | [`celery::Worker`] |
 //! | inspect and control Celery's workers, receive their events | [`Transport::celery`], [`celery`] |
 //! | exchange Python's values and formats | [`tagged`], [`Serializers`], [`Compression`] |
 //! | wait for the broker, set timeouts and limits | [`TransportOptions`] |

@@ -2,6 +2,7 @@
 
 mod celery;
 mod celery_tasks;
+mod celery_worker;
 mod constructors;
 mod kombu;
 mod mailbox;

@@ -53,7 +53,11 @@ impl Runner {
                 self.failed(task, call, &failure).await;
             }
             End::TimedOut(limit) => {
-                let failure = TaskFailure::new("TimeLimitExceeded", limit.as_secs_f64());
+                let seconds = match limit.subsec_nanos() {
+                    0 => Value::from(limit.as_secs()),
+                    _ => limit.as_secs_f64().into(),
+                };
+                let failure = TaskFailure::new("TimeLimitExceeded", seconds);
                 self.failed(task, call, &failure.module("billiard.exceptions")).await;
             }
             End::Terminated => {

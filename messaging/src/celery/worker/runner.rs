@@ -69,13 +69,22 @@ impl Runner {
         let acker = Acker::new(acker, source.observed.process(&received));
         match Call::read(&received, &source.queue, &self.serializers) {
             Ok(call) => match self.tasks.get(&call.name) {
+                Some(_) if !call.followers.chord.is_null() => {
+                    let why = "this worker cannot count the tasks of a chord";
+                    let failure = TaskFailure::new("NotImplementedError", why).module("builtins");
+                    self.not_begun(&call, &failure, &received, acker, &source, &mut permit).await;
+                }
                 Some(task) => {
                     let size = received.body().len();
                     drop(received);
                     let call = Arc::new(call);
                     Box::pin(self.take((task, &call), size, acker, &source, &mut permit)).await;
                 }
-                None => self.unknown(&call, &received, acker, &source, &mut permit).await,
+                None => {
+                    let failure = TaskFailure::new("NotRegistered", call.name.clone());
+                    let failure = failure.module("celery.exceptions");
+                    self.not_begun(&call, &failure, &received, acker, &source, &mut permit).await;
+                }
             },
             Err(no_call) => self.refuse(no_call, &received, acker, &source, &mut permit).await,
         }
@@ -183,23 +192,21 @@ impl Runner {
         source.done(acker);
     }
 
-    /// Refuses a task that is not registered.
-    async fn unknown(
+    /// Refuses a task that this worker cannot run.
+    async fn not_begun(
         &self,
         call: &Call,
+        failure: &TaskFailure,
         received: &Received,
         acker: Acker,
         source: &Settling,
         permit: &mut Permit,
     ) {
-        let failure = TaskFailure::new("NotRegistered", call.name.clone()).module("celery.exceptions");
         self.emit(|| TaskEvent::failed(&call.id, &failure.shown(), ""));
-        self.not_run(call, &failure).await;
-        tracing::error!(queue = source.queue, task = call.name, id = call.id, "a task is not registered");
+        self.not_run(call, failure).await;
+        tracing::error!(queue = source.queue, task = call.name, id = call.id, %failure, "a task cannot run here");
         match self.settings.unknown {
-            Unhandled::SetAside => {
-                set_aside(received, acker, source, "the task is not registered", permit).await
-            }
+            Unhandled::SetAside => set_aside(received, acker, source, &failure.to_string(), permit).await,
             Unhandled::Default => self.settle(acker, Settle::Reject { requeue: false }, source).await,
         }
     }
@@ -264,7 +271,7 @@ async fn set_aside(received: &Received, mut acker: Acker, source: &Settling, why
     }
 }
 
-/// The time that is left until another one, if it is in the future.
+/// The time after this pause, unless that is now.
 pub(super) fn later(countdown: Duration) -> Option<SystemTime> {
     SystemTime::now().checked_add(countdown).filter(|_| !countdown.is_zero())
 }

@@ -115,7 +115,12 @@ impl Worker {
     /// # Cancel safety
     /// When the future is dropped the worker goes on, and can be waited for again.
     pub async fn wait(&mut self) -> Result<(), Error> {
-        let ended = self.remote.consumers.ended().await;
+        let mut ended = self.remote.consumers.ended().await;
+        if ended.is_ok() && self.remote.consumers.queues().is_empty() {
+            // Remote control has taken the last queue away, and may add others.
+            let _ = self.remote.runner.stopping.subscribe().wait_for(|stop| *stop).await;
+            ended = self.remote.consumers.ended().await;
+        }
         self.remote.stop();
         *self.remote.runner.events.lock() = None;
         if !self.sending.is_finished() {
