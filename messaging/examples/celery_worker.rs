@@ -1,9 +1,9 @@
 //! Runs tasks of Celery, which are sent in any language.
 //!
-//! It has `proj.add(a, b=0)`, `proj.sleep(seconds)`, `proj.fail(text)`, which raises a `ValueError`,
-//! and `proj.retry(times, countdown=0)`, which succeeds after so many retries. It prints `ready` on
-//! standard output when it runs tasks, and stops after SIGTERM, SIGINT or `celery control shutdown`,
-//! when the tasks that run have ended.
+//! It has `proj.add(a, b=0)`, `proj.sleep(seconds)`, `proj.fail(text)`, which raises a
+//! `ValueError`, and `proj.retry(times, countdown=0)`, which succeeds after so many retries. It
+//! prints `ready` on standard output when it runs tasks, and stops after SIGTERM, SIGINT or `celery
+//! control shutdown`, when the tasks that run have ended.
 //!
 //! ```text
 //! celery_worker amqp://guest:guest@127.0.0.1:5672/ --queue celery --concurrency 8

@@ -144,8 +144,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Sets what happens to the message of a task that is not registered, or that belongs to a chord.
-    /// It fails with `NotRegistered` or `NotImplementedError` in either case.
+    /// Sets what happens to the message of a task that is not registered, or that belongs to a
+    /// chord. It fails with `NotRegistered` or `NotImplementedError` in either case.
     pub fn on_unknown(mut self, action: Unhandled) -> Self {
         self.settings.unknown = action;
         self

@@ -1,5 +1,5 @@
-//! The events of a worker's tasks, which are sent in their order and together, so that no task waits
-//! for them.
+//! The events of a worker's tasks, which are sent in their order and together, so that no task
+//! waits for them.
 
 use serde_json::Value;
 use tokio::sync::mpsc;

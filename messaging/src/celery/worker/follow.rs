@@ -46,8 +46,8 @@ pub(super) struct Heritage<'a> {
     pub(super) leading: &'a Value,
 }
 
-/// Sends a task that was embedded in another one, with what follows on it in its chain, the next one
-/// last. The ids of those that were sent are added to `sent`.
+/// Sends a task that was embedded in another one, with what follows on it in its chain, the next
+/// one last. The ids of those that were sent are added to `sent`.
 pub(super) async fn send(
     app: &Celery,
     signature: &Value,

@@ -4,6 +4,7 @@ mod builder;
 mod consumers;
 mod events;
 mod follow;
+mod handle;
 mod in_hand;
 mod node;
 mod outcome;

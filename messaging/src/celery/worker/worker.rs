@@ -41,8 +41,8 @@ impl WorkerBuilder {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let transport = Transport::connect("memory://celery-worker").await?;
     /// let app = Celery::new(&transport);
-    /// let add = Task::new("proj.add", |_, (a, b): (i64, i64)| async move { Ok::<_, Raise>(a + b) });
-    /// let worker = app.worker().task(add).start().await?;
+    /// let add = |_, (a, b): (i64, i64)| async move { Ok::<_, Raise>(a + b) };
+    /// let worker = app.worker().task(Task::new("proj.add", add)).start().await?;
     ///
     /// let sum = app.task("proj.add").args((2, 3)).send::<i64>().await?;
     /// assert_eq!(sum.get(Duration::from_secs(10)).await?, 5);

@@ -112,8 +112,8 @@ impl TaskContext {
         &self.soft
     }
 
-    /// Returns the application, for tasks that this one sends: they have it as their parent, and its
-    /// root as theirs.
+    /// Returns the application, for tasks that this one sends: they have it as their parent, and
+    /// its root as theirs.
     #[must_use]
     pub fn app(&self) -> &Celery {
         &self.app

@@ -33,9 +33,9 @@ pub(crate) enum Code {
 /// A task that a worker can run: its name, its function and its options.
 ///
 /// The arguments are one type that serde reads. A struct has a field for each parameter, which
-/// positional and named arguments may fill, and `#[serde(default)]` for those that may be missing; a
-/// tuple has positional ones only, a map named ones only, `()` none. Arguments that do not fit fail
-/// with `TypeError`, as in Python.
+/// positional and named arguments may fill, and `#[serde(default)]` for those that may be missing;
+/// a tuple has positional ones only, a map named ones only, `()` none. Arguments that do not fit
+/// fail with `TypeError`, as in Python.
 ///
 /// ```
 /// use messaging::celery::{Raise, Task, TaskContext};
