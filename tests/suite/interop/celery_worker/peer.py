@@ -1,6 +1,6 @@
 """An application of Celery: a worker, or what sends tasks as it is told.
 
-usage: MODE BROKER PREFIX
+usage: MODE BROKER PREFIX [QUEUES]
 """
 
 import json
@@ -10,6 +10,7 @@ import threading
 from celery import Celery, chain, group
 
 mode, broker, prefix = sys.argv[1:4]
+queues = sys.argv[4:]
 app = Celery("tests", broker=broker, backend="rpc://")
 app.conf.update(
     control_exchange=prefix + "control",
@@ -73,7 +74,7 @@ commands = {
 
 if mode == "worker":
     app.worker_main(["worker", "--pool", "solo", "--loglevel", "INFO", "--without-gossip", "--without-mingle",
-                     "--prefetch-multiplier", "1", "-n", "python@host", "-Q", prefix + "tasks," + prefix + "python"])
+                     "--prefetch-multiplier", "1", "-n", "python@host", "-Q", *queues])
 else:
     for line in sys.stdin:
         command = json.loads(line)

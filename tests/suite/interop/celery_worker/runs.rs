@@ -83,7 +83,7 @@ pub(super) async fn tasks_wait_expire_and_are_revoked(setting: Setting) {
 
 pub(super) async fn tasks_of_both_follow_one_another(setting: Setting) {
     let worker = within(setting.worker().start()).await.unwrap();
-    let _python = setting.python_worker().await;
+    let _python = setting.python_worker("python").await;
     let mut peer = setting.peer();
     let tasks = json!([["python.add", [1]], ["rust.add", [10]], ["python.add", [100]], ["rust.add", [1000]]]);
     assert_eq!(peer.ask("chain", json!({"tasks": tasks})).await, Ok(json!(1111)));

@@ -83,9 +83,11 @@ impl Setting {
         Peer(PythonPeer::start(&self.python, SCRIPT, &["peer", &self.url, &self.prefix]).unwrap())
     }
 
-    /// A worker in Python that is ready.
-    pub(super) async fn python_worker(&self) -> Child {
-        let mut command = Command::from(self.python.command(SCRIPT, &["worker", &self.url, &self.prefix]));
+    /// A worker in Python for this queue of ours that is ready.
+    pub(super) async fn python_worker(&self, queue: &str) -> Child {
+        let queue = format!("{}{queue}", self.prefix);
+        let arguments = ["worker", &self.url, &self.prefix, &queue];
+        let mut command = Command::from(self.python.command(SCRIPT, &arguments));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();

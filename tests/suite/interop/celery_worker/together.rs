@@ -15,7 +15,7 @@ use crate::messaging::example::example;
 pub(super) async fn workers_of_both_share_a_queue(setting: Setting) {
     let worker = setting.worker().prefetch_multiplier(1).concurrency(1).start();
     let worker = within(worker).await.unwrap();
-    let _python = setting.python_worker().await;
+    let _python = setting.python_worker("tasks").await;
     let mut who = BTreeMap::<String, u32>::new();
     while who.len() < 2 {
         let mut results = Vec::new();
