@@ -10,15 +10,15 @@ mod node;
 mod outcome;
 mod revoked;
 mod runner;
+mod running;
 mod slots;
 mod store;
 mod task;
-mod worker;
 
 pub use builder::{Unhandled, WorkerBuilder};
+pub use running::Worker;
 pub use task::{
     context::{SoftLimit, TaskContext},
     definition::Task,
     raise::{Raise, Retry},
 };
-pub use worker::Worker;

@@ -152,11 +152,11 @@ impl Remote {
         let (revoking, terminating, asked) = (remote(), remote(), remote());
         let (growing, shrinking, adding, cancelling) = (remote(), remote(), remote(), remote());
         node.handler("revoke", move |_, revoke: Revoke| {
-            let answer = revoking.revoke(revoke.task_id.into(), revoke.terminate.unwrap_or(false));
+            let answer = revoking.revoke(&Vec::from(revoke.task_id), revoke.terminate.unwrap_or(false));
             async move { Ok::<_, Failure>(answer) }
         })
         .handler("terminate", move |_, revoke: Revoke| {
-            let answer = terminating.revoke(revoke.task_id.into(), true);
+            let answer = terminating.revoke(&Vec::from(revoke.task_id), true);
             async move { Ok::<_, Failure>(answer) }
         })
         .handler("query_task", move |_, query: Query| {
@@ -179,8 +179,8 @@ impl Remote {
         })
     }
 
-    fn revoke(&self, ids: Vec<String>, terminate: bool) -> Value {
-        self.runner.in_hand.revoke(&ids, terminate);
+    fn revoke(&self, ids: &[String], terminate: bool) -> Value {
+        self.runner.in_hand.revoke(ids, terminate);
         json!({"ok": format!("tasks {} flagged as revoked", ids.join(", "))})
     }
 

@@ -33,15 +33,15 @@ impl Runner {
     ) -> Settle {
         match end {
             End::Ran(Ok(result)) => self.succeeded(task, call, result, runtime).await,
-            End::Ran(Err(Raise(Raised::Failure(failure)))) => self.failed(task, call, &failure).await,
-            End::Ran(Err(Raise(Raised::Retry(retry)))) => {
-                return self.retried(task, call, retry, is_late).await;
-            }
-            End::Ran(Err(Raise(Raised::Reject { requeue }))) => {
-                self.emit(|| TaskEvent::rejected(&call.id, requeue));
-                return Settle::Reject { requeue };
-            }
-            End::Ran(Err(Raise(Raised::Ignore))) => {}
+            End::Ran(Err(Raise(raised))) => match *raised {
+                Raised::Failure(failure) => self.failed(task, call, &failure).await,
+                Raised::Retry(retry) => return self.retried(task, call, retry, is_late).await,
+                Raised::Reject { requeue } => {
+                    self.emit(|| TaskEvent::rejected(&call.id, requeue));
+                    return Settle::Reject { requeue };
+                }
+                Raised::Ignore => {}
+            },
             End::Lost(why) => {
                 let rejects = task.reject_on_worker_lost.unwrap_or(self.settings.reject_on_worker_lost);
                 if is_late && rejects && !call.redelivered {

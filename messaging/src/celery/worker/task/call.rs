@@ -275,7 +275,7 @@ mod tests {
         let call = read(message(|_| ()), body.clone()).unwrap();
         assert_eq!((call.root_id(), call.retries, call.arguments.args.len()), ("1", 0, 1));
         let refused = |properties, body| read(properties, body).unwrap_err();
-        let without = |name: &'static str| message(|headers| drop(headers.remove(name)));
+        let without = |name: &'static str| message(|headers| assert!(headers.remove(name)));
         assert_eq!(refused(without("id"), body.clone()), "there is no header \"id\"");
         assert_eq!(refused(without("task"), body.clone()), "there is no header \"task\"");
         for (name, value, why) in [

@@ -16,7 +16,7 @@ use crate::celery::tasks::state::TaskFailure;
 /// type, with its text. The exception and the module that Python sees can be chosen with a
 /// [`TaskFailure`].
 #[derive(Clone, Debug)]
-pub struct Raise(pub(crate) Raised);
+pub struct Raise(pub(crate) Box<Raised>);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Raised {
@@ -37,13 +37,13 @@ impl Raise {
     /// dead-lettered or dropped. Nothing is stored.
     #[must_use]
     pub fn reject(requeue: bool) -> Self {
-        Raise(Raised::Reject { requeue })
+        Raise(Box::new(Raised::Reject { requeue }))
     }
 
     /// Ends the task without storing anything: it has stored a state itself, or nobody is to know.
     #[must_use]
     pub fn ignore() -> Self {
-        Raise(Raised::Ignore)
+        Raise(Box::new(Raised::Ignore))
     }
 }
 
@@ -65,13 +65,13 @@ impl<E: Error> From<E> for Raise {
 
 impl From<TaskFailure> for Raise {
     fn from(failure: TaskFailure) -> Self {
-        Raise(Raised::Failure(failure))
+        Raise(Box::new(Raised::Failure(failure)))
     }
 }
 
 impl From<Retry> for Raise {
     fn from(retry: Retry) -> Self {
-        Raise(Raised::Retry(retry))
+        Raise(Box::new(Raised::Retry(retry)))
     }
 }
 
@@ -115,7 +115,7 @@ impl Retry {
     /// Sets the failure that the task is retried for. It is the task's failure if it is not retried
     /// any more.
     pub fn because(mut self, cause: impl Into<Raise>) -> Self {
-        if let Raise(Raised::Failure(failure)) = cause.into() {
+        if let Raised::Failure(failure) = *cause.into().0 {
             self.cause = Some(failure);
         }
         self
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn an_error_is_stored_under_the_name_of_its_type() {
         let error = "x".parse::<u8>().unwrap_err();
-        let Raise(Raised::Failure(failure)) = Raise::from(error) else { panic!() };
+        let Raised::Failure(failure) = *Raise::from(error).0 else { panic!() };
         assert_eq!(failure.exception, "ParseIntError");
         assert!(failure.module.unwrap().starts_with("core.num"));
         assert_eq!(failure.arguments, ["invalid digit found in string"]);
