@@ -22,7 +22,7 @@ use std::{
 use clap::Parser;
 use messaging::{
     Queue, TransportOptions,
-    celery::{Celery, Raise, Task, TaskContext, TaskFailure},
+    celery::{Celery, Raise, Task, TaskContext, TaskFailure, WorkerBuilder},
 };
 use serde::Deserialize;
 use serde_json::Number;
@@ -90,7 +90,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let transport = TransportOptions::new().name("celery_worker").connect(&arguments.url).await?;
     let app = Celery::new(&transport);
     let worker = app.worker().acks_late(arguments.acks_late).task_events(arguments.events);
-    let mut worker = tasks().into_iter().fold(worker, |worker, task| worker.task(task));
+    let mut worker = tasks().into_iter().fold(worker, WorkerBuilder::task);
     for queue in arguments.queue {
         worker = worker.queue(Queue::durable(queue));
     }

@@ -75,7 +75,7 @@ impl Setting {
     /// A worker of ours with tasks.
     pub(super) fn worker(&self) -> WorkerBuilder {
         let worker = self.app.worker().name(NAME).concurrency(4);
-        tasks().into_iter().fold(worker, |worker, task| worker.task(task))
+        tasks().into_iter().fold(worker, WorkerBuilder::task)
     }
 
     /// What sends tasks in Python.
