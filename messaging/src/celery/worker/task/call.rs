@@ -93,6 +93,7 @@ impl Call {
             kwargs: self.arguments.kwargs.clone(),
             followers: self.followers.clone(),
             queue: self.queue.clone(),
+            declares: true,
             priority: self.priority,
             eta,
             expires: self.expires,
