@@ -1,17 +1,19 @@
 //! The check of a folder before the store opens it, because the store would discard what it cannot
 //! read.
 
+mod manifest;
+
 use std::{
     fs::{self, File},
     io::{self, ErrorKind, Read, Seek},
     path::{Path, PathBuf},
 };
 
+use self::manifest::Lists;
 use super::{
     batches::Journal,
     contents::{Contents, FORMAT, Said},
     error::DataError,
-    manifest::Lists,
     mark::{Mark, MarkFile},
 };
 

@@ -15,8 +15,6 @@ mod files;
 #[cfg(feature = "durable")]
 mod folder;
 #[cfg(feature = "durable")]
-mod manifest;
-#[cfg(feature = "durable")]
 mod mark;
 #[cfg(feature = "durable")]
 mod number;

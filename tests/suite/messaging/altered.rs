@@ -123,8 +123,8 @@ async fn blind_copies_of_what_is_moved_go_nowhere_though_the_broker_leaves_the_h
 }
 
 /// More messages than a consumer with a small prefetch may have unsettled, and a link before a
-/// broker that does not know of that prefetch. The first of them arrive together, so that nobody can
-/// settle some before the others are there.
+/// broker that does not know of that prefetch. The first of them arrive together, so that nobody
+/// can settle some before the others are there.
 const MANY: u32 = 300;
 const TOGETHER: usize = 150;
 
