@@ -74,8 +74,10 @@ impl Outgoing {
         }
         if let Some(expires) = self.expires {
             let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
-            let millis = u64::try_from(left.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
-            options = options.expiration(Duration::from_millis(millis));
+            // RabbitMQ refuses a longer one; the worker then finds that the task has expired.
+            if let Ok(millis) = u32::try_from(left.as_micros().div_ceil(1000)) {
+                options = options.expiration(Duration::from_millis(millis.into()));
+            }
         }
         for (name, value) in self.headers()? {
             options = options.header(name, value)?;
@@ -124,9 +126,22 @@ impl Outgoing {
     }
 }
 
-/// Returns a time as Python's `isoformat` writes one in UTC.
+/// The last second that Python's calendar has, since 1970.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// Returns a time as Python's `isoformat` writes one in UTC. One after the year 9999, which Python
+/// does not have, is the end of that.
 pub(crate) fn iso_time(time: SystemTime) -> String {
-    DateTime::<Utc>::from(time).to_rfc3339_opts(SecondsFormat::Micros, false)
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs().min(LAST_SECOND).cast_signed();
+    let time = DateTime::<Utc>::from_timestamp(seconds, since.subsec_nanos()).unwrap_or_default();
+    time.to_rfc3339_opts(SecondsFormat::Micros, false)
+}
+
+/// Returns the time after this pause, at the latest the end of Python's calendar.
+pub(crate) fn after(pause: Duration) -> SystemTime {
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(LAST_SECOND);
+    SystemTime::now().checked_add(pause).map_or(last, |time| time.min(last))
 }
 
 fn text(text: &str) -> Header {
@@ -147,5 +162,20 @@ fn seconds(time: Duration) -> Header {
     match i64::try_from(time.as_secs()) {
         Ok(seconds) if time.subsec_nanos() == 0 => whole(seconds),
         _ => Header::F64(time.as_secs_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_pythons_calendar_does_not_have_is_its_last_one() {
+        let written = |seconds| iso_time(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(written(1_767_323_045), "2026-01-02T03:04:05.000000+00:00");
+        for seconds in [LAST_SECOND, LAST_SECOND + 1, 1 << 62] {
+            assert_eq!(written(seconds), "9999-12-31T23:59:59.000000+00:00");
+        }
+        assert_eq!(iso_time(after(Duration::MAX)), "9999-12-31T23:59:59.000000+00:00");
     }
 }

@@ -1,13 +1,11 @@
 //! Sends a task.
 
-use std::time::{Duration, SystemTime};
-
 use serde_json::Value;
 
 use crate::{
     celery::tasks::{
         async_result::AsyncResult,
-        message::{Followers, Outgoing},
+        message::{Followers, Outgoing, after},
         signature::Signature,
     },
     error::Error,
@@ -62,8 +60,6 @@ impl Signature {
         let (args, kwargs) = self.arguments()?;
         let [callbacks, errbacks] = self.followers()?;
         let chain = Some(envelope.chain).filter(|chain| !chain.is_empty()).map_or(Value::Null, Value::Array);
-        let now = SystemTime::now();
-        let after = |time: Option<Duration>| time.and_then(|time| now.checked_add(time));
         let reply_to = self.app.reply_to(self.ignores_result);
         let (group, group_index) = envelope.group.unzip();
         let (root_id, parent_id) = self.app.ancestors().cloned().unzip();
@@ -76,8 +72,8 @@ impl Signature {
             queue: self.queue_name().to_owned(),
             declares: self.declares,
             priority: self.priority,
-            eta: self.eta.or_else(|| after(self.countdown)),
-            expires: after(self.expires),
+            eta: self.eta.or_else(|| self.countdown.map(after)),
+            expires: self.expires.map(after),
             retries: 0,
             time_limits: self.time_limits,
             group,

@@ -1,6 +1,6 @@
 //! Sends the tasks that follow on a task: those of its chain, and those that are linked to it.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -9,7 +9,7 @@ use crate::{
     celery::{
         tasks::{
             app::Celery,
-            message::{Followers, Outgoing},
+            message::{Followers, Outgoing, after},
         },
         worker::task::call::{is_signature, time},
     },
@@ -117,8 +117,7 @@ fn embedded(
     let own = signature.get("args").and_then(Value::as_array).into_iter().flatten();
     let is_immutable = signature.get("immutable").and_then(Value::as_bool).unwrap_or(false);
     let leading = Some(heritage.leading).filter(|_| !is_immutable);
-    let now = SystemTime::now();
-    let after = |name| option(signature, name).and_then(seconds).and_then(|time| now.checked_add(time));
+    let pause = |name| option(signature, name).and_then(seconds).map(after);
     let at = |name: &str| text(name).as_deref().and_then(time);
     let list = |name| match option(signature, name) {
         Some(Value::Array(all)) => Value::Array(all.clone()),
@@ -143,8 +142,8 @@ fn embedded(
         priority: option(signature, "priority")
             .and_then(Value::as_u64)
             .and_then(|priority| priority.try_into().ok()),
-        eta: at("eta").or_else(|| after("countdown")),
-        expires: at("expires").or_else(|| after("expires")),
+        eta: at("eta").or_else(|| pause("countdown")),
+        expires: at("expires").or_else(|| pause("expires")),
         retries: 0,
         time_limits: ["time_limit", "soft_time_limit"].map(|name| option(signature, name).and_then(seconds)),
         group: text("group_id").or(in_group),

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     celery::{
         remote::event::TaskEvent,
-        tasks::app::Celery,
+        tasks::{app::Celery, message::after},
         worker::{
             builder::Settings,
             events::Events,
@@ -66,5 +66,5 @@ impl Runner {
 
 /// The time after this pause, unless that is now.
 pub(super) fn later(countdown: Duration) -> Option<SystemTime> {
-    SystemTime::now().checked_add(countdown).filter(|_| !countdown.is_zero())
+    (!countdown.is_zero()).then(|| after(countdown))
 }
