@@ -65,17 +65,13 @@ pub(super) async fn celerys_tools_show_the_worker(setting: Setting) {
 /// The example program as a worker that acknowledges late, ready.
 async fn program(setting: &Setting, path: &std::path::Path, nth: usize) -> Child {
     let mut command = Command::new(path);
+    let mut url = setting.url.clone();
+    if url.starts_with("redis:") {
+        // What a killed one had is soon given to another.
+        url.push_str("?visibility_timeout=2&unacked_restore_interval=1&unacked_restore_throttle=1");
+    }
     let (queue, name) = (setting.queue(), format!("{}{nth}@host", setting.prefix));
-    command.args([
-        &setting.url,
-        "--queue",
-        queue.name(),
-        "--name",
-        &name,
-        "--acks-late",
-        "--concurrency",
-        "4",
-    ]);
+    command.args([&url, "--queue", queue.name(), "--name", &name, "--acks-late", "--concurrency", "4"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
