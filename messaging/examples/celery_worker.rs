@@ -40,7 +40,7 @@ struct Arguments {
     /// The name of the worker, by convention `name@host`.
     #[arg(long)]
     name: Option<String>,
-    /// How many tasks run at once; by default as many as there are cores.
+    /// The number of tasks that run at once; by default as many as there are cores.
     #[arg(long)]
     concurrency: Option<u16>,
     /// Acknowledges messages when their tasks have ended.

@@ -7,7 +7,7 @@ use crate::wire_frame::WireFrame;
 
 const HEADER: usize = amqp_codec::frame::HEADER_LEN;
 
-/// Whether octets are the beginning of a frame.
+/// The verdict on octets that may be the beginning of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Boundary {
     /// They are.

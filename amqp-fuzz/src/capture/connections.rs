@@ -11,7 +11,7 @@ use super::{
     told::{Captured, End, Speaker, Told},
 };
 
-/// What of a capture is read, and how much of it may be in memory.
+/// The choice of what is read of a capture, and limits of how much of it may be in memory.
 #[derive(Clone, Debug)]
 pub struct CaptureOptions {
     /// The ports of servers. Default: 5672.
@@ -66,7 +66,7 @@ struct Capture {
     /// By client and server.
     connections: HashMap<(SocketAddr, SocketAddr), Connection>,
     count: u64,
-    /// What all connections hold, in bytes.
+    /// The size of all that connections hold, in bytes.
     held: usize,
     told: Vec<Captured>,
 }

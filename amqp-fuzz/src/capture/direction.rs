@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-/// What a segment that waits for an earlier one costs beside its octets, in bytes.
+/// The cost of a segment that waits for an earlier one, beside its octets, in bytes.
 const COST: usize = 64;
 
-/// What became known of a stream.
+/// A part of a stream that became known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     /// The next octets.
@@ -27,7 +27,7 @@ pub(super) struct Direction {
     end: Option<u64>,
     /// Segments after a gap, by their places.
     waiting: BTreeMap<u64, Bytes>,
-    /// What they cost, in bytes.
+    /// The cost of them all, in bytes.
     cost: usize,
 }
 
@@ -44,7 +44,7 @@ impl Direction {
         false
     }
 
-    /// What waits, in bytes.
+    /// Returns the cost of the segments that wait, in bytes.
     pub(super) fn cost(&self) -> usize {
         self.cost
     }

@@ -29,7 +29,7 @@ const FRAME_OVERHEAD: usize = amqp_codec::frame::HEADER_LEN + 1;
 pub struct StreamReader {
     held: BytesMut,
     is_in_step: bool,
-    /// Whether a protocol header may come.
+    /// Set while a protocol header may come.
     is_at_start: bool,
     skipped: u64,
     largest: usize,

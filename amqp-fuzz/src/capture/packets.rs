@@ -10,7 +10,7 @@ use pcap_parser::{Block, PcapBlockOwned, PcapError, create_reader, traits::PcapR
 
 use super::error::CaptureError;
 
-/// How much of the file is in memory at first, and the most, in bytes.
+/// The part of the file that is in memory at first, and the largest one, in bytes.
 const READ: usize = 64 << 10;
 const MOST: usize = 16 << 20;
 /// The most interfaces that are remembered.
@@ -35,7 +35,7 @@ struct Interface {
     offset: i64,
 }
 
-/// What was found out about the next block, without its octets.
+/// The next block, as far as it is known, without its octets.
 enum Next {
     Taken(usize),
     More,

@@ -1,4 +1,4 @@
-//! What a capture tells.
+//! Items that a capture is told as.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -24,11 +24,11 @@ pub struct Captured {
     pub packet: u64,
     /// The time of that packet since 1970, if the capture has it.
     pub time: Option<Duration>,
-    /// What it is.
+    /// The item itself.
     pub told: Told,
 }
 
-/// What became known of a stream.
+/// An item of a stream.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Told {
@@ -38,25 +38,25 @@ pub enum Told {
         client: SocketAddr,
         /// The server's address.
         server: SocketAddr,
-        /// Whether the capture has its beginning. Otherwise frames are looked for.
+        /// Set when the capture has its beginning. Otherwise frames are looked for.
         is_whole: bool,
     },
     /// A frame, or octets that are none.
     Item(Item),
     /// So many octets are not in the capture. What follows is looked through for a frame.
     Gap(u64),
-    /// What follows is no frame: the next one is looked for. Octets before it are items.
+    /// No frame follows here: the next one is looked for. Octets before it are items.
     OutOfStep,
     /// A frame has been found after so many octets.
     InStep {
-        /// How many octets were no frame.
+        /// The number of octets that were no frame.
         skipped: u64,
     },
     /// Nothing more comes of this connection.
     Ended(End),
 }
 
-/// How a connection in a capture ended.
+/// The end of a connection in a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {

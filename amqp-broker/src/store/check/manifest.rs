@@ -106,7 +106,7 @@ fn numbers(mut listed: &[u8]) -> Result<Vec<u64>, TryGetError> {
     Ok(numbers)
 }
 
-/// What a trailer says of the directory before it.
+/// The place and the checksum of a directory, as the trailer behind it says them.
 struct Directory {
     checksum: u128,
     at: u64,

@@ -56,7 +56,7 @@ const CAPTURES: [[u8; 4]; 7] = [
     [0x0a, 0x0d, 0x0d, 0x0a],
 ];
 
-/// How much of a file of octets is read at a time.
+/// The most of a file of octets that is read at a time, in bytes.
 const READ: usize = 64 << 10;
 
 impl From<CaptureError> for Stopped {
@@ -189,7 +189,7 @@ fn time(time: Option<Duration>) -> String {
     time.map_or_else(String::new, |time| format!(", {}.{:06} s", time.as_secs(), time.subsec_micros()))
 }
 
-/// What is no frame, in words.
+/// Describes octets that are no frame.
 fn remark(told: &Told) -> String {
     match told {
         Told::Begun { client, server, is_whole: true } => format!("{client} connects to {server}"),

@@ -48,7 +48,7 @@ enum Side {
 /// The longest line, in bytes: a frame whose octets are all escaped.
 const LONGEST: u64 = 64 << 20;
 
-/// What stands in a transcript for a secret.
+/// The words that stand in a transcript for a secret.
 const HIDDEN: &str = "[redacted]";
 
 impl Arguments {

@@ -1,4 +1,4 @@
-//! What was sent over the wire as transcripts, and back.
+//! Transcripts of the octets that were sent over the wire, and the octets of transcripts.
 
 pub(crate) mod decode;
 pub(crate) mod encode;

@@ -40,7 +40,7 @@ pub(crate) struct Outgoing {
     pub(crate) kwargs: Map<String, Value>,
     pub(crate) followers: Followers,
     pub(crate) queue: String,
-    /// Whether the queue is declared before.
+    /// Set when the queue is declared before.
     pub(crate) declares: bool,
     pub(crate) priority: Option<u8>,
     pub(crate) eta: Option<SystemTime>,

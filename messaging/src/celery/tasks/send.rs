@@ -11,7 +11,7 @@ use crate::{
     error::Error,
 };
 
-/// What a task gets from whoever sends it.
+/// The part of a task that whoever sends it decides.
 #[derive(Clone, Debug)]
 pub(super) struct Envelope {
     pub(super) id: String,

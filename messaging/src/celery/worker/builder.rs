@@ -15,10 +15,10 @@ const MULTIPLIER: u16 = 4;
 /// Celery's interval of heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// What happens to a message that the worker cannot run.
+/// The treatment of messages that the worker cannot run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unhandled {
-    /// What Celery does: what cannot be decoded is acknowledged, and so it is gone; what is no call
+    /// That of Celery: what cannot be decoded is acknowledged, and so it is gone; what is no call
     /// of a task, or of a task that is not registered, is rejected. The broker dead-letters it if
     /// its queue says so.
     #[default]

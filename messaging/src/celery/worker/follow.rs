@@ -37,12 +37,12 @@ pub(super) enum FollowError {
     Send(#[from] Error),
 }
 
-/// What the tasks that follow get from the one that they follow on.
+/// The inheritance of tasks that follow, from the one that they follow on.
 #[derive(Clone, Debug)]
 pub(super) struct Heritage<'a> {
     pub(super) root: &'a str,
     pub(super) parent: &'a str,
-    /// What comes before their arguments, unless they are immutable.
+    /// The value that comes before their arguments, unless they are immutable.
     pub(super) leading: &'a Value,
 }
 

@@ -1,4 +1,4 @@
-//! What happens to a message: it waits for its time and for a place, runs, and is settled.
+//! The way of a message: it waits for its time and for a place, runs, and is settled.
 
 use std::{sync::Arc, time::SystemTime};
 

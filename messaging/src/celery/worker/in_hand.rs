@@ -35,7 +35,7 @@ pub(super) struct InHand {
     tasks: Mutex<BTreeMap<u64, Entry>>,
     next: AtomicU64,
     revoked: Mutex<Revoked>,
-    /// How often each task has begun.
+    /// The number of times that each task has begun.
     totals: Mutex<HashMap<String, u64>>,
     processed: AtomicU64,
 }

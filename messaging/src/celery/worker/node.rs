@@ -20,7 +20,7 @@ use crate::{
     mailbox::Failure,
 };
 
-/// What remote control tells of a worker, and does to it.
+/// The handlers of remote control, which tell of a worker and change it.
 #[derive(Clone)]
 pub(super) struct Remote {
     pub(super) runner: Arc<Runner>,

@@ -1,4 +1,4 @@
-//! What follows when a task has ended: its state is stored, events tell of it, and other tasks are
+//! The consequences of a task's end: its state is stored, events tell of it, and other tasks are
 //! sent.
 
 use std::time::Duration;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// The most ids that are kept.
 const MOST: usize = 50_000;
-/// How long an id is kept.
+/// The time for which an id is kept.
 const KEPT: Duration = Duration::from_secs(10_800);
 /// The most bytes of an id that is kept.
 const LONGEST: usize = 255;

@@ -1,4 +1,4 @@
-//! What all messages of a worker share.
+//! The state that all messages of a worker share.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ use crate::{
     sync::{Mutex, watch},
 };
 
-/// What all messages of a worker share.
+/// The state that all messages of a worker share.
 pub(super) struct Runner {
     pub(super) app: Celery,
     pub(super) name: String,
@@ -37,7 +37,7 @@ pub(super) struct Runner {
     pub(super) stopping: watch::Sender<bool>,
 }
 
-/// What becomes of a task's message.
+/// The settlement of a task's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Settle {
     Ack,

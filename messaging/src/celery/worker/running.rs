@@ -56,7 +56,7 @@ impl WorkerBuilder {
     /// this name is there.
     ///
     /// # Cancel safety
-    /// What was declared stays declared.
+    /// Queues and exchanges that were declared stay.
     pub async fn start(self) -> Result<Worker, Error> {
         let WorkerBuilder { app, name, tasks, mut queues, settings } = self;
         if queues.is_empty() {

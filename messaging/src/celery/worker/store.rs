@@ -24,7 +24,7 @@ pub(super) struct Of<'a> {
     pub(super) parent_id: Option<&'a str>,
 }
 
-/// What is stored of a task.
+/// The state of a task as it is stored.
 #[derive(Clone, Debug)]
 pub(super) struct Meta {
     pub(super) state: TaskState,

@@ -78,7 +78,7 @@ impl Setting {
         tasks().into_iter().fold(worker, WorkerBuilder::task)
     }
 
-    /// What sends tasks in Python.
+    /// Starts a process in Python that sends tasks.
     pub(super) fn peer(&self) -> Peer {
         Peer(PythonPeer::start(&self.python, SCRIPT, &["peer", &self.url, &self.prefix]).unwrap())
     }

@@ -66,7 +66,7 @@ fn too_many(takes: usize, given: usize) -> Error {
 impl<'de> Deserializer<'de> for Arguments {
     type Error = Error;
 
-    /// What does not say its shape gets the kind of arguments that there are.
+    /// A type that does not say its shape gets the kind of arguments that there are.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.args.is_empty() && !self.kwargs.is_empty() {
             true => self.deserialize_map(visitor),

@@ -16,7 +16,7 @@ use crate::{
     serialize::Serializers,
 };
 
-/// What Celery accepts by default.
+/// The content type that Celery accepts by default.
 const JSON: &str = "application/json";
 
 /// A call of a task.

@@ -1,4 +1,4 @@
-//! What a task knows of its call.
+//! The context of a call, which its task can see.
 
 use std::{
     fmt,

@@ -16,13 +16,13 @@ const MAX_RETRIES: u32 = 3;
 /// Celery's `default_retry_delay` of a task.
 const RETRY_DELAY: Duration = Duration::from_secs(180);
 
-/// What a run of a task leads to.
+/// The result of a run of a task.
 pub(crate) type Ran = Result<Value, Raise>;
 
 type Begin = dyn Fn(TaskContext, Arguments) -> BoxFuture<'static, Ran> + Send + Sync;
 type Blocking = dyn Fn(TaskContext, Arguments) -> Ran + Send + Sync;
 
-/// How a task runs.
+/// The function of a task, by the way it runs.
 #[derive(Clone)]
 pub(crate) enum Code {
     Async(Arc<Begin>),

@@ -1,4 +1,4 @@
-//! How a task ends without a result.
+//! Ends of a task without a result.
 
 use std::{
     any::type_name,
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::celery::tasks::state::TaskFailure;
 
-/// What a task raises instead of returning a result, as the exceptions of a task of Celery.
+/// A value that a task returns in place of a result, as tasks of Celery raise an exception.
 ///
 /// Every error becomes one, so that `?` works: it is stored as a failure under the name of its
 /// type, with its text. The exception and the module that Python sees can be chosen with a

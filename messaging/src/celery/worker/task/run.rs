@@ -17,7 +17,7 @@ use crate::celery::worker::{
     task::definition::{Code, Ran},
 };
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug)]
 pub(crate) enum End {
     Ran(Ran),
@@ -41,7 +41,7 @@ impl Rest {
     }
 }
 
-/// What limits a run.
+/// The limits of a run.
 pub(crate) struct Limits {
     pub(crate) hard: Option<Duration>,
     pub(crate) soft: Option<Duration>,
